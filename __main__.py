@@ -1,0 +1,43 @@
+"""MCP servers on an existing ECS estate: settings -> estate -> registry -> routing -> service -> outputs."""
+
+import pulumi
+
+from components import estate as estates
+from components import settings as configuration
+from components.registry import Registry, RegistryArgs, ecr_login
+from components.routing import Routing, RoutingArgs
+from components.service import McpService, McpServiceArgs
+
+
+async def main() -> dict[str, object]:
+    settings = configuration.load()
+    estate = await estates.look_up(settings)
+    login = ecr_login()
+    addresses: dict[str, str] = {}
+    services: dict[str, dict[str, object]] = {}
+    for key, service in settings.services.items():
+        tags = settings.tags_for(service)
+        registry = Registry(key, RegistryArgs(repository=service.name, image=service.image, login=login, tags=tags))
+        routing = Routing(
+            key, RoutingArgs(service=service, estate=estate, tags=tags, parameter_prefix=settings.parameter_prefix)
+        )
+        running = McpService(
+            key, McpServiceArgs(service=service, estate=estate, registry=registry, routing=routing, tags=tags)
+        )
+        addresses[routing.consumer_variable] = f"{routing.internal_url}/mcp"
+        services[key] = {
+            "url": service.url,
+            "internalUrl": routing.internal_url,
+            "addressParameter": routing.parameter_name,
+            "image": registry.image,
+            "tag": registry.tag,
+            "repositoryUrl": registry.repository_url,
+            "taskDefinition": running.task_definition_arn,
+            "service": running.service_name,
+            "logGroup": running.log_group,
+            "targetGroup": routing.target_group_arn,
+        }
+    return {"cluster": estate.cluster_name, "services": services, **addresses}
+
+
+pulumi.run(main)

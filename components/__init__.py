@@ -1,0 +1,1 @@
+"""What is deployed: settings (the configuration), estate (what exists), and the components registry, routing and service."""

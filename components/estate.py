@@ -1,0 +1,419 @@
+"""What exists already: looked up by name or id, all at once, before anything is created."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Iterable
+from importlib import metadata
+from typing import Any, TypeVar
+
+import pulumi
+from botocore.exceptions import BotoCoreError, ClientError
+
+from components import account
+from components.routing import ListenerRule, listener_rules, overlaps, target_group_name
+from components.settings import Service, Settings
+
+T = TypeVar("T")
+
+
+class EstateError(pulumi.RunError):
+    """Something the deployment stands on is missing or unfit. `findings` has one text each; the message shows all."""
+
+    def __init__(self, findings: list[str]) -> None:
+        self.findings = findings
+        noun = "thing is" if len(findings) == 1 else "things are"
+        super().__init__(
+            f"{len(findings)} {noun} missing or unfit in the estate; nothing was changed.\n" + "\n".join(findings)
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FoundSecret:
+    """A secret in Secrets Manager. `kms_key` is None for the account's default key, which needs no further right."""
+
+    arn: str
+    kms_key: str | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Estate:
+    """Ids and ARNs of what exists. Dictionaries are keyed by what the configuration wrote."""
+
+    account: str
+    region: str
+    partition: str
+    vpc: str
+    vpc_cidr: str
+    subnets: tuple[str, ...]
+    cluster: str
+    """The cluster's ARN."""
+    cluster_name: str
+    namespace: str
+    namespace_name: str
+    listener: str | None
+    load_balancer_dns_name: str | None
+    load_balancer_zone: str | None
+    load_balancer_security_groups: tuple[str, ...]
+    security_groups: dict[str, str]
+    secrets: dict[str, FoundSecret]
+    execution_roles: dict[str, str]
+    hosted_zones: dict[str, str]
+
+
+class _Findings:
+    """Collects what is missing, so that all of it is reported at once."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, what: str, where: str, why: str, remedy: str) -> None:
+        self.texts.append(f"  {what}\n      looked   {where}\n      found    {why}\n      do       {remedy}")
+
+    async def look_up(self, what: str, where: str, remedy: str, answer: Awaitable[T]) -> T | None:
+        try:
+            return await answer
+        except Exception as error:  # An invoke raises plain Exception, with AWS's words in its text.
+            why = " ".join(str(error).split()) or type(error).__name__
+            self.add(what, where, why, remedy)
+            return None
+
+
+async def _invoke(token: str, **args: Any) -> dict[str, Any]:
+    # The version binds the look-up to the provider that the resources use; the SDK's typed functions do the same.
+    options = pulumi.InvokeOptions(version=metadata.version("pulumi-aws"))
+    result: dict[str, Any] = await pulumi.runtime.invoke_async(token, args, options)
+    return result
+
+
+async def look_up(settings: Settings) -> Estate:
+    """Everything that `settings` names, found in parallel. Raises `EstateError` with all that is missing or unfit."""
+    estate, findings = settings.estate, _Findings()
+    services = list(settings.services.values())
+    caller = await findings.look_up(
+        "the AWS account",
+        "with this shell's credentials",
+        "log in, for example: aws sso login",
+        _invoke("aws:index/getCallerIdentity:getCallerIdentity"),
+    )
+    if caller is None:
+        raise EstateError(findings.texts)
+    region = await _invoke("aws:index/getRegion:getRegion")
+    partition = await _invoke("aws:index/getPartition:getPartition")
+    place = f"in account {caller['accountId']}, region {region['region']}"
+
+    vpc, cluster, namespace, balancer, secrets, roles, _, zones = await asyncio.gather(
+        _vpc(estate.vpc, place, findings),
+        findings.look_up(
+            f"cluster {estate.cluster}",
+            place,
+            "correct estate.cluster; aws ecs list-clusters",
+            _invoke("aws:ecs/getCluster:getCluster", clusterName=estate.cluster),
+        ),
+        findings.look_up(
+            f"private namespace {estate.namespace}",
+            f"{place}, of type DNS_PRIVATE",
+            "correct estate.namespace; aws servicediscovery list-namespaces",
+            _invoke("aws:servicediscovery/getDnsNamespace:getDnsNamespace", name=estate.namespace, type="DNS_PRIVATE"),
+        ),
+        _load_balancer(settings, place, findings),
+        _each(
+            {s.secret for service in services for s in service.secrets.values()},
+            lambda name: _secret(name, place, findings),
+        ),
+        _each(
+            {s.execution_role for s in services if s.execution_role},
+            lambda name: findings.look_up(
+                f"execution role {name}",
+                place,
+                "correct executionRole, or remove it to have one made",
+                _invoke("aws:iam/getRole:getRole", name=name),
+            ),
+        ),
+        _each(
+            {s.permissions.bucket for s in services if s.permissions.bucket},
+            lambda name: findings.look_up(
+                f"bucket {name}",
+                place,
+                "correct permissions.bucket; aws s3api list-buckets",
+                _invoke("aws:s3/getBucket:getBucket", bucket=name),
+            ),
+        ),
+        _each(
+            {z for s in services if (z := getattr(s.routing, "hosted_zone", None))},
+            lambda name: findings.look_up(
+                f"hosted zone {name}",
+                place,
+                "correct routing.hostedZone; aws route53 list-hosted-zones",
+                _invoke("aws:route53/getZone:getZone", name=name),
+            ),
+        ),
+    )
+    groups: dict[str, str | None] = {}
+    subnets: dict[str, dict[str, Any] | None] = {}
+    if vpc:
+        subnets, groups = await asyncio.gather(
+            _each(set(estate.task_subnets), lambda wanted: _subnet(wanted, vpc, findings)),
+            _each(
+                {g for s in services for g in (*s.security_groups, *s.consumers)},
+                lambda wanted: _security_group(wanted, vpc, findings),
+            ),
+        )
+    listener = await _listener(settings, balancer, vpc, findings) if balancer else None
+    if listener:
+        _check_rules(listener["arn"], services, findings)
+    if cluster and cluster["status"] != "ACTIVE":
+        findings.add(
+            f"cluster {estate.cluster}", place, f"it is {cluster['status']}", "name an active cluster in estate.cluster"
+        )
+    if findings.texts:
+        raise EstateError(findings.texts)
+    assert vpc and cluster and namespace
+    return Estate(
+        account=caller["accountId"],
+        region=region["region"],
+        partition=partition["partition"],
+        vpc=vpc["id"],
+        vpc_cidr=vpc["cidrBlock"],
+        subnets=tuple(subnet["id"] for subnet in map(subnets.get, estate.task_subnets) if subnet),
+        cluster=cluster["arn"],
+        cluster_name=cluster["clusterName"],
+        namespace=namespace["id"],
+        namespace_name=namespace["name"],
+        listener=listener["arn"] if listener else None,
+        load_balancer_dns_name=balancer["dnsName"] if balancer else None,
+        load_balancer_zone=balancer["zoneId"] if balancer else None,
+        load_balancer_security_groups=tuple(sorted(balancer["securityGroups"])) if balancer else (),
+        security_groups={name: found for name, found in groups.items() if found},
+        secrets={name: found for name, found in secrets.items() if found},
+        execution_roles={name: role["arn"] for name, role in roles.items() if role},
+        hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
+    )
+
+
+async def _each(names: Iterable[str], look_up: Callable[[str], Awaitable[T]]) -> dict[str, T]:
+    ordered = sorted(names)
+    return dict(zip(ordered, await asyncio.gather(*map(look_up, ordered)), strict=True))
+
+
+async def _vpc(wanted: str, place: str, findings: _Findings) -> dict[str, Any] | None:
+    by = {"id": wanted} if wanted.startswith("vpc-") else {"tags": {"Name": wanted}}
+    return await findings.look_up(
+        f"VPC {wanted}", place, "correct estate.vpc; aws ec2 describe-vpcs", _invoke("aws:ec2/getVpc:getVpc", **by)
+    )
+
+
+async def _subnet(wanted: str, vpc: dict[str, Any], findings: _Findings) -> dict[str, Any] | None:
+    where = f"in {vpc['id']}"
+    if wanted.startswith("subnet-"):
+        by: dict[str, Any] = {"id": wanted}
+    elif "/" in wanted:
+        by = {"cidrBlock": wanted, "vpcId": vpc["id"]}
+    else:
+        by = {"tags": {"Name": wanted}, "vpcId": vpc["id"]}
+    found = await findings.look_up(
+        f"subnet {wanted}",
+        where,
+        "correct estate.taskSubnets; aws ec2 describe-subnets",
+        _invoke("aws:ec2/getSubnet:getSubnet", **by),
+    )
+    if found and found["vpcId"] != vpc["id"]:
+        findings.add(
+            f"subnet {wanted}", where, f"it is in {found['vpcId']}", "name a subnet of the VPC in estate.taskSubnets"
+        )
+        return None
+    if found and found.get("mapPublicIpOnLaunch"):
+        findings.add(
+            f"subnet {wanted}", where, "it gives out public addresses", "name a private subnet in estate.taskSubnets"
+        )
+        return None
+    return found
+
+
+async def _security_group(wanted: str, vpc: dict[str, Any], findings: _Findings) -> str | None:
+    by: dict[str, Any] = {"id": wanted} if wanted.startswith("sg-") else {"name": wanted}
+    found = await findings.look_up(
+        f"security group {wanted}",
+        f"in {vpc['id']}",
+        "correct securityGroups or consumers; aws ec2 describe-security-groups",
+        _invoke("aws:ec2/getSecurityGroup:getSecurityGroup", vpcId=vpc["id"], **by),
+    )
+    return found["id"] if found else None
+
+
+async def _secret(name: str, place: str, findings: _Findings) -> FoundSecret | None:
+    by = {"arn": name} if name.startswith("arn:") else {"name": name}
+    found = await findings.look_up(
+        f"secret {name}",
+        place,
+        "correct it under secrets, or create it: aws secretsmanager create-secret",
+        _invoke("aws:secretsmanager/getSecret:getSecret", **by),
+    )
+    return FoundSecret(arn=found["arn"], kms_key=found.get("kmsKeyId") or None) if found else None
+
+
+async def _load_balancer(settings: Settings, place: str, findings: _Findings) -> dict[str, Any] | None:
+    name = settings.estate.load_balancer
+    if name is None or not any(service.public for service in settings.services.values()):
+        return None
+    found = await findings.look_up(
+        f"load balancer {name}",
+        place,
+        "correct estate.loadBalancer; aws elbv2 describe-load-balancers",
+        _invoke("aws:lb/getLoadBalancer:getLoadBalancer", name=name),
+    )
+    if found and found["loadBalancerType"] != "application":
+        findings.add(
+            f"load balancer {name}",
+            place,
+            f"it is of type {found['loadBalancerType']}",
+            "name an application load balancer in estate.loadBalancer",
+        )
+        return None
+    return found
+
+
+async def _listener(
+    settings: Settings, balancer: dict[str, Any], vpc: dict[str, Any] | None, findings: _Findings
+) -> dict[str, Any] | None:
+    estate = settings.estate
+    if vpc and balancer["vpcId"] != vpc["id"]:
+        findings.add(
+            f"load balancer {estate.load_balancer}",
+            f"in {vpc['id']}",
+            f"it is in {balancer['vpcId']}",
+            "name a load balancer of the VPC in estate.loadBalancer",
+        )
+    found = await findings.look_up(
+        f"listener on port {estate.listener_port}",
+        f"at load balancer {estate.load_balancer}",
+        "correct estate.listenerPort; aws elbv2 describe-listeners",
+        _invoke("aws:lb/getListener:getListener", loadBalancerArn=balancer["arn"], port=estate.listener_port),
+    )
+    if found and found["protocol"] != "HTTPS":
+        findings.add(
+            f"listener on port {estate.listener_port}",
+            f"at load balancer {estate.load_balancer}",
+            f"it speaks {found['protocol']}",
+            "name the HTTPS listener's port in estate.listenerPort",
+        )
+    return found
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TakenRule:
+    """A rule that stands on the listener. `target_groups` by name; `service` is its Service tag, if any."""
+
+    priority: int
+    hosts: tuple[str, ...]
+    paths: tuple[str, ...]
+    target_groups: tuple[str, ...]
+    service: str | None
+
+    @property
+    def holder(self) -> str:
+        """Words for who has it."""
+        to = f" to target group {', '.join(self.target_groups)}" if self.target_groups else ""
+        return f"rule {self.priority} ({' '.join((*self.hosts, *self.paths)) or 'any request'}){to}"
+
+
+def _check_rules(listener: str, services: list[Service], findings: _Findings) -> None:
+    try:
+        taken = listener_holders(account.client("elbv2"), listener)
+    except (BotoCoreError, ClientError) as error:
+        pulumi.log.warn(
+            f"The listener's rules could not be listed ({error}); whether priorities and paths are free is left to AWS."
+        )
+        return
+    for text in rule_conflicts(taken, services):
+        findings.add(*text)
+
+
+def listener_holders(elbv2: Any, listener: str) -> list[TakenRule]:
+    """The listener's rules but the default one, in order of priority. `elbv2`: a boto3 client."""
+    rules = [
+        r
+        for page in elbv2.get_paginator("describe_rules").paginate(ListenerArn=listener)
+        for r in page["Rules"]
+        if not r["IsDefault"]
+    ]
+    tags: dict[str, dict[str, str]] = {}
+    for start in range(0, len(rules), 20):  # DescribeTags takes 20 at a time.
+        arns = [rule["RuleArn"] for rule in rules[start : start + 20]]
+        for description in elbv2.describe_tags(ResourceArns=arns)["TagDescriptions"]:
+            tags[description["ResourceArn"]] = {tag["Key"]: tag["Value"] for tag in description["Tags"]}
+    return sorted((_taken(rule, tags.get(rule["RuleArn"], {})) for rule in rules), key=lambda rule: rule.priority)
+
+
+def _taken(rule: dict[str, Any], tags: dict[str, str]) -> TakenRule:
+    def values(field: str) -> tuple[str, ...]:
+        return tuple(
+            value
+            for c in rule["Conditions"]
+            if c["Field"] == field
+            for value in c.get("Values") or next((c[k].get("Values", []) for k in c if k.endswith("Config")), [])
+        )
+
+    groups = {
+        group
+        for action in rule["Actions"]
+        for group in [
+            action.get("TargetGroupArn"),
+            *(g["TargetGroupArn"] for g in action.get("ForwardConfig", {}).get("TargetGroups", [])),
+        ]
+        if group
+    }
+    return TakenRule(
+        priority=int(rule["Priority"]),
+        hosts=values("host-header"),
+        paths=values("path-pattern"),
+        target_groups=tuple(sorted(arn.split("/")[1] for arn in groups)),
+        service=tags.get("Service"),
+    )
+
+
+def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tuple[str, str, str, str]]:
+    """What stands in the way of the services' rules: (what, where, why, remedy) each. Rules of ours are no conflict.
+
+    Ours are those that forward to the service's own target group (so a hand-made one can be adopted) or carry its tag.
+    """
+    conflicts = []
+    for service in services:
+        foreign = [
+            r for r in taken if target_group_name(service) not in r.target_groups and r.service != f"{service.key}-mcp"
+        ]
+        wanted = listener_rules(service)
+        for rule in wanted:
+            for holder in foreign:
+                if holder.priority == rule.priority:
+                    conflicts.append(
+                        (
+                            f"listener priority {rule.priority} for {service.key}",
+                            "among the listener's rules",
+                            f"it is taken by {holder.holder}",
+                            f"set services.{service.key}.routing.priority to {free_priority(foreign, len(wanted), rule.priority)}, free with the {len(wanted) - 1} that follow",
+                        )
+                    )
+                elif _same_requests(rule, holder):
+                    conflicts.append(
+                        (
+                            f"address {rule.host}{' '.join(rule.paths)} for {service.key}",
+                            "among the listener's rules",
+                            f"its requests go to {holder.holder}"
+                            if holder.priority < rule.priority
+                            else f"it would take the requests of {holder.holder}",
+                            f"choose another path or host in services.{service.key}.routing, or remove that rule",
+                        )
+                    )
+    return conflicts
+
+
+def _same_requests(rule: ListenerRule, holder: TakenRule) -> bool:
+    return overlaps((rule.host,), holder.hosts) and overlaps(rule.paths, holder.paths)
+
+
+def free_priority(taken: list[TakenRule], count: int, after: int) -> int:
+    """The first of `count` consecutive free priorities above `after`."""
+    numbers = {rule.priority for rule in taken}
+    return next(p for p in range(after + 1, 50_000) if not numbers & set(range(p, p + count)))

@@ -1,0 +1,327 @@
+"""How a service is reached: listener rules and target group from outside, Cloud Map and a parameter inside the VPC."""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+
+from components.settings import (
+    HostRouting,
+    PatternRouting,
+    PrefixRouting,
+    PublicRouting,
+    RewriteRouting,
+    Service,
+    ValkeyState,
+)
+
+if TYPE_CHECKING:
+    from components.estate import Estate
+
+WELL_KNOWN = "/.well-known"
+_VALUES_PER_RULE = 5
+"""Condition values that AWS allows a listener rule: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ListenerRule:
+    """One rule on the listener: for `host` and one of `paths` (none: any), forward, rewritten first if `rewrite` says so."""
+
+    part: str
+    """What the rule is for; the end of its logical name."""
+    priority: int
+    host: str
+    paths: tuple[str, ...] = ()
+    """Path patterns."""
+    rewrite: tuple[str, str] | None = None
+    """Regular expression on the path and query, and what to put in place of a match ($1 is the first group)."""
+
+
+def listener_rules(service: Service) -> list[ListenerRule]:
+    """The rules of the service's strategy, in order of priority; none for an internal service."""
+    routing = service.public
+    if routing is None:
+        return []
+    return [
+        ListenerRule(part=part, priority=routing.priority + offset, host=routing.host, paths=paths, rewrite=rewrite)
+        for offset, (part, paths, rewrite) in enumerate(_plan(routing))
+    ]
+
+
+_Plan = list[tuple[str, tuple[str, ...], tuple[str, str] | None]]
+"""What each rule is for, its path patterns, and its rewrite."""
+
+
+def _plan(routing: PublicRouting) -> _Plan:
+    match routing:
+        case RewriteRouting():
+            return _rewrite(routing)
+        case HostRouting():
+            return [("host", (), None)]
+        case PrefixRouting():
+            return _prefix(routing)
+        case PatternRouting():
+            return _pattern(routing)
+
+
+def _rewrite(routing: RewriteRouting) -> _Plan:
+    # A client takes the metadata's address from the public URL by putting the well-known path before its path
+    # (RFC 8414 section 3.1, RFC 9728 section 3.1), so those two live outside of the prefix.
+    server = f"{WELL_KNOWN}/oauth-authorization-server"
+    return [
+        ("path", _below(routing.path), strip_prefix(routing.path)),
+        ("authorization-server", (f"{server}{routing.path}",), (f"^{_literally(server + routing.path)}", server)),
+        # The server answers on this one as it is, because its external URL has the prefix.
+        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{routing.path}/mcp",), None),
+    ]
+
+
+def _prefix(routing: PrefixRouting) -> _Plan:
+    return [
+        ("path", _below(routing.path), None),
+        ("authorization-server", (f"{WELL_KNOWN}/oauth-authorization-server{routing.path}",), None),
+        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{routing.path}/*",), None),
+    ]
+
+
+def _pattern(routing: PatternRouting) -> _Plan:
+    size = _VALUES_PER_RULE - 1  # One value is the host.
+    return [
+        (f"pattern-{number}", tuple(routing.patterns[start : start + size]), None)
+        for number, start in enumerate(range(0, len(routing.patterns), size), 1)
+    ]
+
+
+def _below(path: str) -> tuple[str, str]:
+    return path, f"{path}/*"  # Not `path*`: that would take /google-workspace-2 as well.
+
+
+def strip_prefix(path: str) -> tuple[str, str]:
+    """The rewrite that takes `path` off the front, and slashes off the end, of a path with its query.
+
+    Slashes at the end go because the server would redirect /mcp/ to /mcp without knowing the prefix: on a shared host
+    that is another service's address, and a client would take its bearer token there.
+    """
+    return rf"^{_literally(path)}/?((?:[^?]*[^/?])?)/*((?:\?.*)?)$", "/$1$2"
+
+
+def _literally(path: str) -> str:
+    return path.replace(
+        ".", r"\."
+    )  # The only character of a configured path that means something in a regular expression.
+
+
+def overlaps(ours: Sequence[str], theirs: Sequence[str]) -> bool:
+    """Whether two lists of wildcard values can match the same text. An empty list matches everything.
+
+    Decided by matching each value's literal form against the other's wildcards: exact for lists in which one of
+    each pair has no wildcard but at its end, which is how paths and hosts are written.
+    """
+    if not ours or not theirs:
+        # A rule without such a condition is a catch-all: wanted by its owner, and harmless above our priority.
+        return not ours and not theirs
+    return any(
+        fnmatch.fnmatchcase(_literal(a), b) or fnmatch.fnmatchcase(_literal(b), a)
+        for a, b in itertools.product(ours, theirs)
+    )
+
+
+def _literal(pattern: str) -> str:
+    return pattern.replace("*", "").replace("?", "x")
+
+
+def target_group_name(service: Service) -> str:
+    """`<name>-tg` on the default port, `<name>-<port>` on another.
+
+    A change of port replaces a target group, and the new one is made while the old one still has the rules: they need
+    different names (AWS: "already exists"), so the name carries whatever of the configuration forces a replacement.
+    """
+    default = Service.model_fields["port"].default
+    return f"{service.name}-tg" if service.port == default else f"{service.name}-{service.port}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RoutingArgs:
+    """What a service's routing is made of."""
+
+    service: Service
+    """The service's settings; strategy, port and health decide which resources there are."""
+    estate: Estate
+    """Where it is attached."""
+    tags: dict[str, str]
+    """Tags for every taggable resource."""
+    parameter_prefix: str
+    """Path under which the address for consumers is stored in Parameter Store, without a trailing slash."""
+
+
+class Routing(pulumi.ComponentResource):
+    """Target group, listener rules, discovery, and security group of a service."""
+
+    target_group_arn: pulumi.Output[str] | None
+    """Known once a rule forwards to the group (ECS refuses one without a load balancer); None for an internal service."""
+    discovery_arn: pulumi.Output[str]
+    """The Cloud Map service's ARN."""
+    security_groups: list[pulumi.Input[str]]
+    """Ids of the tasks' security groups."""
+    internal_url: str
+    """The address in the VPC, `http://name.namespace:port`."""
+    consumer_variable: str
+    """Name of the environment variable that consumers take the MCP address from."""
+    parameter_name: pulumi.Output[str]
+    """Name of the parameter that holds the MCP address."""
+
+    def __init__(self, name: str, args: RoutingArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mcp-on-ecs:index:Routing", name, None, opts)
+        self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
+        service = args.service
+        self.internal_url = f"http://{service.discovery_name}.{args.estate.namespace_name}:{service.port}"
+        self.consumer_variable = f"MCP_{service.key.replace('-', '_').upper()}_URL"
+        self.target_group_arn = self._from_outside(service.public) if service.public else None
+        self.discovery_arn = self._discovery()
+        self.security_groups = list(self._security_groups())
+        self.parameter_name = aws.ssm.Parameter(
+            f"{name}-address",
+            name=f"{args.parameter_prefix}/{self.consumer_variable}",
+            type="String",
+            value=f"{self.internal_url}/mcp",
+            description=f"Where {service.key} answers inside the VPC",
+            tags=args.tags,
+            opts=self._child,
+        ).name
+        self.register_outputs(
+            {
+                "targetGroupArn": self.target_group_arn,
+                "discoveryArn": self.discovery_arn,
+                "internalUrl": self.internal_url,
+            }
+        )
+
+    def _from_outside(self, routing: PublicRouting) -> pulumi.Output[str]:
+        args, service, health = self._args, self._args.service, self._args.service.health
+        group = aws.lb.TargetGroup(
+            f"{self._name}-target-group",
+            name=target_group_name(service),
+            vpc_id=args.estate.vpc,
+            port=service.port,
+            protocol="HTTP",
+            target_type="ip",
+            deregistration_delay=30,
+            health_check={
+                "path": health.path,
+                "port": "traffic-port",
+                "protocol": "HTTP",
+                "matcher": "200",
+                "interval": health.interval,
+                "timeout": health.timeout,
+                "healthy_threshold": health.healthy_threshold,
+                "unhealthy_threshold": health.unhealthy_threshold,
+            },
+            tags=args.tags,
+            opts=self._child,
+        )
+        assert args.estate.listener  # Settings refuse public routing without a load balancer.
+        rules = [
+            aws.lb.ListenerRule(
+                f"{self._name}-{rule.part}",
+                listener_arn=args.estate.listener,
+                priority=rule.priority,
+                conditions=_conditions(rule),
+                transforms=[_transform(*rule.rewrite)] if rule.rewrite else None,
+                actions=[{"type": "forward", "target_group_arn": group.arn}],
+                tags=args.tags,
+                opts=self._child,
+            )
+            for rule in listener_rules(service)
+        ]
+        if isinstance(routing, HostRouting) and routing.hosted_zone:
+            assert args.estate.load_balancer_dns_name and args.estate.load_balancer_zone
+            aws.route53.Record(
+                f"{self._name}-record",
+                zone_id=args.estate.hosted_zones[routing.hosted_zone],
+                name=routing.host,
+                type="A",
+                aliases=[
+                    {
+                        "name": args.estate.load_balancer_dns_name,
+                        "zone_id": args.estate.load_balancer_zone,
+                        "evaluate_target_health": True,
+                    }
+                ],
+                opts=self._child,
+            )
+        return pulumi.Output.all(group.arn, *[rule.arn for rule in rules]).apply(lambda arns: str(arns[0]))
+
+    def _discovery(self) -> pulumi.Output[str]:
+        args, discovery = self._args, self._args.service.discovery
+        return aws.servicediscovery.Service(
+            f"{self._name}-discovery",
+            name=args.service.discovery_name,
+            dns_config={
+                "namespace_id": args.estate.namespace,
+                "routing_policy": "MULTIVALUE",
+                "dns_records": [{"type": type_, "ttl": discovery.ttl} for type_ in ("A", "SRV")],
+            },
+            health_check_custom_config={"failure_threshold": 1},
+            tags=args.tags,
+            opts=self._child,
+        ).arn
+
+    def _security_groups(self) -> Sequence[pulumi.Input[str]]:
+        args, service = self._args, self._args.service
+        if service.security_groups:
+            return [args.estate.security_groups[name] for name in service.security_groups]
+        group = aws.ec2.SecurityGroup(
+            f"{self._name}-security-group",
+            name=service.name,
+            description=f"Tasks of {service.name}",
+            vpc_id=args.estate.vpc,
+            tags={**args.tags, "Name": service.name},
+            opts=self._child,
+        )
+        balancers = args.estate.load_balancer_security_groups if service.public else ()
+        callers = {f"load-balancer-{number}": id_ for number, id_ in enumerate(balancers, 1)}
+        callers |= {name: args.estate.security_groups[name] for name in service.consumers}
+        for caller, id_ in callers.items():
+            aws.vpc.SecurityGroupIngressRule(
+                f"{self._name}-from-{caller}",
+                security_group_id=group.id,
+                referenced_security_group_id=id_,
+                ip_protocol="tcp",
+                from_port=service.port,
+                to_port=service.port,
+                description=f"MCP from {caller}",
+                tags=args.tags,
+                opts=self._child,
+            )
+        outward = {"https": (443, "0.0.0.0/0")}  # Google, and AWS's own endpoints.
+        state = service.oauth.state
+        if isinstance(state, ValkeyState):
+            outward["oauth-state"] = (state.port, args.estate.vpc_cidr)
+        for purpose, (port, cidr) in outward.items():
+            aws.vpc.SecurityGroupEgressRule(
+                f"{self._name}-to-{purpose}",
+                security_group_id=group.id,
+                cidr_ipv4=cidr,
+                ip_protocol="tcp",
+                from_port=port,
+                to_port=port,
+                description=purpose,
+                tags=args.tags,
+                opts=self._child,
+            )
+        return [group.id]
+
+
+def _conditions(rule: ListenerRule) -> list[aws.lb.ListenerRuleConditionArgsDict]:
+    host: aws.lb.ListenerRuleConditionArgsDict = {"host_header": {"values": [rule.host]}}
+    return [host, {"path_pattern": {"values": list(rule.paths)}}] if rule.paths else [host]
+
+
+def _transform(regex: str, replace: str) -> aws.lb.ListenerRuleTransformArgsDict:
+    return {"type": "url-rewrite", "url_rewrite_config": {"rewrite": {"regex": regex, "replace": replace}}}

@@ -1,0 +1,345 @@
+"""The running server: roles, log group, task definition and ECS service."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components import server
+from components.estate import Estate
+from components.registry import Registry
+from components.routing import Routing
+from components.settings import Service
+
+IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
+"""Stands for the image where its digest is not known yet: everything else of the container definitions is known at preview."""
+
+# The agent of `aws ecs execute-command` writes here, which a read-only root file system would not let it.
+_EXEC_VOLUMES = {"exec-agent-state": "/var/lib/amazon", "exec-agent-log": "/var/log/amazon"}
+
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html#ecs-exec-required-iam-permissions
+_EXEC_ACTIONS = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
+
+
+def canonical_json(document: Any) -> str:
+    """JSON with sorted keys and without empty members, so that two runs give the same bytes."""
+    return json.dumps(_without_empty(document), sort_keys=True, separators=(",", ":"))
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: kept for key, item in value.items() if (kept := _without_empty(item)) not in (None, "", [], {})}
+    if isinstance(value, list | tuple):
+        return [_without_empty(item) for item in value]
+    return value
+
+
+def container_definitions(
+    service: Service,
+    *,
+    image: str,
+    environment: Mapping[str, str],
+    secret_arns: Mapping[str, str],
+    log_group: str,
+    region: str,
+) -> str:
+    """The task's container definitions, as canonical JSON.
+
+    `image`: `repository@sha256:...`; `secret_arns`: ARN of each secret that `service.secrets` names.
+    """
+    health = service.health
+    return canonical_json(
+        [
+            {
+                "name": service.key,
+                "image": image,
+                "essential": True,
+                "portMappings": [{"containerPort": service.port, "hostPort": service.port, "protocol": "tcp"}],
+                "environment": [{"name": name, "value": environment[name]} for name in sorted(environment)],
+                "secrets": [
+                    # `arn:KEY::` is one key of the JSON; the ARN alone would inject the whole object.
+                    {"name": name, "valueFrom": f"{secret_arns[wanted.secret]}:{wanted.key}::"}
+                    for name, wanted in sorted(service.secrets.items())
+                ],
+                "healthCheck": {
+                    "command": ["CMD-SHELL", f"curl -f http://localhost:{service.port}{health.path} || exit 1"],
+                    "interval": health.interval,
+                    "timeout": health.timeout,
+                    "retries": health.unhealthy_threshold,
+                    "startPeriod": health.start_period,
+                },
+                "logConfiguration": {
+                    "logDriver": "awslogs",
+                    "options": {"awslogs-group": log_group, "awslogs-region": region, "awslogs-stream-prefix": "ecs"},
+                },
+                "readonlyRootFilesystem": service.read_only_root,
+                "linuxParameters": {"initProcessEnabled": service.exec_enabled},
+                "mountPoints": [
+                    {"sourceVolume": volume, "containerPath": path, "readOnly": False}
+                    for volume, path in volumes(service).items()
+                ],
+                "user": "10001" if service.server == "workspace-mcp" else None,
+            }
+        ]
+    )
+
+
+def volumes(service: Service) -> dict[str, str]:
+    """Name -> container path of the task's scratch volumes."""
+    return _EXEC_VOLUMES if service.exec_enabled and service.read_only_root else {}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class McpServiceArgs:
+    """What a service is made of."""
+
+    service: Service
+    """The service's settings."""
+    estate: Estate
+    """Where it runs."""
+    registry: Registry
+    """Its image."""
+    routing: Routing
+    """How it is reached."""
+    tags: dict[str, str]
+    """Tags for every taggable resource."""
+
+
+class McpService(pulumi.ComponentResource):
+    """One MCP server on Fargate."""
+
+    task_definition_arn: pulumi.Output[str]
+    """The task definition's ARN with its revision."""
+    service_name: pulumi.Output[str]
+    """The ECS service's name."""
+    log_group: pulumi.Output[str]
+    """The log group's name."""
+    task_role_arn: pulumi.Output[str]
+    """The running server's role."""
+    execution_role_arn: pulumi.Output[str]
+    """The role that starts the task."""
+
+    def __init__(self, name: str, args: McpServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        service, estate, tags = args.service, args.estate, args.tags
+        environment = server.environment(service, internal_url=args.routing.internal_url)
+        log_group = f"/ecs/{service.name}"
+
+        def definitions(image: str) -> str:
+            return container_definitions(
+                service,
+                image=image,
+                environment=environment,
+                secret_arns={secret: found.arn for secret, found in estate.secrets.items()},
+                log_group=log_group,
+                region=estate.region,
+            )
+
+        # At a preview the real definitions are one unknown string; policies look at these.
+        plan = {
+            "service": service.key,
+            "containerDefinitions": definitions(IMAGE_BEING_BUILT),
+            "desiredCount": service.desired_count,
+        }
+        super().__init__("mcp-on-ecs:index:McpService", name, plan, opts)
+        self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
+
+        logs = aws.cloudwatch.LogGroup(
+            f"{name}-logs",
+            name=log_group,
+            retention_in_days=service.logs.retention_days,
+            tags={
+                **tags,
+                **({"RetentionReason": service.logs.retention_reason} if service.logs.retention_reason else {}),
+            },
+            opts=self._child,
+        )
+        task_role, task_policy = self._role("task", self._task_statements())
+        execution_policy: list[pulumi.Resource] = []
+        if service.execution_role:
+            self.execution_role_arn = pulumi.Output.from_input(estate.execution_roles[service.execution_role])
+        else:
+            self.execution_role_arn, execution_policy = self._role("execution", self._execution_statements(logs.arn))
+        task_definition = aws.ecs.TaskDefinition(
+            f"{name}-task-definition",
+            family=service.name,
+            cpu=str(service.cpu),
+            memory=str(service.memory),
+            network_mode="awsvpc",
+            requires_compatibilities=["FARGATE"],
+            runtime_platform={"cpu_architecture": service.image.architecture, "operating_system_family": "LINUX"},
+            execution_role_arn=self.execution_role_arn,
+            task_role_arn=task_role,
+            container_definitions=args.registry.image.apply(definitions),
+            volumes=[{"name": volume} for volume in volumes(service)],
+            # Kept, so that there is a revision to go back to.
+            skip_destroy=True,
+            tags=tags,
+            opts=self._child,
+        )
+        ecs_service = aws.ecs.Service(
+            f"{name}-service",
+            name=f"{service.name}-service",
+            cluster=estate.cluster,
+            task_definition=task_definition.arn,
+            desired_count=service.desired_count,
+            launch_type="FARGATE",
+            platform_version="LATEST",
+            network_configuration={
+                "subnets": list(estate.subnets),
+                "security_groups": args.routing.security_groups,
+                "assign_public_ip": False,
+            },
+            load_balancers=[
+                {
+                    "target_group_arn": args.routing.target_group_arn,
+                    "container_name": service.key,
+                    "container_port": service.port,
+                }
+            ]
+            if args.routing.target_group_arn
+            else [],
+            service_registries={
+                "registry_arn": args.routing.discovery_arn,
+                "container_name": service.key,
+                "container_port": service.port,
+            },
+            health_check_grace_period_seconds=service.health.grace_period if args.routing.target_group_arn else None,
+            deployment_minimum_healthy_percent=100,
+            deployment_maximum_percent=200,
+            deployment_circuit_breaker={"enable": True, "rollback": True},
+            availability_zone_rebalancing="ENABLED",
+            enable_execute_command=service.exec_enabled,
+            enable_ecs_managed_tags=True,
+            propagate_tags="SERVICE",
+            wait_for_steady_state=True,
+            tags=tags,
+            # Without its rights the first task fails, and the deployment with it.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[*task_policy, *execution_policy, logs]),
+        )
+        self.task_definition_arn = task_definition.arn
+        self.service_name = ecs_service.name
+        self.log_group = logs.name
+        self.task_role_arn = task_role
+        self.register_outputs(
+            {
+                "taskDefinitionArn": self.task_definition_arn,
+                "serviceName": self.service_name,
+                "logGroup": self.log_group,
+            }
+        )
+
+    def _role(self, part: str, statements: list[dict[str, Any]]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
+        """A role that ECS tasks of this account may take, with `statements` as its one policy (if there are any)."""
+        args = self._args
+        role = aws.iam.Role(
+            f"{self._name}-{part}-role",
+            name=f"{args.service.name}-{part}-role",
+            assume_role_policy=canonical_json(
+                {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Action": "sts:AssumeRole",
+                            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
+                            # Against the confused deputy: only tasks of this account and region.
+                            "Condition": {
+                                "StringEquals": {"aws:SourceAccount": args.estate.account},
+                                "ArnLike": {
+                                    "aws:SourceArn": f"arn:{args.estate.partition}:ecs:{args.estate.region}:{args.estate.account}:*"
+                                },
+                            },
+                        }
+                    ],
+                }
+            ),
+            tags=args.tags,
+            opts=self._child,
+        )
+        if not statements:
+            return role.arn, []
+        policy = aws.iam.RolePolicy(
+            f"{self._name}-{part}-policy",
+            name=f"{args.service.name}-{part}",
+            role=role.name,
+            policy=pulumi.Output.all(*[statement["Resource"] for statement in statements]).apply(
+                lambda resources: canonical_json(
+                    {
+                        "Version": "2012-10-17",
+                        "Statement": [
+                            {"Effect": "Allow", **statement, "Resource": resource}
+                            for statement, resource in zip(statements, resources, strict=True)
+                        ],
+                    }
+                )
+            ),
+            opts=self._child,
+        )
+        return role.arn, [policy]
+
+    def _task_statements(self) -> list[dict[str, Any]]:
+        service, estate = self._args.service, self._args.estate
+        statements: list[dict[str, Any]] = []
+        if service.permissions.bucket:
+            bucket = f"arn:{estate.partition}:s3:::{service.permissions.bucket}"
+            statements += [
+                {
+                    "Sid": "Objects",
+                    "Action": ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+                    "Resource": f"{bucket}/*",
+                },
+                {"Sid": "Bucket", "Action": "s3:ListBucket", "Resource": bucket},
+            ]
+        if service.permissions.secrets:
+            # Secrets Manager puts a hyphen and six random characters behind a secret's name.
+            names = [name if name.endswith("*") else f"{name}-??????" for name in service.permissions.secrets]
+            statements.append(
+                {
+                    "Sid": "Secrets",
+                    "Action": "secretsmanager:GetSecretValue",
+                    "Resource": [
+                        f"arn:{estate.partition}:secretsmanager:{estate.region}:{estate.account}:secret:{name}"
+                        for name in names
+                    ],
+                }
+            )
+        if service.exec_enabled:
+            # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonmessagegatewayservice.html
+            statements.append({"Sid": "ExecuteCommand", "Action": _EXEC_ACTIONS, "Resource": "*"})
+        return statements
+
+    def _execution_statements(self, log_group_arn: pulumi.Output[str]) -> list[dict[str, Any]]:
+        """Pull this image, write this log group, read these secrets; nothing else."""
+        service, estate = self._args.service, self._args.estate
+        secrets = [estate.secrets[wanted.secret] for wanted in service.secrets.values()]
+        keys = sorted({secret.kms_key for secret in secrets if secret.kms_key})
+        statements: list[dict[str, Any]] = [
+            # This action knows no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+            {"Sid": "RegistryLogin", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+            {
+                "Sid": "Image",
+                "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
+                "Resource": self._args.registry.repository_arn,
+            },
+            {
+                "Sid": "Logs",
+                "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
+                "Resource": pulumi.Output.concat(log_group_arn, ":*"),
+            },
+        ]
+        if secrets:
+            statements.append(
+                {
+                    "Sid": "Secrets",
+                    "Action": "secretsmanager:GetSecretValue",
+                    "Resource": sorted({secret.arn for secret in secrets}),
+                }
+            )
+        if keys:
+            statements.append({"Sid": "SecretKeys", "Action": "kms:Decrypt", "Resource": keys})
+        return statements
