@@ -6,12 +6,13 @@ from components import estate as estates
 from components import settings as configuration
 from components.registry import Registry, RegistryArgs, ecr_login
 from components.routing import Routing, RoutingArgs
-from components.service import McpService, McpServiceArgs
+from components.service import McpService, McpServiceArgs, check_sizes
 
 
 async def main() -> dict[str, object]:
     settings = configuration.load()
     estate = await estates.look_up(settings)
+    check_sizes(settings.services.values(), estate)
     login = ecr_login()
     addresses: dict[str, str] = {}
     services: dict[str, dict[str, object]] = {}

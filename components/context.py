@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pulumi
@@ -20,11 +21,20 @@ from docker.utils.build import exclude_paths
 from components.settings import Image
 
 STAGING = Path(".build")
-"""Where contexts are staged, relative to the project: the provider keeps the path in its state, so it must not differ between checkouts."""
+"""Where contexts are staged, relative to the project.
+
+The provider keeps the path in its state, so it must not differ between checkouts.
+"""
+
+_KEPT_SECONDS = 24 * 60 * 60
+"""How long a staged context that nobody asked for again is left alone: another run may be building from it."""
 
 
 class ContextError(pulumi.RunError):
     """The build context cannot be used; the message says what is wrong with which file."""
+
+    def __init__(self, key: str, problem: str, remedy: str) -> None:
+        super().__init__(f"The image of {key} cannot be built: {problem}. {remedy}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,48 +49,50 @@ class StagedContext:
 def stage(key: str, image: Image) -> StagedContext:
     """The service's context, staged. Unchanged content gives the same tag and leaves the directory alone.
 
-    Follows .dockerignore (`<Dockerfile>.dockerignore` first) as Docker does. Raises `ContextError`.
+    Follows .dockerignore (`<Dockerfile>.dockerignore` first) as Docker does. Empty directories are left out, as Git
+    leaves them out. Raises `ContextError`.
     """
     source = Path(image.context)
     if not (source / image.dockerfile).is_file():
         raise ContextError(
-            f"The image of {key} cannot be built: there is no {image.dockerfile} in {source}. "
-            f"Correct mcp-on-ecs:services.{key}.image.context or .dockerfile."
+            key,
+            f"there is no {image.dockerfile} in {source}",
+            f"Correct mcp-on-ecs:services.{key}.image.context or .dockerfile.",
         )
-    files = _files(source, image.dockerfile, key)
-    tag = _tag(source, files, image)
-    target = STAGING / key / tag
-    if not target.exists():
-        _copy(source, files, target)
-        for stale in target.parent.iterdir():
-            if stale != target:
-                shutil.rmtree(stale, ignore_errors=True)
+    try:
+        files = _files(source, image.dockerfile)
+        tag = _tag(source, files, image)
+        target = STAGING / key / tag
+        if not target.exists():
+            _copy(key, source, files, target)
+    except (OSError, UnicodeError) as error:
+        raise ContextError(key, f"{source} cannot be read or staged in {STAGING}: {error}", "Mend that file.") from None
+    os.utime(target)
+    _remove_stale(target)
     return StagedContext(tag=tag, directory=target, dockerfile=target / image.dockerfile)
 
 
-def _files(source: Path, dockerfile: str, key: str) -> list[str]:
+def _files(source: Path, dockerfile: str) -> list[str]:
     """Relative paths of what Docker would send, sorted; the Dockerfile and its ignore file are always among them."""
     ignore = [f"{dockerfile}.dockerignore", ".dockerignore"]
     patterns: list[str] = []
     for name in ignore:
         if (source / name).is_file():
-            lines = (line.strip() for line in (source / name).read_text().splitlines())
-            patterns = [line for line in lines if line and not line.startswith("#")]
+            lines = (source / name).read_text(encoding="utf-8-sig").splitlines()
+            patterns = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
             break
     names = {
         *exclude_paths(str(source), patterns, dockerfile),
         dockerfile,
         *(n for n in ignore if (source / n).is_file()),
     }
-    files = sorted(name for name in names if (source / name).is_symlink() or (source / name).is_file())
-    for name in files:
-        path = source / name
-        if path.is_symlink() and not (path.exists() and path.resolve().is_relative_to(source.resolve())):
-            raise ContextError(
-                f"The image of {key} cannot be built: {path} links to {os.readlink(path)}, which is outside of the context or missing. "
-                "Copy the file, or name the link in .dockerignore."
-            )
-    return files
+    return sorted(
+        name
+        for name in names
+        if (source / name).is_symlink() or (source / name).is_file()
+        # A context that contains the project contains what was staged from it before.
+        if not (source / name).absolute().is_relative_to(STAGING.absolute())
+    )
 
 
 def _mode(path: Path) -> int:
@@ -94,26 +106,53 @@ def _tag(source: Path, files: list[str], image: Image) -> str:
     for name in files:
         path = source / name
         if path.is_symlink():
-            kind, content = "link", os.readlink(path).encode()
+            kind, content = "link", os.fsencode(path.readlink())
         else:
             kind, content = oct(_mode(path)), path.read_bytes()
-        digest.update(f"{name}\0{kind}\0{len(content)}\0".encode() + content)
+        digest.update(os.fsencode(name) + f"\0{kind}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()[:16]
 
 
-def _copy(source: Path, files: list[str], target: Path) -> None:
+def _copy(key: str, source: Path, files: list[str], target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Renamed into place when complete: a run that is killed leaves no half of a context behind under the tag's name.
     partial = Path(tempfile.mkdtemp(dir=target.parent, prefix=".partial-"))
-    partial.chmod(0o755)
+    try:
+        partial.chmod(0o755)
+        for name in files:
+            copy = partial / name
+            for directory in reversed(copy.relative_to(partial).parents[:-1]):
+                (partial / directory).mkdir(exist_ok=True)
+                (partial / directory).chmod(0o755)
+            if (source / name).is_symlink():
+                copy.symlink_to((source / name).readlink())
+            else:
+                shutil.copyfile(source / name, copy)
+                copy.chmod(_mode(source / name))
+        _refuse_broken_links(key, partial, files)
+        try:
+            partial.rename(target)
+        except OSError:
+            if not target.exists():  # Else another run has staged the very same content meanwhile.
+                raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_broken_links(key: str, staged: Path, files: list[str]) -> None:
+    # The provider follows every link, and the image gets it as it is written: both must find something in the context.
     for name in files:
-        copy = partial / name
-        for directory in reversed(copy.relative_to(partial).parents[:-1]):
-            (partial / directory).mkdir(exist_ok=True)
-            (partial / directory).chmod(0o755)
-        if (source / name).is_symlink():
-            copy.symlink_to(os.readlink(source / name))
-        else:
-            shutil.copyfile(source / name, copy)
-            copy.chmod(_mode(source / name))
-    partial.rename(target)
+        link = staged / name
+        if link.is_symlink() and not (link.exists() and link.resolve().is_relative_to(staged.resolve())):
+            raise ContextError(
+                key,
+                f"{name} links to {link.readlink()}, which is not in the build context "
+                "(outside of it, missing, or ignored)",
+                "Copy the file there, or name the link in .dockerignore.",
+            )
+
+
+def _remove_stale(target: Path) -> None:
+    for other in target.parent.iterdir():
+        if other != target and other.lstat().st_mtime < time.time() - _KEPT_SECONDS:
+            shutil.rmtree(other, ignore_errors=True)

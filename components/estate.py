@@ -12,7 +12,7 @@ import pulumi
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import account
-from components.routing import ListenerRule, listener_rules, overlaps, target_group_name
+from components.routing import ListenerRule, is_target_group_of, listener_rules, overlaps
 from components.settings import Service, Settings
 
 T = TypeVar("T")
@@ -103,7 +103,7 @@ async def look_up(settings: Settings) -> Estate:
     partition = await _invoke("aws:index/getPartition:getPartition")
     place = f"in account {caller['accountId']}, region {region['region']}"
 
-    vpc, cluster, namespace, balancer, secrets, roles, _, zones = await asyncio.gather(
+    things = asyncio.gather(
         _vpc(estate.vpc, place, findings),
         findings.look_up(
             f"cluster {estate.cluster}",
@@ -118,6 +118,8 @@ async def look_up(settings: Settings) -> Estate:
             _invoke("aws:servicediscovery/getDnsNamespace:getDnsNamespace", name=estate.namespace, type="DNS_PRIVATE"),
         ),
         _load_balancer(settings, place, findings),
+    )
+    named = asyncio.gather(
         _each(
             {s.secret for service in services for s in service.secrets.values()},
             lambda name: _secret(name, place, findings),
@@ -150,6 +152,7 @@ async def look_up(settings: Settings) -> Estate:
             ),
         ),
     )
+    (vpc, cluster, namespace, balancer), (secrets, roles, _, zones) = await asyncio.gather(things, named)
     groups: dict[str, str | None] = {}
     subnets: dict[str, dict[str, Any] | None] = {}
     if vpc:
@@ -303,13 +306,14 @@ async def _listener(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TakenRule:
-    """A rule that stands on the listener. `target_groups` by name; `service` is its Service tag, if any."""
+    """A rule that stands on the listener, with its target groups by name."""
 
     priority: int
     hosts: tuple[str, ...]
     paths: tuple[str, ...]
+    narrowed: bool
+    """Whether it has other conditions too (header, query, regular expression): host and path do not decide then."""
     target_groups: tuple[str, ...]
-    service: str | None
 
     @property
     def holder(self) -> str:
@@ -332,29 +336,19 @@ def _check_rules(listener: str, services: list[Service], findings: _Findings) ->
 
 def listener_holders(elbv2: Any, listener: str) -> list[TakenRule]:
     """The listener's rules but the default one, in order of priority. `elbv2`: a boto3 client."""
-    rules = [
-        r
-        for page in elbv2.get_paginator("describe_rules").paginate(ListenerArn=listener)
-        for r in page["Rules"]
-        if not r["IsDefault"]
-    ]
-    tags: dict[str, dict[str, str]] = {}
-    for start in range(0, len(rules), 20):  # DescribeTags takes 20 at a time.
-        arns = [rule["RuleArn"] for rule in rules[start : start + 20]]
-        for description in elbv2.describe_tags(ResourceArns=arns)["TagDescriptions"]:
-            tags[description["ResourceArn"]] = {tag["Key"]: tag["Value"] for tag in description["Tags"]}
-    return sorted((_taken(rule, tags.get(rule["RuleArn"], {})) for rule in rules), key=lambda rule: rule.priority)
+    pages = elbv2.get_paginator("describe_rules").paginate(ListenerArn=listener)
+    rules = [_taken(rule) for page in pages for rule in page["Rules"] if not rule["IsDefault"]]
+    return sorted(rules, key=lambda rule: rule.priority)
 
 
-def _taken(rule: dict[str, Any], tags: dict[str, str]) -> TakenRule:
-    def values(field: str) -> tuple[str, ...]:
-        return tuple(
-            value
-            for c in rule["Conditions"]
-            if c["Field"] == field
-            for value in c.get("Values") or next((c[k].get("Values", []) for k in c if k.endswith("Config")), [])
-        )
-
+def _taken(rule: dict[str, Any]) -> TakenRule:
+    values: dict[str, list[str]] = {"host-header": [], "path-pattern": []}
+    narrowed = False
+    for condition in rule["Conditions"]:
+        # Old rules have their values at the condition itself, new ones in a member named after the field.
+        config = next((condition[member] for member in condition if member.endswith("Config")), condition)
+        narrowed |= condition["Field"] not in values or not config.get("Values")
+        values.setdefault(condition["Field"], []).extend(config.get("Values") or [])
     groups = {
         group
         for action in rule["Actions"]
@@ -366,36 +360,36 @@ def _taken(rule: dict[str, Any], tags: dict[str, str]) -> TakenRule:
     }
     return TakenRule(
         priority=int(rule["Priority"]),
-        hosts=values("host-header"),
-        paths=values("path-pattern"),
+        hosts=tuple(values["host-header"]),
+        paths=tuple(values["path-pattern"]),
+        narrowed=narrowed,
         target_groups=tuple(sorted(arn.split("/")[1] for arn in groups)),
-        service=tags.get("Service"),
     )
 
 
 def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tuple[str, str, str, str]]:
-    """What stands in the way of the services' rules: (what, where, why, remedy) each. Rules of ours are no conflict.
+    """What stands in the way of the services' rules: (what, where, why, remedy) each.
 
-    Ours are those that forward to the service's own target group (so a hand-made one can be adopted) or carry its tag.
+    A rule that forwards to one of a service's own target groups is no conflict, so a hand-made one can be adopted.
     """
     conflicts = []
     for service in services:
-        foreign = [
-            r for r in taken if target_group_name(service) not in r.target_groups and r.service != f"{service.key}-mcp"
-        ]
+        foreign = [rule for rule in taken if not any(is_target_group_of(service, name) for name in rule.target_groups)]
         wanted = listener_rules(service)
+        others = {rule.priority for other in services if other is not service for rule in listener_rules(other)}
         for rule in wanted:
             for holder in foreign:
                 if holder.priority == rule.priority:
+                    free = free_priority({r.priority for r in foreign} | others, len(wanted), wanted[0].priority)
                     conflicts.append(
                         (
                             f"listener priority {rule.priority} for {service.key}",
                             "among the listener's rules",
                             f"it is taken by {holder.holder}",
-                            f"set services.{service.key}.routing.priority to {free_priority(foreign, len(wanted), rule.priority)}, free with the {len(wanted) - 1} that follow",
+                            f"set services.{service.key}.routing.priority to {free}",
                         )
                     )
-                elif _same_requests(rule, holder):
+                elif _takes_requests(rule, holder):
                     conflicts.append(
                         (
                             f"address {rule.host}{' '.join(rule.paths)} for {service.key}",
@@ -409,11 +403,21 @@ def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tupl
     return conflicts
 
 
-def _same_requests(rule: ListenerRule, holder: TakenRule) -> bool:
-    return overlaps((rule.host,), holder.hosts) and overlaps(rule.paths, holder.paths)
+def _takes_requests(rule: ListenerRule, holder: TakenRule) -> bool:
+    """Whether the one with the lower priority number takes requests that are meant for the other."""
+    if holder.narrowed:
+        return False  # Not decided here, and so not refused.
+    catch_all = not holder.paths or {"*", "/*"} & set(holder.paths)
+    if holder.priority > rule.priority and (catch_all or not (rule.paths or holder.hosts)):
+        return False  # It is there for what nobody else takes.
+    # Of a host of its own, a service needs the MCP endpoint; what else the host's paths are for is not known.
+    paths = rule.paths or ("/mcp",)
+    return overlaps((rule.host,), [h.lower() for h in holder.hosts] or ["*"]) and overlaps(paths, holder.paths or ["*"])
 
 
-def free_priority(taken: list[TakenRule], count: int, after: int) -> int:
-    """The first of `count` consecutive free priorities above `after`."""
-    numbers = {rule.priority for rule in taken}
-    return next(p for p in range(after + 1, 50_000) if not numbers & set(range(p, p + count)))
+def free_priority(taken: set[int], count: int, after: int) -> str:
+    """The first `count` consecutive priorities above `after` that nobody has, in words."""
+    free = next((p for p in range(after + 1, 50_001 - count) if not taken & set(range(p, p + count))), None)
+    if free is None:
+        return "a lower number"
+    return f"{free}, which is free" if count == 1 else f"{free}; {free} to {free + count - 1} are free"

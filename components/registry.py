@@ -108,7 +108,6 @@ class Registry(pulumi.ComponentResource):
                     "platform": args.image.platform,
                     "target": args.image.target,
                     "args": args.image.args,
-                    "builder_version": docker.BuilderVersion.BUILDER_BUILD_KIT,
                 },
                 registry={
                     "server": repository.repository_url.apply(lambda url: url.split("/")[0]),

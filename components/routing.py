@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import fnmatch
+import functools
 import itertools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -117,23 +118,20 @@ def _literally(path: str) -> str:
     )  # The only character of a configured path that means something in a regular expression.
 
 
-def overlaps(ours: Sequence[str], theirs: Sequence[str]) -> bool:
-    """Whether two lists of wildcard values can match the same text. An empty list matches everything.
-
-    Decided by matching each value's literal form against the other's wildcards: exact for lists in which one of
-    each pair has no wildcard but at its end, which is how paths and hosts are written.
-    """
-    if not ours or not theirs:
-        # A rule without such a condition is a catch-all: wanted by its owner, and harmless above our priority.
-        return not ours and not theirs
-    return any(
-        fnmatch.fnmatchcase(_literal(a), b) or fnmatch.fnmatchcase(_literal(b), a)
-        for a, b in itertools.product(ours, theirs)
-    )
+def overlaps(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Whether some text matches one of `ours` and one of `theirs`, both with the wildcards * and ?."""
+    return any(_intersect(a, b) for a, b in itertools.product(ours, theirs))
 
 
-def _literal(pattern: str) -> str:
-    return pattern.replace("*", "").replace("?", "x")
+@functools.cache
+def _intersect(a: str, b: str) -> bool:
+    if not a or not b:
+        return not (a + b).strip("*")
+    if a[0] == "*":
+        return _intersect(a[1:], b) or _intersect(a, b[1:])
+    if b[0] == "*":
+        return _intersect(b, a)
+    return (a[0] == b[0] or "?" in (a[0], b[0])) and _intersect(a[1:], b[1:])
 
 
 def target_group_name(service: Service) -> str:
@@ -144,6 +142,16 @@ def target_group_name(service: Service) -> str:
     """
     default = Service.model_fields["port"].default
     return f"{service.name}-tg" if service.port == default else f"{service.name}-{service.port}"
+
+
+def is_target_group_of(service: Service, name: str) -> bool:
+    """Whether `name` is what `target_group_name` says for some port of the service."""
+    return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)", name) is not None
+
+
+def internal_url(service: Service, estate: Estate) -> str:
+    """The service's address inside the VPC, without a trailing slash."""
+    return f"http://{service.discovery_name}.{estate.namespace_name}:{service.port}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -180,7 +188,7 @@ class Routing(pulumi.ComponentResource):
         super().__init__("mcp-on-ecs:index:Routing", name, None, opts)
         self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         service = args.service
-        self.internal_url = f"http://{service.discovery_name}.{args.estate.namespace_name}:{service.port}"
+        self.internal_url = internal_url(service, args.estate)
         self.consumer_variable = f"MCP_{service.key.replace('-', '_').upper()}_URL"
         self.target_group_arn = self._from_outside(service.public) if service.public else None
         self.discovery_arn = self._discovery()

@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
-from components.settings import PrefixRouting, Service, SettingsError
+from collections.abc import Iterable
+
+from components.settings import PrefixRouting, Service
+
+_INSTEAD = {
+    "WORKSPACE_MCP_PORT": "the server listens on `port`",
+    "WORKSPACE_MCP_BASE_URI": "the server appends its port to it; the address follows from routing",
+    "WORKSPACE_MCP_ALLOWED_HOSTS": "with it the server refuses the load balancer's health checks",
+    "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS": "it follows from oauth.clientRedirectUris",
+    "GOOGLE_OAUTH_REDIRECT_URI": "it follows from routing, and a path in it would be doubled",
+    "OAUTH_CUSTOM_REDIRECT_URIS": "redirect addresses follow from routing and oauth.clientRedirectUris",
+    "OAUTH_ALLOWED_ORIGINS": "it follows from oauth.allowedOrigins",
+    "MCP_PATH_PREFIX": "the path follows from routing; strategy: prefix sets it",
+    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_HOST": "it follows from oauth.state",
+    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PORT": "it follows from oauth.state",
+    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_DB": "it follows from oauth.state",
+    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_USE_TLS": "it follows from oauth.state",
+}
+"""Variables of workspace-mcp that would contradict the settings, even where these do not set them."""
 
 
 def environment(service: Service, *, internal_url: str) -> dict[str, str]:
-    """All plain environment variables of the service's container, derived ones and `environment`'s.
+    """All plain environment variables of the service's container: `environment`'s, and those that follow from settings.
 
     `internal_url`: the address inside the VPC, `http://name.namespace:port`, which is the server's own where nothing
-    is public. Raises `SettingsError` where `environment` or `secrets` names a derived variable.
+    is public.
     """
-    derived = (
+    return {**service.environment, **_derived(service, internal_url)}
+
+
+def refused(service: Service, names: Iterable[str]) -> dict[str, str]:
+    """Those of `names` that configuration must not set as variables, each with the reason."""
+    instead = dict.fromkeys(_derived(service, "http://name.namespace:0"), "it follows from other settings")
+    if service.server == "workspace-mcp":
+        instead |= _INSTEAD
+    return {name: instead[name] for name in sorted(names) if name in instead}
+
+
+def _derived(service: Service, internal_url: str) -> dict[str, str]:
+    variables = (
         _workspace_mcp(service, internal_url) if service.server == "workspace-mcp" else _other(service, internal_url)
     )
-    taken = sorted(derived.keys() & (service.environment.keys() | service.secrets.keys()))
-    if taken:
-        raise SettingsError(
-            [
-                f"  mcp-on-ecs:services.{service.key}: {name} follows from the deployment (it is {derived[name]!r}); remove it from the configuration"
-                for name in taken
-            ]
-        )
-    return {**service.environment, **derived}
+    if isinstance(service.routing, PrefixRouting):
+        variables[service.routing.variable] = service.routing.path
+    return variables
 
 
 def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
@@ -66,7 +90,4 @@ def _other(service: Service, internal_url: str) -> dict[str, str]:
         "path": "/" + "/".join(url.split("/", 3)[3:]),
         "port": str(service.port),
     }
-    variables = {name: template.format(**facts) for name, template in service.variables.items()}
-    if isinstance(service.routing, PrefixRouting):
-        variables[service.routing.variable] = service.routing.path
-    return variables
+    return {name: template.format(**facts) for name, template in service.variables.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pulumi
@@ -13,11 +13,15 @@ import pulumi_aws as aws
 from components import server
 from components.estate import Estate
 from components.registry import Registry
-from components.routing import Routing
+from components.routing import Routing, internal_url
 from components.settings import Service
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at preview."""
+
+# ECS takes 64 KiB for the whole; what is beside the container definitions takes less than 2.
+# https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
+_DEFINITIONS_LIMIT = 62 * 1024
 
 # The agent of `aws ecs execute-command` writes here, which a read-only root file system would not let it.
 _EXEC_VOLUMES = {"exec-agent-state": "/var/lib/amazon", "exec-agent-log": "/var/log/amazon"}
@@ -39,19 +43,34 @@ def _without_empty(value: Any) -> Any:
     return value
 
 
-def container_definitions(
-    service: Service,
-    *,
-    image: str,
-    environment: Mapping[str, str],
-    secret_arns: Mapping[str, str],
-    log_group: str,
-    region: str,
-) -> str:
-    """The task's container definitions, as canonical JSON.
+class OversizedError(pulumi.RunError):
+    """A service's task definition is larger than ECS takes."""
 
-    `image`: `repository@sha256:...`; `secret_arns`: ARN of each secret that `service.secrets` names.
-    """
+
+def check_sizes(services: Iterable[Service], estate: Estate) -> None:
+    """Raises `OversizedError` for the first task definition that ECS would refuse, before anything is registered."""
+    for service in services:
+        definitions = container_definitions(service, estate, IMAGE_BEING_BUILT)
+        size = len(definitions.encode())
+        if size > _DEFINITIONS_LIMIT:
+            (container,) = json.loads(definitions)
+            variables = [
+                (len((variable.get("value") or variable["valueFrom"]).encode()), variable["name"])
+                for variable in (*container.get("environment", []), *container.get("secrets", []))
+            ]
+            largest = ", ".join(f"{name} ({bytes_:,} bytes)" for bytes_, name in sorted(variables, reverse=True)[:3])
+            raise OversizedError(
+                f"The task definition of {service.key} is too large; nothing was changed.\n"
+                f"      is       {size:,} bytes of container definitions\n"
+                f"      allowed  {_DEFINITIONS_LIMIT:,} bytes (ECS takes 64 KiB for a whole task definition)\n"
+                f"      largest  {largest}\n"
+                f"      do       shorten them in mcp-on-ecs:services.{service.key}, or put their content into the image"
+            )
+
+
+def container_definitions(service: Service, estate: Estate, image: str) -> str:
+    """The task's container definitions, as canonical JSON. `image`: `repository@sha256:...`."""
+    environment = server.environment(service, internal_url=internal_url(service, estate))
     health = service.health
     return canonical_json(
         [
@@ -63,7 +82,7 @@ def container_definitions(
                 "environment": [{"name": name, "value": environment[name]} for name in sorted(environment)],
                 "secrets": [
                     # `arn:KEY::` is one key of the JSON; the ARN alone would inject the whole object.
-                    {"name": name, "valueFrom": f"{secret_arns[wanted.secret]}:{wanted.key}::"}
+                    {"name": name, "valueFrom": f"{estate.secrets[wanted.secret].arn}:{wanted.key}::"}
                     for name, wanted in sorted(service.secrets.items())
                 ],
                 "healthCheck": {
@@ -75,7 +94,11 @@ def container_definitions(
                 },
                 "logConfiguration": {
                     "logDriver": "awslogs",
-                    "options": {"awslogs-group": log_group, "awslogs-region": region, "awslogs-stream-prefix": "ecs"},
+                    "options": {
+                        "awslogs-group": log_group_name(service),
+                        "awslogs-region": estate.region,
+                        "awslogs-stream-prefix": "ecs",
+                    },
                 },
                 "readonlyRootFilesystem": service.read_only_root,
                 "linuxParameters": {"initProcessEnabled": service.exec_enabled},
@@ -87,6 +110,11 @@ def container_definitions(
             }
         ]
     )
+
+
+def log_group_name(service: Service) -> str:
+    """Where the service's log lines go."""
+    return f"/ecs/{service.name}"
 
 
 def volumes(service: Service) -> dict[str, str]:
@@ -126,23 +154,10 @@ class McpService(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: McpServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         service, estate, tags = args.service, args.estate, args.tags
-        environment = server.environment(service, internal_url=args.routing.internal_url)
-        log_group = f"/ecs/{service.name}"
-
-        def definitions(image: str) -> str:
-            return container_definitions(
-                service,
-                image=image,
-                environment=environment,
-                secret_arns={secret: found.arn for secret, found in estate.secrets.items()},
-                log_group=log_group,
-                region=estate.region,
-            )
-
         # At a preview the real definitions are one unknown string; policies look at these.
         plan = {
             "service": service.key,
-            "containerDefinitions": definitions(IMAGE_BEING_BUILT),
+            "containerDefinitions": container_definitions(service, estate, IMAGE_BEING_BUILT),
             "desiredCount": service.desired_count,
         }
         super().__init__("mcp-on-ecs:index:McpService", name, plan, opts)
@@ -150,7 +165,7 @@ class McpService(pulumi.ComponentResource):
 
         logs = aws.cloudwatch.LogGroup(
             f"{name}-logs",
-            name=log_group,
+            name=log_group_name(service),
             retention_in_days=service.logs.retention_days,
             tags={
                 **tags,
@@ -174,7 +189,9 @@ class McpService(pulumi.ComponentResource):
             runtime_platform={"cpu_architecture": service.image.architecture, "operating_system_family": "LINUX"},
             execution_role_arn=self.execution_role_arn,
             task_role_arn=task_role,
-            container_definitions=args.registry.image.apply(definitions),
+            container_definitions=args.registry.image.apply(
+                lambda image: container_definitions(service, estate, image)
+            ),
             volumes=[{"name": volume} for volume in volumes(service)],
             # Kept, so that there is a revision to go back to.
             skip_destroy=True,

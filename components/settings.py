@@ -6,12 +6,17 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import fnmatch
+import itertools
 import json
 import re
+import shlex
+import string
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self, get_args
 from urllib.parse import urlsplit
 
 import pulumi
@@ -24,6 +29,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     StringConstraints,
+    TypeAdapter,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -97,8 +103,8 @@ class Model(BaseModel):
         str_strip_whitespace=True,
     )
 
-    def disagreements(self) -> Iterator[tuple[set[str], str]]:
-        """Settings that do not go together: the fields concerned, and what is wrong with what to do."""
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Settings that do not go together: the fields concerned, the one to mend first, and what is wrong with what to do."""
         return iter(())
 
     @model_validator(mode="wrap")
@@ -122,29 +128,54 @@ class Model(BaseModel):
                 raise error from None
         else:
             wrong = set()
-        found = [
-            text
-            for fields, text in model.disagreements()
-            if not fields & {name for name in fields if to_camel(name) in wrong}
-        ]
         problems += [
-            {"type": PydanticCustomError("disagreement", "{text}", {"text": text}), "loc": (), "input": data}
-            for text in found
+            {
+                "type": PydanticCustomError("disagreement", "{text}", {"text": text}),
+                "loc": (to_camel(fields[0]),),
+                "input": data,
+            }
+            for fields, text in model.disagreements()
+            if not any(to_camel(field) in wrong for field in fields)
         ]
         if problems:
             raise ValidationError.from_exception_data(cls.__name__, problems)
         return model
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=40)]
+def _like(pattern: str, words: str) -> AfterValidator:
+    """A text that matches `pattern` as a whole; `words` say what that means."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
+_NAME_PATTERN = r"(?=.{1,40}$)[a-z][a-z0-9]*(-[a-z0-9]+)*"
+
+Name = Annotated[
+    str,
+    _like(_NAME_PATTERN, "1 to 40 lower-case letters, digits and single hyphens between them, starting with a letter"),
+]
 """Lower-case letters, digits and single hyphens, starting with a letter: what ECR, ELB, ECS and DNS all accept."""
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
 """A TCP port that a process without privileges can listen on."""
 
-VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+VariableName = Annotated[
+    str, _like(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and underscores, no digit at the start")
+]
 
-Host = Annotated[str, StringConstraints(to_lower=True, pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$")]
+Host = Annotated[
+    str,
+    StringConstraints(to_lower=True),
+    _like(
+        r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}",
+        "a host name like api.example.com: no https:// before it, no port or path behind it",
+    ),
+]
 """A fully qualified host name, without scheme or port."""
 
 
@@ -163,50 +194,107 @@ def _path_prefix(value: str) -> str:
 PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 """A path with a leading and no trailing slash."""
 
-Tag = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[\w\s.:/=+@-]+$")]
-"""A tag's value: letters, digits, spaces and . : / = + - @ (what every AWS service accepts)."""
+_TAG_WORDS = "letters, digits, spaces and . : / = + - _ @"
+
+Tag = Annotated[str, _like(r"[\w .:/=+@-]{1,256}", f"1 to 256 {_TAG_WORDS}")]
+"""A tag's value: what every AWS service accepts."""
+
+OWN_TAGS = ("Environment", "Service", "ManagedBy", "RetentionReason", "Name")
+
+
+def _tag_key(key: str) -> str:
+    if key in OWN_TAGS or key.lower().startswith("aws:"):
+        raise ValueError(f"a tag other than aws:... and {', '.join(OWN_TAGS)}, which are set for you")
+    return key
+
+
+TagKey = Annotated[str, _like(r"[\w .:/=+@-]{1,128}", f"1 to 128 {_TAG_WORDS}"), AfterValidator(_tag_key)]
+"""A tag's key."""
+
+Reference = Annotated[
+    str, _like(r"[^\x00-\x1f\x7f*?]+", "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?")
+]
+"""The name, id or ARN of something that exists."""
+
+VariableValue = Annotated[
+    str, _like(r"(?s)[^\x00]+", "text that is not empty: ECS drops empty variables, and would see a change each time")
+]
+"""An environment variable's value."""
+
+
+def _template(text: str) -> str:
+    try:
+        fields = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
+    except ValueError:
+        fields = [("", "", "")]
+    if any(field not in {(fact, "", None) for fact in DEPLOYMENT_FACTS} for field in fields):
+        facts = ", ".join(f"{{{fact}}}" for fact in DEPLOYMENT_FACTS)
+        raise ValueError(f"text with {facts} in it; a brace that is meant as such is doubled")
+    return text
+
+
+DEPLOYMENT_FACTS = ("url", "origin", "host", "path", "port")
+"""What the template of a variable may name, in braces."""
+
+VariableTemplate = Annotated[VariableValue, AfterValidator(_template)]
+
+
+def _relative_path(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise ValueError("a path within the context, such as Dockerfile or docker/Dockerfile")
+    return str(path)
 
 
 class Estate(Model):
     """What exists already and is shared with other services. It is looked up, never created and never changed."""
 
-    vpc: str
+    vpc: Reference
     """The VPC's id (vpc-...) or its Name tag."""
-    task_subnets: Annotated[list[str], Field(min_length=1)]
+    task_subnets: Annotated[list[Reference], Field(min_length=1)]
     """Private subnets for the tasks, each by id (subnet-...), CIDR block (10.0.10.0/24) or Name tag. Two zones or more survive the loss of one."""
-    cluster: str
+    cluster: Reference
     """The ECS cluster's name."""
-    load_balancer: str | None = None
+    load_balancer: Reference | None = None
     """The application load balancer's name. Needed when a service is reached from outside."""
     listener_port: Annotated[int, Field(ge=1, le=65535)] = 443
     """Port of the load balancer's HTTPS listener. Default 443."""
-    namespace: str
+    namespace: Reference
     """The private DNS namespace (AWS Cloud Map) for discovery inside the VPC."""
 
 
 class SecretKey(Model):
     """One key of a JSON secret in AWS Secrets Manager. Only the reference is configured, never a value."""
 
-    secret: Annotated[str, StringConstraints(min_length=1)]
+    secret: Reference
     """The secret's name or ARN."""
-    key: Annotated[str, StringConstraints(pattern=r"^[\w./+=@-]+$")]
+    key: Annotated[str, _like(r"[\w./+=@-]+", "a key of the secret's JSON: letters, digits and . / + = @ _ -")]
     """The JSON key within it. Required: without one the container would get the whole JSON object."""
 
 
 class Image(Model):
     """How the image is made, or which finished one is used."""
 
-    context: str = "image"
+    context: Reference = "image"
     """The build context: a directory, absolute or relative to the project. Default: `image`, which packages workspace-mcp."""
-    dockerfile: str = "Dockerfile"
+    dockerfile: Annotated[str, AfterValidator(_relative_path)] = "Dockerfile"
     """The Dockerfile's path within the context. Default Dockerfile."""
-    target: str | None = None
+    target: Reference | None = None
     """The build stage to stop at. Default: the last."""
     args: dict[str, str] = {}
     """Build arguments. They end up in the image's history, so never a secret."""
     platform: Literal["linux/amd64", "linux/arm64"] = "linux/amd64"
     """What the image is built for; the task definition's CPU architecture follows from it. Default linux/amd64."""
-    digest: Annotated[str, StringConstraints(pattern=r"^([a-z0-9.:/_-]+@)?sha256:[0-9a-f]{64}$")] | None = None
+    digest: (
+        Annotated[
+            str,
+            _like(
+                r"([a-z0-9.:/_-]+@)?sha256:[0-9a-f]{64}",
+                "sha256: and 64 hexadecimal digits, with registry/name@ before it where it is not in the own repository",
+            ),
+        ]
+        | None
+    ) = None
     """A finished image in place of a build: `sha256:...` in the service's own repository, or `registry/name@sha256:...`. While it is set nothing is built."""
 
     @property
@@ -240,7 +328,7 @@ class HostRouting(_Public):
     """A host name of its own; no rewriting."""
 
     strategy: Literal["host"]
-    hosted_zone: str | None = None
+    hosted_zone: Reference | None = None
     """The Route 53 zone in which to make the host's alias record. Default: the record is made elsewhere."""
 
 
@@ -254,7 +342,13 @@ class PrefixRouting(_Public):
     """The environment variable that tells the server its prefix. Default MCP_PATH_PREFIX."""
 
 
-PathPattern = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_\-.$/~\"'@:+*?&]*$", max_length=128)]
+PathPattern = Annotated[
+    str,
+    _like(
+        r"/[A-Za-z0-9_\-.$/~\"'@:+*?&]{0,127}",
+        "a path pattern like /mcp/name*: a slash, then up to 127 letters, digits and _ - . $ / ~ \" ' @ : + & * ?",
+    ),
+]
 """A path pattern of a listener rule: `*` stands for any characters, `?` for one."""
 
 
@@ -282,7 +376,7 @@ class ValkeyState(Model):
     """OAuth state in a Valkey or Redis that all tasks share."""
 
     backend: Literal["valkey"]
-    host: Annotated[str, StringConstraints(min_length=1)]
+    host: Reference
     """Host name of the cache's endpoint."""
     port: Annotated[int, Field(ge=1, le=65535)] = 6379
     """Port. Default 6379."""
@@ -300,7 +394,7 @@ class OAuth(Model):
     client_redirect_uris: list[str] = []
     """Redirect addresses that a client may register, such as https://claude.ai/api/mcp/auth_callback or http://localhost:* (any port).
     Required when reached from outside: unset, the server takes any."""
-    allowed_origins: list[Annotated[str, StringConstraints(pattern=r"^https://[^/*,\s]+$")]] = []
+    allowed_origins: list[Annotated[str, _like(r"https://[^/*,\s]+", "an origin like https://app.example.com")]] = []
     """Origins of browser-based clients that may call the server, beside its own. Default: none."""
     state: Annotated[MemoryState | ValkeyState, Field(discriminator="backend")] = MemoryState()
     """Where registrations and codes are kept. Default memory, which allows one task."""
@@ -337,28 +431,30 @@ class Logs(Model):
             raise ValueError(", ".join(map(str, LOG_RETENTION_DAYS)))
         return days
 
-    def disagreements(self) -> Iterator[tuple[set[str], str]]:
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         usual = Logs.model_fields["retention_days"].default
         if self.retention_days != usual and not self.retention_reason:
             yield (
-                {"retention_days", "retention_reason"},
-                f"retentionReason is missing: say why the retention is not the usual {usual} days",
+                ("retention_reason", "retention_days"),
+                f"missing: say why retentionDays is {self.retention_days} and not the usual {usual}",
             )
 
 
 class Permissions(Model):
     """What the running server may do beyond nothing."""
 
-    bucket: str | None = None
+    bucket: Reference | None = None
     """A bucket whose objects the server may read, write and delete, and which it may list."""
-    secrets: list[Annotated[str, StringConstraints(pattern=r"^[\w/+=.@-]+\*?$", min_length=2)]] = []
+    secrets: list[
+        Annotated[str, _like(r"[A-Za-z0-9/_+=.@-]+\*?", "a secret's name, or the beginning of names and a * behind it")]
+    ] = []
     """Names of secrets the server itself may read at run time; a trailing * covers what begins so (busyb/*)."""
 
 
 class Health(Model):
     """How the load balancer and ECS decide that a task is healthy. Times in seconds."""
 
-    path: Annotated[str, StringConstraints(pattern=r"^/[\w./~-]*$")] = "/health"
+    path: Annotated[str, _like(r"/[A-Za-z0-9_./~-]*", "a path like /health")] = "/health"
     """Path that answers 200 without a login. Default /health."""
     interval: Annotated[int, Field(ge=5, le=300)] = 30
     """Time between checks. Default 30."""
@@ -373,17 +469,17 @@ class Health(Model):
     grace_period: Annotated[int, Field(ge=0)] = 60
     """Time after a task's start in which ECS ignores target health. Default 60."""
 
-    def disagreements(self) -> Iterator[tuple[set[str], str]]:
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         if self.timeout >= self.interval:
             yield (
-                {"timeout", "interval"},
-                f"timeout is {self.timeout} s; it must be less than interval, {self.interval} s",
+                ("timeout", "interval"),
+                f"is {self.timeout} s; it must be less than interval, {self.interval} s",
             )
         if self.grace_period < self.start_period:
             # Otherwise ECS kills on target health what the container's own check still gives time to start.
             yield (
-                {"grace_period", "start_period"},
-                f"gracePeriod is {self.grace_period} s; it must be at least startPeriod, {self.start_period} s",
+                ("grace_period", "start_period"),
+                f"is {self.grace_period} s; it must be at least startPeriod, {self.start_period} s",
             )
 
 
@@ -401,12 +497,12 @@ class Service(Model):
 
     key: Annotated[Name, Field(exclude=True)] = "unset"
     """Its key under `services`; not configured."""
-    name: Annotated[Name, StringConstraints(max_length=26)] = "unset"
+    name: Annotated[Name, _like(r".{1,26}", "at most 26 characters")] = "unset"
     """Base of the physical names: repository, log group, roles, target group, task definition, service. Default: `<namePrefix>-<key>-mcp`.
     At most 26 characters: a target group's name has 32, and carries a port behind it."""
     server: Literal["workspace-mcp", "other"] = "workspace-mcp"
     """What runs in the image. `workspace-mcp` gets all its settings from here; `other` gets those that `variables` names."""
-    variables: dict[VariableName, str] = {}
+    variables: dict[VariableName, VariableTemplate] = {}
     """For `other`: variables built from the deployment, with {url}, {origin}, {host}, {path} and {port} filled in."""
     image: Image = Image()
     """How the image is made. Default: built from `image/` for linux/amd64."""
@@ -418,7 +514,7 @@ class Service(Model):
     """The port the server listens on; target group, discovery and health checks follow. Default 8000."""
     desired_count: Annotated[int, Field(ge=0, le=100)] = 1
     """Number of tasks. Default 1. More than one needs shared OAuth state."""
-    environment: dict[VariableName, str] = {}
+    environment: dict[VariableName, VariableValue] = {}
     """Further plain environment variables. Nothing secret, and nothing that follows from other settings."""
     secrets: dict[VariableName, SecretKey] = {}
     """Environment variable -> the secret's JSON key it is filled from when a task starts."""
@@ -426,11 +522,11 @@ class Service(Model):
     """How clients log in (workspace-mcp)."""
     permissions: Permissions = Permissions()
     """What the running server may do in the account. Default: nothing."""
-    execution_role: str | None = None
+    execution_role: Reference | None = None
     """An existing execution role's name. Default: a role of its own with exactly the rights that starting the task takes."""
-    security_groups: list[str] = []
+    security_groups: list[Reference] = []
     """Existing security groups for the tasks, by name or id. Default: one of its own that admits the load balancer and `consumers` on `port` alone."""
-    consumers: list[str] = []
+    consumers: list[Reference] = []
     """Security groups, by name or id, whose members may call the service inside the VPC (only with a group of its own)."""
     exec_enabled: bool = True
     """Allow `aws ecs execute-command` into the tasks. Default true."""
@@ -444,7 +540,7 @@ class Service(Model):
     """Discovery inside the VPC."""
     routing: Routing = InternalRouting(strategy="internal")
     """How the service is reached from outside. Default: not at all."""
-    tags: dict[str, Tag] = {}
+    tags: dict[TagKey, Tag] = {}
     """Further tags for this service's resources."""
 
     @field_validator("routing", mode="before")
@@ -454,63 +550,58 @@ class Service(Model):
             return {"strategy": "rewrite" if "path" in value else "host" if "host" in value else "internal", **value}
         return value
 
-    @field_validator("memory")
+    @field_validator("cpu")
     @classmethod
-    def _fargate_pair(cls, memory: int, info: ValidationInfo) -> int:
-        cpu = info.data.get("cpu")
-        if cpu is not None and cpu not in FARGATE_MEMORY:
-            raise ValueError(f"cpu is {cpu}; Fargate has {', '.join(map(str, FARGATE_MEMORY))}")
-        if cpu is not None and memory not in FARGATE_MEMORY[cpu]:
-            sizes = FARGATE_MEMORY[cpu]
-            raise ValueError(
-                f"with {cpu} CPU units Fargate has {', '.join(map(str, sizes[:8]))}{' ...' if len(sizes) > 8 else ''} MiB"
-            )
-        return memory
+    def _fargate_cpu(cls, cpu: int) -> int:
+        if cpu not in FARGATE_MEMORY:
+            raise ValueError(", ".join(map(str, FARGATE_MEMORY)))
+        return cpu
 
-    def disagreements(self) -> Iterator[tuple[set[str], str]]:
-        both = sorted(self.environment.keys() & self.secrets.keys())
-        if both:
-            yield {"environment", "secrets"}, f"{', '.join(both)}: in environment and in secrets; keep one"
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        from components import server  # here: it is built on settings
+
+        sizes = FARGATE_MEMORY[self.cpu]
+        if self.memory not in sizes:
+            words = ", ".join(map(str, sizes[:8])) + (f" ... {sizes[-1]}" if len(sizes) > 8 else "")
+            yield ("memory", "cpu"), f"is {self.memory} MiB; with {self.cpu} CPU units Fargate has {words}"
+        for name in sorted(self.environment.keys() & self.secrets.keys()):
+            yield ("environment", "secrets"), f"{name} is in secrets too; keep one"
+        for part in ("environment", "secrets"):
+            for name, instead in server.refused(self, getattr(self, part)).items():
+                yield (part, "server", "oauth", "routing", "variables"), f"{name}: {instead}; remove it"
         if self.security_groups and self.consumers:
             yield (
-                {"security_groups", "consumers"},
-                (
-                    "consumers needs a security group of the service's own: leave securityGroups empty, or open the existing group yourself"
-                ),
+                ("consumers", "security_groups"),
+                "needs a security group of the service's own: leave securityGroups empty, "
+                "or open the existing group yourself",
             )
         if self.server == "other":
             return
         if self.variables:
-            yield {"server", "variables"}, "variables is for server: other; workspace-mcp's are set for you"
+            yield ("variables", "server"), "is for server: other; workspace-mcp's are set for you"
         for name in ("GOOGLE_OAUTH_CLIENT_ID", "GOOGLE_OAUTH_CLIENT_SECRET"):
             if name not in self.secrets:
                 yield (
-                    {"server", "secrets"},
-                    f"secrets.{name} is missing: workspace-mcp exits at once without it (MCP_{name} is not read)",
+                    ("secrets", "server"),
+                    f"{name} is missing: workspace-mcp exits at once without it (MCP_{name} is not read)",
                 )
         if self.public and self.oauth.enabled and not self.oauth.client_redirect_uris:
             yield (
-                {"oauth", "routing"},
-                (
-                    "oauth.clientRedirectUris is empty: reached from outside, the server would register any redirect address; "
-                    "list your clients'"
-                ),
+                ("oauth", "routing"),
+                "clientRedirectUris is empty: reached from outside, the server would register any redirect address; "
+                "list your clients'",
             )
         if self.public and not self.oauth.enabled:
             yield (
-                {"oauth", "routing"},
-                (
-                    "oauth.enabled is false, but routing reaches the service from outside: anyone could read people's mail; "
-                    "use strategy: internal"
-                ),
+                ("oauth", "routing"),
+                "enabled is false, but routing reaches the service from outside: anyone could read people's mail; "
+                "use routing.strategy: internal",
             )
         if self.oauth.enabled and self.desired_count > 1 and self.oauth.state.backend == "memory":
             yield (
-                {"oauth", "desired_count"},
-                (
-                    f"desiredCount is {self.desired_count}, but OAuth state is in each task's memory: "
-                    "logins fail between tasks; set oauth.state.backend: valkey"
-                ),
+                ("desired_count", "oauth"),
+                f"is {self.desired_count}, but OAuth state is in each task's memory: "
+                "logins fail between tasks; set oauth.state.backend: valkey",
             )
 
     @property
@@ -531,6 +622,30 @@ class Service(Model):
         return self.discovery.name or self.key
 
 
+class PolicyException(Model):
+    """A policy rule that some resources may break for a time, with who answers for it."""
+
+    rule: Annotated[str, StringConstraints(min_length=1)]
+    """The rule's name, as `./ops policies` lists it."""
+    resource: Annotated[str, StringConstraints(min_length=1)]
+    """The resource's logical name, such as google-workspace-repository; * stands for any characters."""
+    reason: Annotated[str, StringConstraints(min_length=10)]
+    """Why it may, in a sentence."""
+    owner: Annotated[str, StringConstraints(min_length=1)]
+    """Who answers for it: a team or a role."""
+    expires: datetime.date
+    """The last day on which it holds, quoted: "2027-06-30"."""
+
+    def covers(self, rule: str, resource: str) -> bool:
+        """Whether it is about this rule and this resource."""
+        return rule == self.rule and fnmatch.fnmatchcase(resource, self.resource)
+
+    @property
+    def terms(self) -> str:
+        """Reason, owner and last day, for reports."""
+        return f"{self.reason} ({self.owner}, until {self.expires})"
+
+
 class Settings(Model):
     """A stack's configuration: one environment, its estate, and one or more MCP services."""
 
@@ -538,12 +653,14 @@ class Settings(Model):
     """Value of the tag Environment, such as production."""
     name_prefix: Name
     """What physical names begin with, such as the company's name."""
-    tags: dict[str, Tag] = {}
+    tags: dict[TagKey, Tag] = {}
     """Further tags for every resource."""
     estate: Estate
     """What exists already."""
     services: Annotated[dict[Name, Service], Field(min_length=1)]
     """The MCP services, by key."""
+    policy_exceptions: list[PolicyException] = []
+    """Policy rules that resources of this stack may break for a time. Default: none."""
 
     @field_validator("services", mode="before")
     @classmethod
@@ -552,37 +669,37 @@ class Settings(Model):
             return services
         prefix = info.data.get("name_prefix", "unset")
         return {
-            key: {"name": f"{prefix}-{key}-mcp", **value, "key": key} if isinstance(value, dict) else value
+            # A bad key is reported as such, and not again in all that is made of it.
+            key: {"name": f"{prefix}-{key}-mcp", **value, "key": key}
+            if isinstance(value, dict) and re.fullmatch(_NAME_PATTERN, str(key))
+            else value
             for key, value in services.items()
         }
 
-    @field_validator("services")
-    @classmethod
-    def _apart(cls, services: dict[str, Service]) -> dict[str, Service]:
-        from components.routing import listener_rules  # here: routing is built on settings
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        from components.routing import listener_rules, overlaps  # here: routing is built on settings
 
-        mistakes, holders = [], dict[str, str]()
-        for key, service in services.items():
-            rules = listener_rules(service)
-            claims = {f"the name {service.name}", f"the discovery name {service.discovery_name}"}
-            claims |= {f"the listener priority {rule.priority}" for rule in rules}
-            claims |= {f"the address {rule.host}{path}" for rule in rules for path in rule.paths or ("",)}
-            for claim in sorted(claims):
-                holder = holders.setdefault(claim, key)
-                if holder != key:
-                    mistakes.append(f"{holder} and {key} both have {claim}; change one of them")
-        if mistakes:
-            raise ValueError("; ".join(mistakes))
-        return services
-
-    def disagreements(self) -> Iterator[tuple[set[str], str]]:
-        if self.estate.load_balancer is None:
-            for key, service in self.services.items():
-                if service.public:
-                    yield (
-                        {"estate", "services"},
-                        f"estate.loadBalancer is missing: services.{key}.routing reaches the service from outside",
-                    )
+        for key, service in self.services.items():
+            if service.public and self.estate.load_balancer is None:
+                yield (
+                    ("estate", "services"),
+                    f"loadBalancer is missing: services.{key}.routing reaches the service from outside",
+                )
+        for one, other in itertools.combinations(self.services.values(), 2):
+            ours, theirs = listener_rules(one), listener_rules(other)
+            both = [f"the name {one.name}"] if one.name == other.name else []
+            if one.discovery_name == other.discovery_name:
+                both.append(f"the discovery name {one.discovery_name}")
+            priorities = {rule.priority for rule in ours} & {rule.priority for rule in theirs}
+            both += [f"the listener priority {priority}" for priority in sorted(priorities)]
+            both += [
+                f"requests to {mine.host}{path}"
+                for mine, yours in itertools.product(ours, theirs)
+                for path in mine.paths or ("/*",)
+                if mine.host == yours.host and overlaps([path], yours.paths or ["/*"])
+            ]
+            if both:
+                yield ("services",), f"{one.key} and {other.key} both have {', '.join(both)}; change one of them"
 
     @property
     def parameter_prefix(self) -> str:
@@ -606,21 +723,37 @@ def load() -> Settings:
     return parse(raw)
 
 
+def load_policy_exceptions() -> list[PolicyException]:
+    """The exceptions of the stack that a policy pack is run on: the engine gives a pack the configuration as well.
+
+    None where they cannot be read: what is wrong with them the program reports, and stops.
+    """
+    raw = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
+    try:
+        return TypeAdapter(list[PolicyException]).validate_json(raw.get(f"{NAMESPACE}:policyExceptions", "[]"))
+    except ValidationError:
+        return []
+
+
 def read_stack_file(path: Path) -> dict[str, str]:
     """A `Pulumi.<stack>.yaml` as the engine hands it to the program: full key -> text, objects as JSON.
 
     Raises `SettingsError` where the file is missing or is not YAML. Encrypted values stay as they are.
     """
     try:
-        document = yaml.safe_load(path.read_text())
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = document.get("config") if isinstance(document, dict) else None
+        if not isinstance(config, dict):
+            raise SettingsError([f"  {path.name} has no `config:` with keys below it"])
+        # YAML knows dates, which JSON has as text.
+        return {
+            str(key): value if isinstance(value, str) else json.dumps(value, default=str)
+            for key, value in config.items()
+        }
     except OSError as error:
         raise SettingsError([f"  {path.name}: {error.strerror}; write it, or name another stack"]) from None
-    except yaml.YAMLError as error:
-        raise SettingsError([f"  {path.name} is not YAML: {' '.join(str(error).split())}"]) from None
-    config = (document or {}).get("config") if isinstance(document or {}, dict) else None
-    if not isinstance(config, dict):
-        raise SettingsError([f"  {path.name} has no `config:` with keys below it"])
-    return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise SettingsError([f"  {path.name} is not the YAML of a stack: {' '.join(str(error).split())}"]) from None
 
 
 def parse(raw: Mapping[str, str]) -> Settings:
@@ -635,8 +768,10 @@ def parse(raw: Mapping[str, str]) -> Settings:
         if isinstance(text, str) and text[:1] in "{[":
             try:
                 values[name] = json.loads(text)
-            except ValueError as error:
-                mistakes.append(_mistake(key, text, f"JSON ({error})", f"pulumi config set --path {key}. ..."))
+            except (ValueError, RecursionError) as error:
+                mistakes.append(
+                    _mistake(key, text, f"JSON ({error})", f"pulumi config set --path '{key}.<name>' <value>")
+                )
         else:
             values[name] = text
     if mistakes:
@@ -662,32 +797,46 @@ def _explain(problem: Any) -> str:
     # The name of a union's member is part of pydantic's path, not of the file's.
     location = problem["loc"]
     path = [
-        str(part)
+        part
         for before, part in zip(("", *location), location, strict=False)
         if part != "[key]" and not (part in _STRATEGY_TAGS and before in ("routing", "state"))
     ]
-    key = f"{NAMESPACE}:{'.'.join(path)}" if path else f"{NAMESPACE}:"
-    value, message = problem["input"], problem["msg"].removeprefix("Value error, ")
+    value, message = problem["input"], problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if problem["type"].startswith("union_tag"):
+        path.append(problem["ctx"]["discriminator"].strip("'"))
+        names = [get_args(model.model_fields[path[-1]].annotation)[0] for model in _model_at(path[:-1])]
+        value, message = problem["ctx"].get("tag"), "one of " + ", ".join(names)
+    key = f"{NAMESPACE}:{_path_text(path)}"
+    command = f"pulumi config set --path {shlex.quote(key)} <value>"
     match problem["type"]:
         case "missing":
-            return f"  {key}\n      is       not set\n      allowed  {_describe(path)}\n      do       pulumi config set --path '{key}' ..."
+            return f"  {key}\n      is       not set\n      allowed  {_describe(path)}\n      do       {command}"
         case "extra_forbidden":
             known = _keys(path[:-1])
-            near = difflib.get_close_matches(path[-1], known, n=1)
+            near = difflib.get_close_matches(str(path[-1]), known, n=1)
             hint = f"rename it to {near[0]}" if near else "remove it"
             return _mistake(key, value, "one of " + ", ".join(known), f"{hint}: nothing reads this key")
         case "disagreement":
             return f"  {key}\n      {message}"
-        case "string_pattern_mismatch":
-            allowed = f"{_describe(path)} (pattern {problem['ctx']['pattern']})"
-        case "value_error":
-            allowed = message
-        case _:
-            allowed = message[:1].lower() + message[1:]
-    return _mistake(key, value, allowed, f"pulumi config set --path '{key}' <value>")
+        case _ if location and location[-1] == "[key]":
+            return _mistake(key, value, message, "rename the key")
+    return _mistake(key, value, message[:1].lower() + message[1:], command)
 
 
-def _model_at(path: list[str]) -> list[type[BaseModel]]:
+def _path_text(path: list[Any]) -> str:
+    """`path` as `pulumi config set --path` takes it."""
+    text = ""
+    for part in path:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif re.fullmatch(r"[\w-]+", part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return text
+
+
+def _model_at(path: list[Any]) -> list[type[BaseModel]]:
     """The models that can stand at a path of the configuration (several for a union)."""
     models: list[type[BaseModel]] = [Settings]
     for part in path:
@@ -706,7 +855,7 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
 
 
-def _keys(path: list[str]) -> list[str]:
+def _keys(path: list[Any]) -> list[str]:
     return sorted(
         {
             field.alias or name
@@ -717,7 +866,7 @@ def _keys(path: list[str]) -> list[str]:
     )
 
 
-def _describe(path: list[str]) -> str:
+def _describe(path: list[Any]) -> str:
     for model in _model_at(path[:-1]):
         for name, field in model.model_fields.items():
             if path[-1] in (name, field.alias) and field.description:

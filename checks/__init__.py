@@ -1,0 +1,54 @@
+"""What a client of a deployed MCP server sees from outside: HTTP, MCP and OAuth, asked over the public address.
+
+    from checks import Expectations, PublicAddress, run
+    results = run(PublicAddress(url="https://api.example.com/mail"), Expectations())
+
+Needs the network and the packages `httpx2` and `mcp`, nothing else. Google, or whoever signs users in, is
+never contacted. A run registers two OAuth clients with the server and leaves two sign-ins half done, no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from checks import http, mcp, oauth
+from checks.address import PublicAddress
+from checks.check import Check, run_probes
+
+__all__ = ["Check", "Expectations", "PublicAddress", "run"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expectations:
+    """What the deployment was configured to do, so that the checks can hold the server to it."""
+
+    health: Mapping[str, str] = field(default_factory=dict)
+    """Members the health answer must have, `{"service": "workspace-mcp", "version": "2.2.1"}` for one."""
+    ready_path: str | None = "/health/ready"
+    """Path that answers 200 while the server's stores answer; None where it has no such path."""
+    oauth: bool = True
+    """Whether MCP is behind OAuth 2.1. False: the tools must be listed without a login."""
+    client_redirect_uris: tuple[str, ...] = ()
+    """The redirect addresses clients may register, `*` allowed as in `http://localhost:*`. Empty: any."""
+    sign_in_host: str = "accounts.google.com"
+    """The host users sign in at, as an OAuth client of which the server acts."""
+    minimum_tools: int = 1
+    """With `oauth` off: the least number of tools the server must list."""
+
+
+def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
+    """Run every check that fits `expectations`, all at once; results in a fixed order.
+
+    Never raises for what the server does. Starts an event loop: inside one, use `run_probes` on the modules' `checks`.
+    """
+    probes = http.checks(address, health=expectations.health, ready_path=expectations.ready_path)
+    probes += mcp.checks(address)
+    if expectations.oauth:
+        uris, host = expectations.client_redirect_uris, expectations.sign_in_host
+        probes += oauth.checks(address, client_redirect_uris=uris, sign_in_host=host)
+        probes += mcp.sign_in_checks(address, client_redirect_uris=uris, sign_in_host=host)
+    else:
+        probes += mcp.tool_checks(address, minimum_tools=expectations.minimum_tools)
+    return asyncio.run(run_probes(probes))

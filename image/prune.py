@@ -1,0 +1,34 @@
+"""Delete the Google API descriptions this server never opens (about 100 MB of some 600 files).
+
+`googleapiclient.discovery.build(name, version)` reads `<name>.<version>.json` from the installed package and fails
+for a file that is not there, so what stays is read from the server's own source: its table of services and every
+literal `build("name", "version")`. smoke.py then builds each client of that table from what is left.
+
+Run by the interpreter of the server's own environment; fails when a description the server needs is not there.
+"""
+
+import re
+import sys
+from importlib.metadata import files
+from pathlib import Path
+
+import googleapiclient.discovery_cache
+from auth.service_decorator import SERVICE_CONFIGS
+
+BUILD_CALL = re.compile(r"""\bbuild\(\s*["'](\w+)["'],\s*["'](\w+)["']""")
+
+
+def main() -> None:
+    wanted = {(config["service"], config["version"]) for config in SERVICE_CONFIGS.values()}
+    for source in files("workspace-mcp") or ():
+        if source.suffix == ".py":
+            wanted.update(BUILD_CALL.findall(source.read_text()))
+    documents = Path(googleapiclient.discovery_cache.__file__).parent / "documents"
+    keep = {documents / f"{name}.{version}.json" for name, version in wanted}
+    if missing := sorted(path.name for path in keep if not path.is_file()):
+        sys.exit(f"prune: the Google API client has no {', '.join(missing)}, which the server's source asks for")
+    for document in set(documents.glob("*.json")) - keep:
+        document.unlink()
+
+
+main()

@@ -1,0 +1,31 @@
+"""All rules, a family of them in each module."""
+
+from __future__ import annotations
+
+import functools
+
+from policies.rule import Rule
+from policies.rules import (
+    alarms,
+    containers,
+    discovery,
+    ecr,
+    ecs,
+    exceptions,
+    iam,
+    loadbalancing,
+    logs,
+    mcp,
+    network,
+    s3,
+    sns,
+    tags,
+)
+
+_FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, discovery, network, iam, logs, tags, alarms, sns, s3, exceptions)
+
+
+@functools.cache
+def rules() -> tuple[Rule, ...]:
+    """Every rule, in the order of its family."""
+    return tuple(rule for family in _FAMILIES for rule in family.RULES)

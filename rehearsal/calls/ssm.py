@@ -1,0 +1,67 @@
+"""Systems Manager: parameters."""
+
+from __future__ import annotations
+
+from rehearsal.calls.base import Handler, Properties, given, gone_tags, resource, tag_list, tag_map
+
+
+@resource
+class Parameter(Handler):
+    type = "aws:ssm/parameter:Parameter"
+    properties = frozenset({"name", "type", "value", "insecureValue", "description", "tier", "allowedPattern",
+                            "dataType", "keyId", "tags"})
+    replacing = frozenset({"name"})
+    steering = frozenset({"overwrite"})
+    defaults = {"description": "", "allowedPattern": "", "tags": {}}
+    name_property = "name"
+
+    def create(self, inputs: Properties) -> str:
+        # PutParameter refuses tags together with Overwrite.
+        overwrite = bool(inputs.get("overwrite"))
+        self._put(inputs, overwrite)
+        if inputs.get("tags"):
+            self.context.client("ssm").add_tags_to_resource(ResourceType="Parameter", ResourceId=inputs["name"],
+                                                            Tags=tag_list(inputs["tags"]))
+        return str(inputs["name"])
+
+    def _put(self, inputs: Properties, overwrite: bool) -> None:
+        self.context.client("ssm").put_parameter(Overwrite=overwrite, **given(
+            Name=inputs["name"], Type=inputs["type"], Value=inputs.get("value", inputs.get("insecureValue")),
+            Description=inputs.get("description", ""), Tier=inputs.get("tier"),
+            AllowedPattern=inputs.get("allowedPattern", ""), DataType=inputs.get("dataType"),
+            KeyId=inputs.get("keyId"),
+        ))
+
+    def read(self, locator: str) -> Properties | None:
+        ssm = self.context.client("ssm")
+        try:
+            found = ssm.get_parameter(Name=locator, WithDecryption=True)["Parameter"]
+        except ssm.exceptions.ParameterNotFound:
+            return None
+        filters = [{"Key": "Name", "Option": "Equals", "Values": [locator]}]
+        about = ssm.describe_parameters(ParameterFilters=filters)["Parameters"][0]
+        tags = tag_map(ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=locator)["TagList"])
+        return {
+            "id": locator, "name": locator, "arn": found["ARN"], "type": found["Type"], "value": found["Value"],
+            "insecureValue": found["Value"], "version": found["Version"], "description": about.get("Description", ""),
+            "tier": about.get("Tier"), "allowedPattern": about.get("AllowedPattern", ""),
+            "dataType": found.get("DataType"), "keyId": about.get("KeyId"), "tags": tags, "tagsAll": tags,
+        }
+
+    def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
+        ssm = self.context.client("ssm")
+        if changed - {"tags"}:
+            self._put(inputs, overwrite=True)
+        if "tags" in changed:
+            before = tag_map(ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=locator)["TagList"])
+            if gone := gone_tags(before, inputs.get("tags")):
+                ssm.remove_tags_from_resource(ResourceType="Parameter", ResourceId=locator, TagKeys=gone)
+            if inputs.get("tags"):
+                ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=locator, Tags=tag_list(inputs["tags"]))
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        ssm = self.context.client("ssm")
+        try:
+            ssm.delete_parameter(Name=locator)
+        except ssm.exceptions.ParameterNotFound:
+            pass

@@ -1,0 +1,615 @@
+"""The Docker engine a rehearsal builds and runs in: found, or installed and started, and put back as it was.
+
+Nothing here knows AWS or the emulator. Building goes through the docker command, because only it speaks BuildKit;
+everything else goes through the `docker` package, whose client is `Engine.api`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import ssl
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import docker
+import docker.errors
+import requests
+
+STAND_IN = "rehearsal.stand-in"
+"""Label of an image this module made in place of one no registry could give."""
+
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
+_START_LIMIT = 60.0  # seconds for a dockerd of ours to answer; 2 s on an idle machine
+_PULL_LIMIT = 300.0  # seconds for one base image; without a registry the failure comes in seconds
+_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+_INDEXES = (
+    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
+    "UV_EXTRA_INDEX_URL",
+)  # fmt: skip
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class NoEngine(RuntimeError):
+    """No engine answers and none can be had here; the message says what to install or start."""
+
+
+class NoBaseImage(RuntimeError):
+    """A base image is in no reachable registry and cannot be stood in for; the message names it."""
+
+
+class BuildFailed(RuntimeError):
+    """An image did not build; the message has the failing step and the last lines of its output."""
+
+
+class PushFailed(RuntimeError):
+    """The registry did not take an image; the message has its words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """One built image."""
+
+    image: str
+    """Identity in the local engine, `sha256:…`; not the digest a registry gives it."""
+    platform: str
+    """What it was really built for, for example `linux/amd64`."""
+    size: int
+    """Bytes of all its layers, unpacked."""
+    seconds: float
+    """Wall-clock time of the build."""
+
+
+def find_client() -> Path:
+    """The first docker command on the PATH that can build with BuildKit.
+
+    That is one with the buildx plug-in, or one older than 23, which has BuildKit built in. Raises NoEngine.
+    """
+    passed_over = []
+    for folder in dict.fromkeys(os.environ.get("PATH", os.defpath).split(os.pathsep)):
+        command = shutil.which("docker", path=folder)
+        if command is None:
+            continue
+        if _succeeds(command, "buildx", "version"):
+            return Path(command)
+        version = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
+        major = re.search(r"version (\d+)\.", version)
+        if major and 18 < int(major[1]) < 23:
+            return Path(command)
+        passed_over.append(command)
+    if passed_over:
+        found = ", ".join(passed_over)
+        raise NoEngine(f"{found}: cannot build with BuildKit. Install its buildx plug-in (Debian: docker-buildx).")
+    raise NoEngine("No docker command on the PATH. Install Docker (Debian: apt-get install docker.io).")
+
+
+@dataclass
+class Engine:
+    """A Docker engine for the length of a `with` block.
+
+    Taken in this order: DOCKER_HOST, a dockerd of ours that an earlier run left, the machine's running engine,
+    and on Debian or Ubuntu as root a dockerd started for us, installed first if need be. Only one of ours is
+    ever stopped: when the block ends, unless `keep` is set by then, an earlier run was kept, or another run
+    still uses it. Raises NoEngine.
+    """
+
+    work: Path
+    """Folder for the data of a dockerd of ours (layers survive from run to run), its log and the builder's state."""
+    keep: bool = False
+    """Leave a dockerd of ours running after the block; `stop()` ends it later."""
+    host: str = field(default="", init=False)
+    """The address to give others as DOCKER_HOST; set inside the block."""
+    client: Path = field(default=Path("docker"), init=False)
+    """The docker command used for builds; set inside the block."""
+    api: Any = field(default=None, init=False)
+    """The `docker.DockerClient` of this engine; set inside the block."""
+    stand_ins: list[str] = field(default_factory=list, init=False)
+    """Base images that were substituted, by the names the Dockerfiles use."""
+    _users: IO[str] | None = field(default=None, init=False, repr=False)
+    _owned: bool = field(default=False, init=False, repr=False)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.work = self.work.absolute()
+        # Not under `work`: containerd puts sockets below it, and a socket's path must be shorter than 108 bytes.
+        self._runtime = Path("/run") / f"rehearsal-{hashlib.sha256(str(self.work).encode()).hexdigest()[:8]}"
+        self._socket = self._runtime / "docker.sock"
+        self._kept = self.work / "kept"
+
+    def __enter__(self) -> Engine:
+        self.work.mkdir(parents=True, exist_ok=True)
+        # Shared while in use and given up by the kernel, however the process ends.
+        self._users = (self.work / "users").open("w")
+        fcntl.flock(self._users, fcntl.LOCK_SH)
+        try:
+            with (self.work / "starting").open("w") as alone:
+                fcntl.flock(alone, fcntl.LOCK_EX)
+                self.host = self._find() or self._start()
+            self.client = find_client()
+            self.api = docker.DockerClient(base_url=self.host, timeout=600)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # No engine may go on calling a stand-in by an official name; the next run asks the registry again.
+        for name in self.stand_ins:
+            with suppress(docker.errors.DockerException, requests.RequestException):
+                self.api.images.remove(name, noprune=True)
+        self.api.close()
+        self._leave()
+
+    def _leave(self) -> None:
+        assert self._users is not None
+        if self._owned and self.keep:
+            self._kept.touch()
+        elif self._owned and not self._kept.exists():
+            with suppress(BlockingIOError):
+                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.stop()
+        self._users.close()
+
+    # Finding and starting
+
+    def _find(self) -> str:
+        """The address of an engine that answers, empty if none does."""
+        if chosen := os.environ.get("DOCKER_HOST"):
+            if not _answers(chosen):
+                raise NoEngine(f"DOCKER_HOST is {chosen}, and no engine answers there. Start it, or unset DOCKER_HOST.")
+            return chosen
+        ours = f"unix://{self._socket}"
+        if self._socket.exists() and _answers(ours):
+            self._owned = True
+            return ours
+        return _DEFAULT_HOST if _answers(_DEFAULT_HOST) else ""
+
+    def _start(self) -> str:
+        """Start a dockerd of ours, installing it if need be; its address."""
+        if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
+            raise NoEngine(
+                f"No Docker engine answers at {_DEFAULT_HOST}, and one is started for you on Debian or Ubuntu as root"
+                " only. Install and start Docker, or set DOCKER_HOST, then run this again."
+            )
+        if not _which("dockerd") or not _has_client():
+            # Newer releases have the client and buildx in packages of their own.
+            _apt_install("docker.io", "docker-cli", "docker-buildx")
+            if _answers(_DEFAULT_HOST):  # where systemd runs, the package starts its own
+                return _DEFAULT_HOST
+        self.stop()  # whatever a killed run left
+        self._runtime.mkdir(mode=0o700, exist_ok=True)
+        self._owned = True
+        host = f"unix://{self._socket}"
+        log = self.work / "dockerd.log"
+        command = [
+            "dockerd",
+            f"--host={host}",
+            f"--data-root={self.work / 'data'}",
+            f"--exec-root={self._runtime / 'exec'}",
+            f"--pidfile={self._runtime / 'docker.pid'}",
+            "--log-level=warn",
+        ]
+        with log.open("w") as output:
+            # A session of its own: Ctrl-C is for the rehearsal, which then stops what it started in order.
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+                env=_environment(),
+            )  # fmt: skip
+        deadline = time.monotonic() + _START_LIMIT
+        while not _answers(host):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-10:])
+                raise NoEngine(f"dockerd did not start; the end of {log}:\n{tail}")
+            time.sleep(0.1)
+        return host
+
+    def _processes(self, command: str = "") -> list[int]:
+        """Our dockerd, its containerd and its containers' shims, or those of them whose command line begins so."""
+        found = []
+        for entry in Path("/proc").glob("[0-9]*/cmdline"):
+            line = _read(entry).decode(errors="replace")
+            if f"{self._runtime}/" in line and line.startswith(command):
+                found.append(int(entry.parent.name))
+        return found
+
+    def stop(self) -> None:
+        """End a dockerd of ours and its containers, also one that was kept; nothing to do is no error."""
+        self._kept.unlink(missing_ok=True)
+        self._signal(signal.SIGTERM, self._processes("dockerd"))
+        # What is left belongs to a dockerd that was killed, and would hold the locks the next one needs.
+        left = self._processes()
+        for pid in left.copy():
+            with suppress(OSError):
+                left += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        self._signal(signal.SIGKILL, left)
+        if self._process:
+            self._process.wait()
+        shutil.rmtree(self._runtime, ignore_errors=True)
+
+    @staticmethod
+    def _signal(number: signal.Signals, pids: Sequence[int]) -> None:
+        """Send a signal and wait up to 30 s for its effect."""
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + 30
+        # A zombie has no command line any more.
+        while any(_read(Path(f"/proc/{pid}/cmdline")) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    # Using
+
+    def bridge_address(self) -> str:
+        """The machine's address as containers on the default bridge see it."""
+        config = self.api.networks.get("bridge").attrs["IPAM"]["Config"][0]
+        # An engine that chose the subnet itself may not list the gateway, which is then the subnet's first address.
+        return str(config.get("Gateway") or re.sub(r"\d+/\d+$", "1", config["Subnet"]))
+
+    def ensure_base_images(
+        self, dockerfile: Path, build_args: Mapping[str, str] | None = None, platform: str | None = None
+    ) -> list[str]:
+        """Have every image the Dockerfile starts from in the engine: there already, pulled, or stood in for.
+
+        A stand-in is a Debian made by debootstrap, for names beginning with `python` or `debian` only; it has this
+        machine's Python version and architecture. Returns the names stood in for (they are in `stand_ins` too).
+        Raises NoBaseImage.
+        """
+        substituted = []
+        for name in external_images(dockerfile.read_text(encoding="utf-8"), build_args or {}):
+            labels = self._labels(name)
+            if labels is None and (problem := self._pull(name, platform)):
+                repository = name.removeprefix("docker.io/").removeprefix("library/")
+                if not repository.startswith(("python", "debian")):
+                    raise NoBaseImage(
+                        f"{dockerfile}: base image {name} cannot be pulled ({problem}), and only python and debian"
+                        " images can be stood in for. Load it into the engine: docker load."
+                    )
+                self.api.images.get(self._debian()).tag(name)
+                labels = {STAND_IN: "true"}
+            if labels and STAND_IN in labels:
+                if platform and _architecture(platform) != self.architecture():
+                    raise NoBaseImage(
+                        f"{dockerfile}: no registry gives base image {name} for {platform}, and a stand-in is for"
+                        f" {self.architecture()} only. Deploy for that, or load the image: docker load."
+                    )
+                substituted.append(name)
+        self.stand_ins.extend(name for name in substituted if name not in self.stand_ins)
+        return substituted
+
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        *,
+        dockerfile: Path | None = None,
+        platform: str | None = None,
+        args: Mapping[str, str] | None = None,
+        target: str | None = None,
+        network: str | None = None,
+    ) -> BuildResult:
+        """Build an image with BuildKit and the engine's layer cache.
+
+        `dockerfile` defaults to the one in `context`, `platform` to the engine's own, `target` to the last stage.
+        `network="host"` is for stand-in bases, whose package index may be reachable through this machine only.
+        Values of `args` must not be secret: images record them. Raises BuildFailed.
+        """
+        command = [str(self.client), "build", "--progress=plain", "--tag", tag]
+        command += ["--file", str(dockerfile or context / "Dockerfile")]
+        command += ["--platform", platform] if platform else []
+        command += ["--target", target] if target else []
+        command += ["--network", network] if network else []
+        # By name alone: the client takes the value, which may hold a password, from its environment.
+        for name in _PROXIES:
+            command += ["--build-arg", name] if name in os.environ else []
+        for name, value in (args or {}).items():
+            command += ["--build-arg", f"{name}={value}"]
+        started = time.monotonic()
+        done = self._run([*command, str(context)])
+        if done.returncode != 0:
+            foreign = platform is not None and _architecture(platform) != self.architecture()
+            hint = (
+                f"\n{platform} was asked for on {self.architecture()}: that needs emulation. Install it (Debian:"
+                " apt-get install qemu-user-static), or build on such a machine."
+            )
+            raise BuildFailed(f"image {tag} from {context}: {_failure(done.stdout)}{hint if foreign else ''}")
+        seconds = time.monotonic() - started
+        image = self.api.images.get(tag)
+        attributes = image.attrs
+        return BuildResult(
+            image=image.id,
+            platform=f"{attributes['Os']}/{attributes['Architecture']}",
+            size=attributes["Size"],
+            seconds=seconds,
+        )
+
+    def push(self, image: str, reference: str, username: str, password: str) -> str:
+        """Push a local image to `registry/name:tag` and return its digest there, `sha256:…`.
+
+        The registry may speak plain HTTP on loopback. The password goes to the engine in a request header: not through
+        an argument list, nor into a configuration file. Raises PushFailed.
+        """
+        repository, _, tag = reference.rpartition(":")
+        self.api.images.get(image).tag(repository, tag)
+        digest = ""
+        credentials = {"username": username, "password": password}
+        for event in self.api.api.push(repository, tag, stream=True, decode=True, auth_config=credentials):
+            if "error" in event:
+                raise PushFailed(f"push of {reference}: {event['error']}")
+            digest = event.get("aux", {}).get("Digest", digest)
+        if not digest:
+            raise PushFailed(f"push of {reference}: the registry answered without a digest")
+        return digest
+
+    def architecture(self) -> str:
+        """The engine's processor in Docker's words: amd64, arm64, …"""
+        machine = str(self.api.info()["Architecture"])
+        return _MACHINES.get(machine, machine)
+
+    # Base images
+
+    def _labels(self, name: str) -> dict[str, str] | None:
+        """The labels of a local image, None when there is no such image."""
+        try:
+            return dict(self.api.images.get(name).labels)
+        except docker.errors.ImageNotFound:
+            return None
+
+    def _pull(self, name: str, platform: str | None) -> str:
+        """Pull an image; why not, empty on success."""
+        try:
+            done = self._run(
+                [str(self.client), "pull", *(["--platform", platform] if platform else []), name],
+                limit=_PULL_LIMIT,
+            )
+        except subprocess.TimeoutExpired:
+            return f"not pulled within {_PULL_LIMIT:.0f} s"
+        return "" if done.returncode == 0 else done.stdout.strip().splitlines()[-1]
+
+    def _debian(self) -> str:
+        """The name of the Debian that stands in for base images, made if the engine has none yet (about 40 s)."""
+        suite, mirror = _apt_source()
+        name = f"rehearsal-base:{suite}"
+        if self._labels(name) is not None:
+            return name
+        if not _which("debootstrap"):
+            _apt_install("debootstrap")
+        with _folder(self.work) as root:
+            packages = "python3,python3-venv,python3-pip,curl,ca-certificates"
+            log = self.work / "debootstrap.log"
+            with log.open("w") as output:
+                made = subprocess.run(
+                    ["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(root), mirror],
+                    stdout=output, stderr=subprocess.STDOUT, check=False, env=_environment(),
+                )  # fmt: skip
+            if made.returncode != 0:
+                tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
+                raise NoBaseImage(f"debootstrap could not make a base image; the end of {log}:\n{tail}")
+            _trim(root)
+            _trust_what_this_machine_trusts(root)
+            environment = {
+                **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), _CA_BUNDLE),
+                "UV_NATIVE_TLS": "true",  # uv brings its own authorities unless told; newer ones call it SYSTEM_CERTS
+                "UV_SYSTEM_CERTS": "true",
+                **{index: os.environ[index] for index in _INDEXES if index in os.environ},
+            }
+            changes = [f'ENV {key}="{value}"' for key, value in environment.items()]
+            changes += [f"LABEL {STAND_IN}=true", 'CMD ["python3"]']
+            with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
+                # Not by the command's arguments: the address of a package index may hold a password.
+                said = self.api.api.import_image_from_stream(
+                    tar.stdout, repository="rehearsal-base", tag=suite, changes=changes
+                )
+            if tar.returncode != 0 or self._labels(name) is None:
+                raise NoBaseImage(f"the engine did not import debootstrap's base image: {said}")
+        return name
+
+    def _run(self, command: Sequence[str], limit: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the docker command against this engine; both output streams in `stdout`."""
+        environment = os.environ | {
+            "DOCKER_HOST": self.host,
+            "DOCKER_BUILDKIT": "1",
+            # The engine's own builder, whatever the user has selected, and its state not in the user's home.
+            "BUILDX_BUILDER": "default",
+            "BUILDX_CONFIG": str(self.work / "buildx"),
+            # An attestation holds the time of the build, and with it the digest changes without any other change.
+            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
+        }
+        environment.pop("DOCKER_CONTEXT", None)
+        return subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=limit,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+
+
+def external_images(dockerfile: str, build_args: Mapping[str, str]) -> list[str]:
+    """The images a Dockerfile's text takes from outside, in order, each once: FROM lines and `COPY --from`.
+
+    Variables are those of ARG lines before the first FROM, `build_args` first. Raises NoBaseImage for one
+    without a value.
+    """
+    lines = re.sub(r"\\[ \t]*\n", " ", re.sub(r"(?m)^\s*#.*\n?", "", dockerfile)).splitlines()
+    variables: dict[str, str] = {}
+    stages: set[str] = set()
+    images: dict[str, None] = {}
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match["braced"] or match["plain"], match["default"]
+        if not (found := variables.get(name) or default):
+            raise NoBaseImage(f"FROM uses ${name}, which has no value. Give it as a build argument.")
+        return found
+
+    for line in lines:
+        instruction, _, rest = line.strip().partition(" ")
+        words = [word for word in rest.split() if not word.startswith("--")]
+        if instruction.upper() == "ARG" and not stages and not images:
+            for word in words:
+                name, _, default = word.partition("=")
+                variables[name] = build_args.get(name, default.strip("\"'"))
+        elif instruction.upper() == "FROM":
+            image = re.sub(r"\$(?:\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\}|(?P<plain>\w+))", value, words[0])
+            if image.lower() not in stages and image != "scratch":
+                images[image] = None
+            stages.add(words[2].lower() if len(words) > 2 else f"#{len(stages)}")
+        elif instruction.upper() == "COPY":
+            # A number is an earlier stage's.
+            sources = re.findall(r"--from=(\D\S*)", rest)
+            images.update((source, None) for source in sources if source.lower() not in stages)
+    return list(images)
+
+
+def _failure(output: str) -> str:
+    """The failing step of BuildKit's plain output and the last lines it printed."""
+    lines = output.splitlines()
+    failed = [match for line in lines if (match := re.match(r"#(\d+) ERROR:? (.*)", line))]
+    if not failed:
+        return "\n".join(lines[-10:])
+    number, reason = failed[-1].groups()
+    of_step = [line.removeprefix(f"#{number} ") for line in lines if line.startswith(f"#{number} ")]
+    # The first line names the step; what it printed is prefixed with seconds.
+    printed = [line.partition(" ")[2] for line in of_step if re.match(r"\d+\.\d+ ", line)]
+    return "\n".join([f"step {of_step[0]} failed: {reason}", *printed[-20:]])
+
+
+def _apt_source() -> tuple[str, str]:
+    """This machine's Debian (or Ubuntu) suite and the mirror it installs from, for example `bookworm` and a URL."""
+    if Path("/etc/debian_version").exists() and os.geteuid() == 0:
+        suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+        targets = subprocess.run(
+            ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Identifier: Packages"],
+            capture_output=True, text=True, check=False,
+        ).stdout  # fmt: skip
+        for line in targets.splitlines():
+            release, component, uri = line.split(" ", 2)
+            if (release, component) == (suite, "main"):
+                return suite, uri
+    raise NoBaseImage(
+        "No registry is reachable, and a base image can be made on Debian or Ubuntu as root with apt sources only."
+        " Load the base images into the engine (docker load), then run this again."
+    )
+
+
+def _apt_install(*packages: str) -> None:
+    """Install those of the packages this machine's apt knows; raises NoEngine when apt cannot."""
+    environment = _environment() | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
+    subprocess.run(["apt-get", "update", "--quiet"], env=environment, capture_output=True, check=False)
+    known = [package for package in packages if _succeeds("apt-cache", "show", package)]
+    done = subprocess.run(
+        [*install, *known],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if not known or done.returncode != 0:
+        tail = "\n".join(done.stdout.splitlines()[-5:])
+        raise NoEngine(f"apt-get could not install {' '.join(known or packages)}:\n{tail}")
+
+
+def _trim(root: Path) -> None:
+    """Drop what a base image does not need, and have `python` and `pip install` work as in python:slim."""
+    waste = (
+        "var/lib/apt/lists",
+        "var/cache/apt",
+        "var/log",
+        "usr/share/doc",
+        "usr/share/man",
+        "usr/share/locale",
+    )
+    for folder in waste:
+        for entry in (root / folder).iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
+        marker.unlink()
+    (root / "usr/bin/python").symlink_to("python3")
+
+
+def _trust_what_this_machine_trusts(root: Path) -> None:
+    """Give the image this machine's certificate authorities, so that builds reach what this machine reaches."""
+    bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or _CA_BUNDLE
+    if Path(bundle).is_file():
+        shutil.copyfile(bundle, root / _CA_BUNDLE.lstrip("/"))
+    # Also where update-ca-certificates looks, which makes the bundle anew when its package is upgraded.
+    for authority in Path("/usr/local/share/ca-certificates").glob("**/*.crt"):
+        shutil.copyfile(authority, root / "usr/local/share/ca-certificates" / authority.name)
+    if Path("/etc/pip.conf").is_file():
+        shutil.copyfile("/etc/pip.conf", root / "etc/pip.conf")
+
+
+@contextmanager
+def _folder(parent: Path) -> Iterator[Path]:
+    """A folder of mode 0755 for a root file system, gone afterwards."""
+    with tempfile.TemporaryDirectory(dir=parent, prefix="base-") as folder:
+        root = Path(folder) / "root"
+        root.mkdir(mode=0o755)
+        yield root
+
+
+def _answers(host: str) -> bool:
+    """Whether a Docker engine answers at an address within five seconds."""
+    try:
+        client = docker.DockerClient(base_url=host, timeout=5)
+    except docker.errors.DockerException:
+        return False
+    try:
+        return bool(client.ping())
+    except (docker.errors.DockerException, requests.RequestException):
+        return False
+    finally:
+        client.close()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _environment() -> dict[str, str]:
+    """Our environment with the administrator's commands on the PATH, which `su` leaves out."""
+    return os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
+
+
+def _which(command: str) -> str | None:
+    return shutil.which(command, path=_environment()["PATH"])
+
+
+def _has_client() -> bool:
+    try:
+        find_client()
+    except NoEngine:
+        return False
+    return True
+
+
+def _succeeds(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _architecture(platform: str) -> str:
+    """`linux/arm64/v8` -> `arm64`."""
+    return platform.split("/")[1] if "/" in platform else platform

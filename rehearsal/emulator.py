@@ -1,0 +1,338 @@
+"""The emulated account: MiniStack, installed apart, started on loopback, and cleaned up without remains."""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+MINISTACK = "ministack==1.5.33"
+# MiniStack pins botocore exactly, so it cannot share an environment with this program; `docker` makes its ECS run containers.
+REQUIREMENTS = (MINISTACK, "docker==7.2.0")
+START_TIMEOUT = 30.0  # seconds
+
+
+class EmulatorError(Exception):
+    """The emulator could not be installed or started. The message says what to do."""
+
+
+def ensure_installed(root: Path) -> Path:
+    """Install MiniStack under `root`/.rehearsal/emulator-venv unless these versions are there already.
+
+    Args:
+        root: the project's root directory.
+
+    Returns:
+        The Python interpreter of that environment.
+
+    Raises:
+        EmulatorError: no environment could be made, or pip failed (its last lines are in the message).
+    """
+    home = root / ".rehearsal" / "emulator-venv"
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Two runs in one checkout would install over each other.
+        return _install(home)
+
+
+def _install(home: Path) -> Path:
+    python = home / "bin" / "python"
+    stamp = home / "installed.txt"
+    wanted = "\n".join((*REQUIREMENTS, sys.version.split()[0]))
+    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+        return python
+    shutil.rmtree(home, ignore_errors=True)
+    for command in ([sys.executable, "-m", "venv", str(home)],
+                    [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise EmulatorError(f"the emulator ({MINISTACK}) could not be installed in {home}: `{' '.join(command)}` "
+                                f"ended with {done.returncode}:\n{(done.stderr or done.stdout).strip()[-1500:]}\n"
+                                "Check that pip can reach its package index (`pip download ministack`), then run again.")
+    stamp.write_text(wanted)
+    return python
+
+
+@dataclass(frozen=True)
+class Call:
+    """One AWS API call as it was made."""
+
+    service: str
+    """Signing name of the service, as in IAM actions: ecs, ecr, logs, elasticloadbalancing, ..."""
+    action: str
+    """Operation name: CreateService, ..."""
+    parameters: dict[str, Any] = field(repr=False)
+    """Parameters; values that the API model marks as sensitive are replaced by `[secret]`."""
+    resource: str
+    """URN of the resource on whose behalf the call was made; empty for a look-up."""
+
+
+@dataclass
+class _Recorder:
+    calls: list[Call]
+    resource: str = ""
+
+
+_recorder: contextvars.ContextVar[_Recorder | None] = contextvars.ContextVar("recorder", default=None)
+
+
+@contextlib.contextmanager
+def recording(calls: list[Call], resource: str = "") -> Iterator[None]:
+    """Append every AWS call made inside the `with` block, by this thread or context, to `calls`."""
+    token = _recorder.set(_Recorder(calls, resource))
+    try:
+        yield
+    finally:
+        _recorder.reset(token)
+
+
+def _record(params: dict[str, Any], model: Any, **_: Any) -> None:
+    recorder = _recorder.get()
+    if recorder is None:
+        return
+    members = model.input_shape.members if model.input_shape else {}
+    shown = {key: "[secret]" if key in members and members[key].metadata.get("sensitive") else value
+             for key, value in params.items()}
+    service = model.service_model
+    recorder.calls.append(Call(service.signing_name, model.name, shown, recorder.resource))
+
+
+class Account:
+    """A running emulated account, reached by its address.
+
+    Args:
+        endpoint: address of the emulator, http://127.0.0.1:PORT.
+        account: account id, 12 digits.
+        region: region name, us-east-1 for example.
+    """
+
+    def __init__(self, endpoint: str, account: str, region: str) -> None:
+        self.endpoint = endpoint
+        self.account = account
+        self.region = region
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        # The user's profile and configuration must not reach it: these variables have no source, and an empty default.
+        nowhere = botocore.session.Session({
+            "profile": (None, None, None, None), "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None)})
+        self._session = boto3.Session(aws_access_key_id="rehearsal", aws_secret_access_key="rehearsal",
+                                      region_name=region, botocore_session=nowhere)
+        self._session.events.register("provide-client-params.*.*", _record)
+
+    @property
+    def port(self) -> int:
+        return int(self.endpoint.rsplit(":", 1)[1])
+
+    @property
+    def registry(self) -> str:
+        """Address to which Docker pushes and from which it pulls: `localhost:PORT`, which Docker trusts without TLS."""
+        return f"localhost:{self.port}"
+
+    @property
+    def named_registry(self) -> str:
+        """Address of the registry as programs name it; it resolves nowhere on this machine."""
+        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
+
+    def client(self, service: str) -> Any:
+        """boto3 client of `service` (cached; safe to share between threads)."""
+        with self._lock:
+            if service not in self._clients:
+                # No host prefix: `data-` of DiscoverInstances and the like would not resolve.
+                config = Config(inject_host_prefix=False, retries={"max_attempts": 2}, max_pool_connections=32,
+                                s3={"addressing_style": "path"}, ignore_configured_endpoint_urls=True,
+                                proxies={})
+                self._clients[service] = self._session.client(service, endpoint_url=self.endpoint, config=config)
+            return self._clients[service]
+
+
+class Emulator(Account):
+    """Starts MiniStack on entering the `with` block and leaves nothing behind on leaving it.
+
+    Args:
+        account: account id that it answers with.
+        region: its region.
+        python: interpreter with MiniStack, from `ensure_installed`.
+        docker_host: address of a Docker engine (unix:///...); None: tasks are only simulated.
+        bridge_address: address of the Docker bridge, so that containers reach the emulator; None: loopback only.
+        ids: EC2 ids to give out: `vpc-...` and `subnet-...` in the order of creation, `sg-...` to the group that is
+            created with this text as its name.
+        outlive: keep running when this process ends, for a kept rehearsal; `stop_kept` ends it.
+
+    Raises:
+        EmulatorError: it did not answer in time; the message has the last lines of its log.
+    """
+
+    def __init__(self, account: str, region: str, *, python: Path, docker_host: str | None = None,
+                 bridge_address: str | None = None, ids: Sequence[str] = (), outlive: bool = False) -> None:
+        self._python = python
+        self._docker_host = docker_host
+        self._bridge_address = bridge_address
+        self._ids = ids
+        self._outlive = outlive
+        self._process: subprocess.Popen[bytes] | None = None
+        # Name that MiniStack labels its containers with (ministack.instance=NAME:PORT); unique, so that cleaning up
+        # can never reach the containers of another run.
+        self.name = f"rehearsal-{uuid.uuid4().hex[:8]}"
+        self.home = Path(tempfile.gettempdir()) / self.name
+        super().__init__(f"http://127.0.0.1:{_free_port(bridge_address)}", account, region)
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        if not self._outlive or error is not None:
+            self.stop()
+
+    @property
+    def log(self) -> Path:
+        """Its log file; gone with `stop`."""
+        return self.home / "emulator.log"
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What `stop_kept` needs to end an emulator that outlived its process; plain JSON."""
+        return {"endpoint": self.endpoint, "account": self.account, "region": self.region, "name": self.name,
+                "home": str(self.home), "pid": self._process.pid if self._process else 0,
+                "docker_host": self._docker_host}
+
+    def start(self) -> None:
+        self.home.mkdir(mode=0o700)
+        environment = {name: value for name, value in os.environ.items()
+                       # AWS_*: the user's own account must not be reachable. HOSTNAME: MiniStack takes it for the
+                       # name of the container that it runs in.
+                       if not name.startswith(("AWS_", "MINISTACK_", "DOCKER_")) and name != "HOSTNAME"}
+        environment |= {
+            "GATEWAY_PORT": str(self.port), "MINISTACK_ACCOUNT_ID": self.account, "MINISTACK_REGION": self.region,
+            "MINISTACK_HOSTNAME": self.name, "AWS_DEFAULT_REGION": self.region, "LOG_LEVEL": "INFO",
+            "S3_DATA_DIR": str(self.home / "s3"), "TMPDIR": str(self.home),
+            # Both listen on all interfaces, and the first takes seconds to start.
+            "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0",
+            "DOCKER_HOST": self._docker_host or f"unix://{self.home}/no-docker-engine.sock",
+        }
+        # Isolated: beside the script lies docker.py, which would stand before the package of that name.
+        command = [str(self._python), "-I", str(Path(__file__).with_name("emulator_process.py")),
+                   "--bind", f"127.0.0.1:{self.port}"]
+        if self._bridge_address:
+            command += ["--bind", f"{self._bridge_address}:{self.port}"]
+        for wanted in self._ids:
+            command += ["--id", wanted]
+        if not self._outlive:
+            command += ["--follow-parent", str(self.home)]
+        with self.log.open("wb") as log:
+            # Its own session: Ctrl-C reaches this process, which then stops the emulator in order.
+            self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
+                                             start_new_session=True, cwd=self.home)
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while True:
+            with contextlib.suppress(OSError):
+                opener.open(f"{self.endpoint}/_ministack/health", timeout=2).close()
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                state = (f"ended with {self._process.returncode}" if self._process.poll() is not None
+                         else f"did not answer within {START_TIMEOUT:.0f} s")
+                lines = self.log.read_text(errors="replace").strip()[-2000:]
+                raise EmulatorError(f"the emulator at {self.endpoint} {state}:\n{lines}\n"
+                                    "Remove .rehearsal/emulator-venv to have it installed anew, then run again.")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it and remove its containers, the images pulled from it, and its files. Safe to call twice."""
+        if self._process is not None:
+            if self._process.stdin:
+                self._process.stdin.close()
+            if self._process.poll() is None:
+                self._process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(15)
+                if self._process.poll() is None:
+                    self._process.kill()
+                    self._process.wait()
+            self._process = None
+        _clean(self.name, self.port, self._docker_host, self.home)
+
+
+def stop_kept(kept: dict[str, Any]) -> None:
+    """Stop an emulator that outlived its process, from what `Emulator.kept` gave. Safe when it is gone already."""
+    # The pid may be another program's by now, so it must still carry our name.
+    try:
+        arguments = Path(f"/proc/{kept['pid']}/environ").read_bytes()
+    except OSError:
+        arguments = b""
+    if f"MINISTACK_HOSTNAME={kept['name']}".encode() in arguments:
+        os.kill(kept["pid"], signal.SIGTERM)
+        deadline = time.monotonic() + 15
+        while _running(kept["pid"]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if _running(kept["pid"]):
+            os.kill(kept["pid"], signal.SIGKILL)
+    _clean(kept["name"], int(kept["endpoint"].rsplit(":", 1)[1]), kept["docker_host"], Path(kept["home"]))
+
+
+def _running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _clean(name: str, port: int, docker_host: str | None, home: Path) -> None:
+    # MiniStack removes its containers when it ends in order; after a crash nobody else would. It makes no networks,
+    # and only anonymous volumes, which go with their containers.
+    if docker_host is not None:
+        import docker  # type: ignore[import-untyped]
+        with contextlib.closing(docker.DockerClient(base_url=docker_host, timeout=30)) as engine:
+            with contextlib.suppress(docker.errors.DockerException):
+                for container in engine.containers.list(all=True, filters={"label": f"ministack.instance={name}:{port}"}):
+                    with contextlib.suppress(docker.errors.NotFound):
+                        container.remove(v=True, force=True)
+                for image in engine.images.list():
+                    digests = [entry.split("@")[0] for entry in image.attrs.get("RepoDigests") or []]
+                    for reference in {*image.tags, *(image.attrs.get("RepoDigests") or [])}:
+                        if reference.startswith(f"localhost:{port}/") and (image.tags or digests):
+                            with contextlib.suppress(docker.errors.APIError):
+                                engine.images.remove(reference, noprune=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _free_port(bridge_address: str | None) -> int:
+    for _ in range(20):
+        with socket.socket() as loopback, socket.socket() as bridge:
+            loopback.bind(("127.0.0.1", 0))
+            port = int(loopback.getsockname()[1])
+            with contextlib.suppress(OSError):
+                if bridge_address:
+                    bridge.bind((bridge_address, port))
+                return port
+    raise EmulatorError(f"no port is free on both 127.0.0.1 and {bridge_address}; is the Docker bridge up?")

@@ -1,0 +1,66 @@
+"""The project's own program, run to its end, and what it registered: tests assert exact inputs of that."""
+
+from __future__ import annotations
+
+import copy
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import Account, Elbv2, Recorded, run
+
+from components import account, settings
+
+PROJECT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def estate() -> Account:
+    """The account of shared/estate.md; a test changes it before it deploys."""
+    return Account()
+
+
+@pytest.fixture
+def config() -> dict[str, Any]:
+    """The production stack's configuration: name without namespace -> value. A test changes it before it deploys."""
+    raw = settings.read_stack_file(PROJECT / "Pulumi.production.yaml")
+    own = {name.partition(":")[2]: text for name, text in raw.items() if name.startswith(f"{settings.NAMESPACE}:")}
+    return {name: json.loads(text) if text[:1] in "{[" else text for name, text in own.items()}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory of its own with a small build context in `image/`, so that nothing is staged in the project."""
+    context = tmp_path / "image"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
+    (context / "requirements.txt").write_text("workspace-mcp==2.2.1\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+Deploy = Callable[..., Recorded]
+
+
+@pytest.fixture
+def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:
+    """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
+
+    def deploy(config: dict[str, Any], *, preview: bool = False, fails: bool = False) -> Recorded:
+        monkeypatch.setattr(account, "client", lambda service: {"elbv2": Elbv2(estate)}[service])
+        texts = {
+            f"{settings.NAMESPACE}:{name}": value if isinstance(value, str) else json.dumps(value)
+            for name, value in copy.deepcopy(config).items()
+        }
+        recorded = run(
+            lambda: runpy.run_path(str(PROJECT / "__main__.py")) and None, estate, config=texts, preview=preview
+        )
+        if recorded.error and not fails:
+            raise recorded.error
+        assert bool(recorded.error) == fails, "the program ended well, but should not have"
+        return recorded
+
+    return deploy

@@ -1,0 +1,49 @@
+"""What all tests share: an emulated account without containers."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from rehearsal.docker import Engine, NoEngine  # noqa: E402
+from rehearsal.emulator import Emulator, ensure_installed  # noqa: E402
+
+ACCOUNT = "758888582357"
+REGION = "us-east-1"
+VPC = "vpc-0111b7630bcb61b61"
+
+
+@pytest.fixture(scope="session")
+def emulator_python() -> Path:
+    """The interpreter that has MiniStack."""
+    return ensure_installed(ROOT)
+
+
+@pytest.fixture(scope="session")
+def emulator(emulator_python: Path) -> Iterator[Emulator]:
+    """One emulated account for the whole session, with `.endpoint` and `.client(service)`; tasks are simulated."""
+    with Emulator(ACCOUNT, REGION, python=emulator_python, ids=[VPC]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker engine; where there is none and none can be had, what needs it is skipped."""
+    try:
+        with Engine(ROOT / ".rehearsal" / "docker") as running:
+            yield running
+    except NoEngine as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture
+def unique() -> str:
+    """A short name that no other test uses, for what is made in the shared account."""
+    return f"t{uuid.uuid4().hex[:8]}"

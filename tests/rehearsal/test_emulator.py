@@ -1,0 +1,183 @@
+"""The emulated account: what it answers with, where it listens, and that nothing of it stays."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from rehearsal.docker import Engine
+from rehearsal.emulator import Call, Emulator, EmulatorError, recording, stop_kept
+
+from tests.conftest import ACCOUNT, REGION, ROOT
+
+
+def answers(port: int, host: str = "127.0.0.1") -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+def other_address() -> str | None:
+    """An address of this machine that is not loopback."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return None
+        return str(probe.getsockname()[0])
+
+
+def test_it_answers_with_the_account_that_it_was_given(emulator: Emulator) -> None:
+    assert emulator.client("sts").get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_the_users_own_credentials_and_endpoints_do_not_reach_its_clients(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "does-not-exist")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert emulator.client("sqs").list_queues()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_the_estates_ids_are_given_out(emulator_python: Path) -> None:
+    ids = ["vpc-0aaaaaaaaaaaaaaaa", "subnet-0bbbbbbbbbbbbbbbb", "subnet-0cccccccccccccccc", "sg-0dddddddddddddddd"]
+    with Emulator(ACCOUNT, REGION, python=emulator_python, ids=ids) as running:
+        ec2 = running.client("ec2")
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        made = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24")["Subnet"]["SubnetId"] for n in range(3)]
+        groups = [ec2.create_security_group(GroupName=name, Description="x", VpcId=vpc)["GroupId"] for name in ("other", ids[3])]
+    assert vpc == ids[0]
+    assert made[:2] == ids[1:3]
+    assert made[2] not in ids, "when the ids are used up, it makes its own again"
+    assert groups[0] not in ids
+    assert groups[1] == ids[3]
+
+
+def test_an_id_that_cannot_be_given_out_is_refused_at_the_start(emulator_python: Path) -> None:
+    with (
+        pytest.raises(EmulatorError, match=r"cannot give a new resource the id rtb-"),
+        Emulator(ACCOUNT, REGION, python=emulator_python, ids=["rtb-0123456789abcdef0"]),
+    ):
+        pass
+
+
+def test_two_run_at_once_and_know_nothing_of_each_other(emulator: Emulator, emulator_python: Path) -> None:
+    emulator.client("ecs").create_cluster(clusterName="mine")
+    with Emulator("111122223333", "eu-west-1", python=emulator_python) as other:
+        assert other.client("sts").get_caller_identity()["Account"] == "111122223333"
+        assert other.client("ecs").list_clusters()["clusterArns"] == []
+        assert other.port != emulator.port
+
+
+def test_it_listens_on_loopback_only(emulator: Emulator) -> None:
+    address = other_address()
+    if address is None:
+        pytest.skip("this machine has no other address")
+    assert answers(emulator.port)
+    assert not answers(emulator.port, address)
+
+
+def test_nothing_stays_when_it_is_stopped(emulator_python: Path) -> None:
+    with Emulator(ACCOUNT, REGION, python=emulator_python) as running:
+        running.client("s3").create_bucket(Bucket="some-bucket")
+        home, port = running.home, running.port
+        assert home.exists()
+    assert not home.exists()
+    assert not answers(port)
+    running.stop()  # A second time is no error.
+
+
+def test_it_ends_when_its_parent_is_killed(emulator_python: Path) -> None:
+    program = textwrap.dedent(f"""
+        import time
+        from pathlib import Path
+        from rehearsal.emulator import Emulator
+        with Emulator({ACCOUNT!r}, {REGION!r}, python=Path({str(emulator_python)!r})) as running:
+            print(running.port, running.home, flush=True)
+            time.sleep(60)
+    """)
+    with subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        port, home = parent.stdout.readline().split()
+        assert answers(int(port))
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while (answers(int(port)) or Path(home).exists()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not answers(int(port))
+    assert not Path(home).exists()
+
+
+def test_a_kept_one_outlives_its_process_until_it_is_stopped(emulator_python: Path) -> None:
+    program = textwrap.dedent(f"""
+        import json
+        from pathlib import Path
+        from rehearsal.emulator import Emulator
+        with Emulator({ACCOUNT!r}, {REGION!r}, python=Path({str(emulator_python)!r}), outlive=True) as running:
+            print(json.dumps(running.kept))
+    """)
+    import json
+
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    kept = json.loads(done.stdout)
+    port = int(kept["endpoint"].rsplit(":", 1)[1])
+    assert answers(port)
+    stop_kept(kept)
+    assert not answers(port)
+    assert not Path(kept["home"]).exists()
+    stop_kept(kept)  # Gone already: no error.
+
+
+def test_stopping_a_kept_one_that_is_gone_ends_no_other_process() -> None:
+    with subprocess.Popen(["sleep", "60"]) as bystander:
+        stop_kept({"pid": bystander.pid, "name": "rehearsal-gone", "endpoint": "http://127.0.0.1:1", "home": "/nonexistent",
+                   "docker_host": None})
+        assert bystander.poll() is None
+        bystander.send_signal(signal.SIGTERM)
+
+
+def test_calls_are_recorded_with_their_parameters_but_without_secret_values(emulator: Emulator, unique: str) -> None:
+    calls: list[Call] = []
+    with recording(calls, "urn:x"):
+        emulator.client("ssm").put_parameter(Name=unique, Value="hush", Type="SecureString")
+    emulator.client("ssm").delete_parameter(Name=unique)
+    assert [(call.service, call.action, call.resource) for call in calls] == [("ssm", "PutParameter", "urn:x")]
+    assert calls[0].parameters["Name"] == unique
+    assert "hush" not in str(calls[0].parameters)
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_no_container_stays_behind(engine: Engine, emulator_python: Path, tmp_path: Path, end: str) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM python:3.12-slim\nCMD [\"sleep\", \"600\"]\n")
+    engine.ensure_base_images(tmp_path / "Dockerfile")
+    running = Emulator(ACCOUNT, REGION, python=emulator_python, docker_host=engine.host,
+                       bridge_address=engine.bridge_address())
+    running.start()
+    try:
+        image = f"{running.registry}/sleep:latest"
+        running.client("ecr").create_repository(repositoryName="sleep")
+        engine.build(tmp_path, image)
+        engine.push(image, image, "AWS", "any")
+        ecs = running.client("ecs")
+        ecs.create_cluster(clusterName="c")
+        ecs.register_task_definition(family="f", containerDefinitions=[{"name": "sleep", "image": image, "memory": 64}])
+        ecs.create_service(cluster="c", serviceName="s", taskDefinition="f", desiredCount=1)
+        mine = {"label": f"ministack.instance={running.name}:{running.port}"}
+        deadline = time.monotonic() + 20
+        while not engine.api.containers.list(filters=mine) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert engine.api.containers.list(filters=mine), "the task's container should be running"
+        if end == "kill":
+            os.kill(running.kept["pid"], signal.SIGKILL)
+    finally:
+        running.stop()
+    assert not engine.api.containers.list(all=True, filters=mine)
+    assert not [tag for found in engine.api.images.list() for tag in found.tags if tag.startswith(running.registry)]

@@ -1,0 +1,182 @@
+"""The server's image: what may be built, and how what was built behaves in a container as Fargate would run it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rehearsal.docker import BuildFailed, BuildResult, Engine, NoBaseImage, NoEngine
+
+ROOT = Path(__file__).parent.parent
+IMAGE = ROOT / "image"
+TAG = "test-workspace-mcp:latest"
+# Stateless mode alone would refuse to start without OAuth 2.1.
+LEGACY = "MCP_ENABLE_OAUTH21=1 WORKSPACE_MCP_STATELESS_MODE=false"
+CREDENTIALS = {"GOOGLE_OAUTH_CLIENT_ID": "test", "GOOGLE_OAUTH_CLIENT_SECRET": "test"}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    try:
+        with Engine(work=ROOT / ".rehearsal" / "docker") as engine:
+            engine.ensure_base_images(IMAGE / "Dockerfile")
+            yield engine
+    except (NoEngine, NoBaseImage) as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def network(engine: Engine) -> str | None:
+    return "host" if engine.stand_ins else None
+
+
+@pytest.fixture(scope="module")
+def built(engine: Engine, network: str | None) -> BuildResult:
+    return engine.build(IMAGE, TAG, network=network)
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[str, str], Path]:
+    """A copy of the image's folder with one thing in its Dockerfile changed."""
+
+    def change(old: str, new: str) -> Path:
+        context = tmp_path / "image"
+        shutil.copytree(IMAGE, context)
+        dockerfile = context / "Dockerfile"
+        text = dockerfile.read_text()
+        assert old in text
+        dockerfile.write_text(text.replace(old, new))
+        return context
+
+    return change
+
+
+def test_every_locked_package_has_a_hash_and_no_host_is_named() -> None:
+    lines = re.sub(r"\\\n", "", (IMAGE / "requirements.txt").read_text()).splitlines()
+    packages = [line for line in lines if line and not line.lstrip().startswith("#")]
+    assert len(packages) > 50
+    assert [line for line in packages if "--hash=sha256:" not in line] == []
+    assert [line for line in packages if "://" in line] == []
+
+
+def test_the_label_names_the_version_that_is_locked() -> None:
+    wanted = re.search(r"^workspace-mcp\[valkey\]==(\S+)", (IMAGE / "requirements.in").read_text(), re.M)
+    assert wanted
+    assert f'image.version="{wanted[1]}"' in (IMAGE / "Dockerfile").read_text()
+    assert re.search(
+        rf"^workspace-mcp(\[valkey\])?=={re.escape(wanted[1])} ", (IMAGE / "requirements.txt").read_text(), re.M
+    )
+
+
+def test_a_server_that_exits_at_start_makes_no_image(
+    engine: Engine, network: str | None, changed: Callable[[str, str], Path]
+) -> None:
+    context = changed("TRANSPORT=streamable-http", "TRANSPORT=stdio")
+    with pytest.raises(BuildFailed, match=r"smoke.*\n(.*\n)*.*ended by itself with exit code 0"):
+        engine.build(context, "test-broken:latest", network=network)
+
+
+def test_a_server_that_answers_without_a_token_makes_no_image(
+    engine: Engine, network: str | None, changed: Callable[[str, str], Path]
+) -> None:
+    with pytest.raises(BuildFailed, match="not 401: OAuth"):
+        engine.build(changed("MCP_ENABLE_OAUTH21=true", LEGACY), "test-broken:latest", network=network)
+
+
+def test_building_again_without_a_change_gives_the_same_image_in_under_two_seconds(
+    engine: Engine, network: str | None, built: BuildResult
+) -> None:
+    again = engine.build(IMAGE, TAG, network=network)
+    assert again.image == built.image
+    assert again.seconds < 2
+
+
+def test_the_image_is_smaller_than_the_one_made_by_hand(built: BuildResult) -> None:
+    assert built.size < 426_000_000
+
+
+@pytest.fixture(scope="module")
+def container(engine: Engine, built: BuildResult) -> Iterator[Any]:
+    """The server as Fargate runs it: no root, no capabilities, nothing to write on."""
+    container = engine.api.containers.run(
+        built.image,
+        detach=True,
+        read_only=True,
+        cap_drop=["ALL"],
+        environment=CREDENTIALS,
+        ports={"8000/tcp": ("127.0.0.1", 0)},
+    )
+    try:
+        yield container
+    finally:
+        container.remove(force=True)
+
+
+def ask(container: Any, method: str, path: str) -> int:
+    """The HTTP status of one request, 0 when nothing answers."""
+    container.reload()
+    connection = HTTPConnection("127.0.0.1", int(container.ports["8000/tcp"][0]["HostPort"]), timeout=5)
+    try:
+        connection.request(method, path)
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return 0
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health", 200),
+        ("GET", "/health/ready", 200),
+        ("GET", "/.well-known/oauth-authorization-server", 200),
+        ("POST", "/mcp", 401),
+    ],
+)
+def test_it_serves_on_a_read_only_root_file_system(container: Any, method: str, path: str, status: int) -> None:
+    deadline = time.monotonic() + 30
+    while ask(container, "GET", "/health") != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert ask(container, method, path) == status
+
+
+def test_the_health_check_of_the_task_definition_works_inside(container: Any) -> None:
+    assert container.exec_run(["curl", "-f", "http://localhost:8000/health"]).exit_code == 0
+
+
+def test_it_does_not_run_as_root(container: Any) -> None:
+    assert container.exec_run(["id", "-u"]).output.strip() == b"10001"
+    assert container.image.attrs["Config"]["User"] == "10001:10001"
+
+
+def test_it_ends_by_itself_within_a_second_of_being_told_to(engine: Engine, built: BuildResult) -> None:
+    container = engine.api.containers.run(
+        built.image, detach=True, environment=CREDENTIALS, ports={"8000/tcp": ("127.0.0.1", 0)}
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while ask(container, "GET", "/health") != 200 and time.monotonic() < deadline:
+            time.sleep(0.1)
+        started = time.monotonic()
+        container.stop(timeout=10)
+        assert time.monotonic() - started < 1
+        assert container.wait()["StatusCode"] == 0
+    finally:
+        container.remove(force=True)
+
+
+def test_without_credentials_it_exits_with_an_error(engine: Engine, built: BuildResult) -> None:
+    container = engine.api.containers.run(built.image, detach=True)
+    try:
+        assert container.wait(timeout=30)["StatusCode"] == 1
+        assert b"GOOGLE_OAUTH_CLIENT_ID" in container.logs()
+    finally:
+        container.remove(force=True)
