@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from checks import http, mcp, oauth
 from checks.address import PublicAddress
 from checks.check import Check, run_probes
+from components.settings import Service
 
-__all__ = ["Check", "Expectations", "PublicAddress", "run"]
+__all__ = ["Check", "Expectations", "PublicAddress", "expectations", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,16 @@ class Expectations:
     """The host users sign in at, as an OAuth client of which the server acts."""
     minimum_tools: int = 1
     """With `oauth` off: the least number of tools the server must list."""
+
+
+def expectations(service: Service) -> Expectations:
+    """What a service's configuration leads a client to expect."""
+    ours = service.server == "workspace-mcp"
+    return Expectations(
+        oauth=ours and service.oauth.enabled,
+        client_redirect_uris=tuple(service.oauth.client_redirect_uris),
+        ready_path="/health/ready" if ours else None,
+    )
 
 
 def run(address: PublicAddress, expectations: Expectations) -> list[Check]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checks.check import Check, Failed, NotRun, Probe, run_probes
+from components.settings import Service, Settings
 
 Clients = Callable[[str], Any]
 """Gives the boto3 client of a service by its name."""
@@ -31,6 +32,22 @@ class Deployment:
     namespace: str
     secrets: Mapping[str, str]
     """Environment variable -> JSON key of a secret."""
+
+
+def of_service(settings: Settings, service: Service, outputs: Mapping[str, Any]) -> Deployment:
+    """A service's deployment, from the stack's configuration and outputs."""
+    of = outputs["services"][service.key]
+    return Deployment(
+        cluster=outputs["cluster"],
+        service=of["service"],
+        task_definition=of["taskDefinition"],
+        image=of["image"],
+        log_group=of["logGroup"],
+        target_group=of.get("targetGroup"),
+        discovery_name=service.discovery_name,
+        namespace=settings.estate.namespace,
+        secrets={name: wanted.key for name, wanted in service.secrets.items()},
+    )
 
 
 def run(deployment: Deployment, clients: Clients) -> list[Check]:

@@ -36,7 +36,11 @@ def main() -> int:
 
         if options.stop:
             found = run.stop(options.stack)
-            console.print(f"The kept rehearsal of {options.stack} was ended." if found else f"No rehearsal of {options.stack} is kept.")
+            console.print(
+                f"The kept rehearsal of {options.stack} was ended."
+                if found
+                else f"No rehearsal of {options.stack} is kept."
+            )
             return 0
         stack = run.Stack.read(options.stack)
     except SettingsError as error:

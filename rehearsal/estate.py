@@ -30,7 +30,9 @@ def account_and_region(config: Mapping[str, str]) -> tuple[str, str]:
 def pinned_ids(settings: Settings) -> list[str]:
     """EC2 ids that the configuration names and that the emulator must therefore give to what is made here."""
     named = [settings.estate.vpc, *settings.estate.task_subnets]
-    named += [group for service in settings.services.values() for group in (*service.security_groups, *service.consumers)]
+    named += [
+        group for service in settings.services.values() for group in (*service.security_groups, *service.consumers)
+    ]
     return list(dict.fromkeys(name for name in named if name.startswith(("vpc-", "subnet-", "sg-"))))
 
 
@@ -64,19 +66,29 @@ def _network(account: Account, settings: Settings) -> None:
         )["Subnet"]["SubnetId"]
         if "/" not in wanted and not wanted.startswith("subnet-"):
             ec2.create_tags(Resources=[subnet], Tags=[{"Key": "Name", "Value": wanted}])
-    balancer_group = _security_group(account, vpc, f"{estate.load_balancer or 'load-balancer'}-sg", [("0.0.0.0/0", 80), ("0.0.0.0/0", 443)])
-    for name in dict.fromkeys(group for service in settings.services.values() for group in (*service.security_groups, *service.consumers)):
+    balancer_group = _security_group(
+        account, vpc, f"{estate.load_balancer or 'load-balancer'}-sg", [("0.0.0.0/0", 80), ("0.0.0.0/0", 443)]
+    )
+    for name in dict.fromkeys(
+        group for service in settings.services.values() for group in (*service.security_groups, *service.consumers)
+    ):
         group = _security_group(account, vpc, name, [])
         ec2.authorize_security_group_ingress(
             GroupId=group,
-            IpPermissions=[{
-                "IpProtocol": "tcp", "FromPort": 8000, "ToPort": 8080, "UserIdGroupPairs": [{"GroupId": balancer_group}],
-            }],
+            IpPermissions=[
+                {
+                    "IpProtocol": "tcp",
+                    "FromPort": 8000,
+                    "ToPort": 8080,
+                    "UserIdGroupPairs": [{"GroupId": balancer_group}],
+                }
+            ],
         )
     account.client("servicediscovery").create_private_dns_namespace(Name=estate.namespace, Vpc=vpc)
     if estate.load_balancer:
         public = [
-            ec2.create_subnet(VpcId=vpc, AvailabilityZone=zone, CidrBlock=next(blocks))["Subnet"]["SubnetId"] for zone in zones
+            ec2.create_subnet(VpcId=vpc, AvailabilityZone=zone, CidrBlock=next(blocks))["Subnet"]["SubnetId"]
+            for zone in zones
         ]
         _load_balancer(account, settings, balancer_group, public, vpc)
 
@@ -111,26 +123,42 @@ def _load_balancer(account: Account, settings: Settings, group: str, subnets: li
         "before-call.elastic-load-balancing-v2.CreateLoadBalancer", lambda params, **_: params["body"].update(VpcId=vpc)
     )
     balancer = elb.create_load_balancer(
-        Name=settings.estate.load_balancer, Subnets=subnets, SecurityGroups=[group], Scheme="internet-facing", Type="application"
+        Name=settings.estate.load_balancer,
+        Subnets=subnets,
+        SecurityGroups=[group],
+        Scheme="internet-facing",
+        Type="application",
     )["LoadBalancers"][0]["LoadBalancerArn"]
     hosts = sorted({service.public.host for service in settings.services.values() if service.public})
     elb.create_listener(
-        LoadBalancerArn=balancer, Protocol="HTTP", Port=80,
-        DefaultActions=[{"Type": "redirect", "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}}],
+        LoadBalancerArn=balancer,
+        Protocol="HTTP",
+        Port=80,
+        DefaultActions=[
+            {"Type": "redirect", "RedirectConfig": {"Protocol": "HTTPS", "Port": "443", "StatusCode": "HTTP_301"}}
+        ],
     )
     listener = elb.create_listener(
-        LoadBalancerArn=balancer, Protocol="HTTPS", Port=settings.estate.listener_port,
-        Certificates=[{"CertificateArn": _certificate(account, hosts)}], DefaultActions=[_neighbour("the default action's service")],
+        LoadBalancerArn=balancer,
+        Protocol="HTTPS",
+        Port=settings.estate.listener_port,
+        Certificates=[{"CertificateArn": _certificate(account, hosts)}],
+        DefaultActions=[_neighbour("the default action's service")],
     )["Listeners"][0]["ListenerArn"]
     for priority, pattern in NEIGHBOURS.items():
         elb.create_rule(
-            ListenerArn=listener, Priority=priority, Actions=[_neighbour(f"the service of {pattern}")],
+            ListenerArn=listener,
+            Priority=priority,
+            Actions=[_neighbour(f"the service of {pattern}")],
             Conditions=[{"Field": "path-pattern", "PathPatternConfig": {"Values": [pattern]}}],
         )
 
 
 def _neighbour(name: str) -> dict[str, object]:
-    return {"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404", "ContentType": "text/plain", "MessageBody": name}}
+    return {
+        "Type": "fixed-response",
+        "FixedResponseConfig": {"StatusCode": "404", "ContentType": "text/plain", "MessageBody": name},
+    }
 
 
 def _certificate(account: Account, hosts: list[str]) -> str:
@@ -152,18 +180,27 @@ def _secrets(account: Account, settings: Settings) -> None:
     for name, names in keys.items():
         # An ARN names its secret behind the last colon, with six random characters of AWS's own at the end.
         plain = name.split(":")[-1].rsplit("-", 1)[0] if name.startswith("arn:") else name
-        manager.create_secret(Name=plain, SecretString=json.dumps({key: SECRET_VALUE.format(key=key) for key in sorted(names)}))
+        manager.create_secret(
+            Name=plain, SecretString=json.dumps({key: SECRET_VALUE.format(key=key) for key in sorted(names)})
+        )
 
 
 def _roles_and_buckets(account: Account, settings: Settings) -> None:
     services = settings.services.values()
-    trust = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ]}
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+        ],
+    }
     for role in sorted({service.execution_role for service in services if service.execution_role}):
         account.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
     for bucket in sorted({service.permissions.bucket for service in services if service.permissions.bucket}):
-        place = {} if account.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+        place = (
+            {}
+            if account.region == "us-east-1"
+            else {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
+        )
         account.client("s3").create_bucket(Bucket=bucket, **place)
     for zone in sorted({zone for service in services if (zone := getattr(service.routing, "hosted_zone", None))}):
         account.client("route53").create_hosted_zone(Name=zone, CallerReference=f"{NAMESPACE}-{zone}")

@@ -137,14 +137,12 @@ class State:
         self._lock = threading.Lock()
         known = json.loads(file.read_text()) if file.exists() else {"resources": [], "replaced": []}
         self.resources: dict[str, dict[str, Any]] = {entry["urn"]: entry for entry in known["resources"]}
-        """By URN, dependencies first."""
+        """By URN."""
         self.replaced: list[dict[str, Any]] = known["replaced"]
         """Resources that have a successor and wait for deletion."""
 
     def put(self, entry: dict[str, Any]) -> None:
         with self._lock:
-            # At the end: a resource is finished after all that it depends on, so the order stays one for deleting.
-            self.resources.pop(entry["urn"], None)
             self.resources[entry["urn"]] = entry
             self._save()
 
@@ -209,7 +207,7 @@ class Engine:
                 raise
         self._state.put({
             "urn": urn, "type": registration.type, "name": registration.name, "locator": locator,
-            "protect": registration.protect, "retain": retain,
+            "dependencies": registration.dependencies, "protect": registration.protect, "retain": retain,
             "inputs": {name: _hashed(value) if name in registration.secrets else value
                        for name, value in handler.check(dict(registration.inputs)).items()
                        if name in handler.remembered or (name in handler.steering and isinstance(value, bool))}})
@@ -325,12 +323,14 @@ class Engine:
             self._finish(Result(urn, entry["type"], entry["name"], "deleted", time.monotonic() - started))
 
     def delete_rest(self) -> None:
-        """Delete replaced resources, then those no longer registered; what depends on others goes first."""
-        for entry in reversed(list(self._state.replaced)):
-            self.delete(entry, report=False)
-        for entry in reversed(list(self._state.resources.values())):
-            if entry["urn"] not in self.registered:
-                self.delete(entry)
+        """Delete replaced resources, and those no longer registered; what depends on others goes first."""
+        left = [entry for urn, entry in self._state.resources.items() if urn not in self.registered]
+        left += self._state.replaced
+        while left:
+            needed = {urn for entry in left for urn in entry["dependencies"]}
+            entry = next((entry for entry in reversed(left) if entry["urn"] not in needed), left[-1])
+            self.delete(entry, report=entry not in self._state.replaced)
+            left.remove(entry)
 
     def _finish(self, result: Result) -> None:
         with self._lock:
@@ -389,7 +389,7 @@ class Monitor(mocks.MockMonitor):
     def __init__(self, engine: Engine) -> None:
         super().__init__(_NoMocks())
         self._engine = engine
-        self._failed = threading.Event()
+        self._failure: BaseException | None = None
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         """As the engine does: the parent's whole type is kept, and the stack is no part of it."""
@@ -438,14 +438,15 @@ class Monitor(mocks.MockMonitor):
         if request.type.startswith("pulumi:providers:"):
             raise NotCarriedOut(f"an explicit provider ({request.name}): configure the default one, aws:region and so on",
                                 request.type)
-        if self._failed.is_set():
-            raise RuntimeError(f"not begun, because the deployment had failed already: {urn}")
+        if self._failure is not None:
+            # Nothing is begun after a failure, and there must be one error only: the first.
+            raise self._failure
         try:
             id_, outputs = self._engine.register(
                 registration, [_alias_urn(alias, request) for alias in request.aliases], request.importId,
                 request.retainOnDelete, request.deleteBeforeReplace)
-        except BaseException:
-            self._failed.set()
+        except BaseException as error:
+            self._failure = self._failure or error
             raise
         hidden = secrets | set(request.additionalSecretOutputs)
         outputs = {name: rpc.wrap_rpc_secret(value) if name in hidden else value for name, value in outputs.items()

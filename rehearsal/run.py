@@ -9,21 +9,26 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+from rich.console import Console
 
 import checks
 from checks import Check, deployment
 from components import settings as configuration
+from components.routing import target_group_name
 from components.settings import Service, Settings
 from rehearsal import estate, monitor
 from rehearsal.docker import BuildFailed, Engine, NoBaseImage, NoEngine, PushFailed
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed, stop_kept
-from rehearsal.report import Narrator, Row
+from rehearsal.report import Narrator, Phase, Report, Row
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".rehearsal"
@@ -120,7 +125,9 @@ def stop(stack: str) -> bool:
 def explain(error: Exception) -> str:
     """What went wrong, for a person: the program's own words, without a traceback where the cause is known."""
     if isinstance(error, monitor.DeploymentFailed):
-        done = ", ".join(f"{result.name} {result.action}" for result in error.deployment.resources if result.action != "same")
+        done = ", ".join(
+            f"{result.name} {result.action}" for result in error.deployment.resources if result.action != "same"
+        )
         cause = error.__cause__ or error
         return f"{cause}\nUntil then: {done or 'nothing was changed'}."
     if isinstance(error, _KNOWN):
@@ -128,93 +135,203 @@ def explain(error: Exception) -> str:
     return "".join(traceback.format_exception(error))
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Edge:
+    """The load balancer's data plane, as a process of its own."""
+
+    url: str
+    health_url: str
+    pid: int
+
+    @classmethod
+    def start(cls, cleanup: contextlib.ExitStack, account: Account, listener: str, *, keep: bool) -> Edge:
+        """Start the process; `cleanup` ends it unless it is to be kept."""
+        command = [sys.executable, "-m", "rehearsal.edge", "--endpoint", account.endpoint, "--listener", listener]
+        command += ["--health-interval-factor", str(_HEALTH_FACTOR)]
+        log = HOME / "edge.log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+            )
+        assert process.stdout
+        if not keep:
+            cleanup.callback(process.wait, 10)
+            cleanup.callback(process.terminate)
+        line = process.stdout.readline()
+        if not line:
+            raise RehearsalError(f"The edge did not start: {log.read_text().strip()}")
+        return cls(pid=process.pid, **json.loads(line))
+
+    def health(self) -> dict[str, list[dict[str, Any]]]:
+        """Target group name -> targets, in AWS's words."""
+        import httpx2
+
+        with httpx2.Client(trust_env=False) as client:
+            found: dict[str, list[dict[str, Any]]] = client.get(self.health_url, timeout=5).json()
+            return found
+
+
+class Rehearsal:
+    """A stack, an emulated account with its estate, a Docker engine and an edge; what the phases do, and tests use.
+
+    Entering finds or starts all of it; leaving removes all that was started, unless it is to be kept.
+    `stack.name` of a kept rehearsal: its account, state and edge are used again.
+    """
+
+    engine: Engine | None
+    account: Account
+    edge: Edge | None = None
+
+    def __init__(self, stack: Stack, *, keep: bool = False, narrator: Narrator | None = None) -> None:
+        self.stack = stack
+        self.kept = Kept.read(stack.name)
+        self.keep = keep or self.kept is not None
+        self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
+        self.outputs: dict[str, Any] = {}
+        self._cleanup = contextlib.ExitStack()
+
+    def __enter__(self) -> Rehearsal:
+        with contextlib.ExitStack() as cleanup:
+            self.engine = self._start_engine(cleanup)
+            self.account = self.kept.account() if self.kept else self._start_account(cleanup)
+            self._state = Kept.state_file(self.stack.name)
+            if not self.keep:
+                folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-"))
+                self._state = Path(folder) / "state.json"
+            if self.kept is None:
+                with self.narrator.phase("Estate") as detail:
+                    estate.make(self.account, self.stack.settings)
+                    detail.append(f"account {self.account.account}, {self.account.region}")
+            if self.kept and self.kept.edge_url and self.kept.health_url:
+                self.edge = Edge(url=self.kept.edge_url, health_url=self.kept.health_url, pid=self.kept.edge_pid)
+            elif self.engine and (listener := _listener(self.account, self.stack.settings)):
+                self.edge = Edge.start(cleanup, self.account, listener, keep=self.keep)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.keep and self.kept is None and error is None:
+            assert isinstance(self.account, Emulator)
+            self.note().write(self.stack.name)
+        self._cleanup.__exit__(kind, error, trace)
+
+    def note(self) -> Kept:
+        """What operations need to find this rehearsal."""
+        assert isinstance(self.account, Emulator)
+        return Kept(
+            emulator=self.account.kept,
+            docker_host=self.engine.host if self.engine else None,
+            edge_pid=self.edge.pid if self.edge else 0,
+            edge_url=self.edge.url if self.edge else None,
+            health_url=self.edge.health_url if self.edge else None,
+            outputs=self.outputs,
+        )
+
+    def _start_engine(self, cleanup: contextlib.ExitStack) -> Engine | None:
+        with self.narrator.phase("Docker engine") as detail:
+            try:
+                engine = cleanup.enter_context(Engine(HOME / "docker", keep=self.keep))
+            except NoEngine as error:
+                if os.environ.get("CI") == "true":
+                    raise
+                self.narrator.report.unproven.append(f"the image and the containers: simulated, because {error}")
+                detail.append("none: containers are simulated")
+                return None
+            detail.append(engine.host)
+            return engine
+
+    def _start_account(self, cleanup: contextlib.ExitStack) -> Emulator:
+        with self.narrator.phase("Emulated AWS") as detail:
+            account, region = estate.account_and_region(self.stack.config)
+            emulator = Emulator(
+                account,
+                region,
+                python=ensure_installed(ROOT),
+                docker_host=self.engine.host if self.engine else None,
+                bridge_address=self.engine.bridge_address() if self.engine else None,
+                ids=estate.pinned_ids(self.stack.settings),
+                outlive=self.keep,
+            )
+            cleanup.enter_context(emulator)
+            detail.append(emulator.endpoint)
+            return emulator
+
+    def deploy(self, stack: Stack | None = None, *, phase: str = "Deployment") -> monitor.Deployment:
+        """Deploy the stack (or `stack`, a changed configuration of it) onto the account. Raises `DeploymentFailed`."""
+        self.stack = stack or self.stack
+        with self.narrator.phase(phase) as detail:
+            deployed = monitor.deploy(
+                ROOT,
+                project=configuration.NAMESPACE,
+                stack=self.stack.name,
+                config=dict(self.stack.config),
+                account=self.account,
+                docker=_Images(self.engine) if self.engine else None,
+                state=self._state,
+                progress=lambda event: self.narrator.progress(f"{phase}: {event.name} {event.action or '...'}"),
+            )
+            different = [result for result in deployed.resources if result.action != "same"]
+            detail.append(f"{len(different)} of {len(deployed.resources)} resources changed")
+        self.outputs = dict(deployed.outputs)
+        return deployed
+
+    def check(self) -> list[Check]:
+        """All checks of all services, as a client and of the account."""
+        services = self.stack.settings.services
+        with ThreadPoolExecutor() as pool:
+            results = list(pool.map(self._check_service, services.values()))
+        several = len(services) > 1
+        return [
+            dataclasses.replace(check, name=f"{key}: {check.name}" if several else check.name)
+            for key, found in zip(services, results, strict=True)
+            for check in found
+        ]
+
+    def _check_service(self, service: Service) -> list[Check]:
+        results: list[Check] = []
+        if service.url and self.edge:
+            results.append(_wait_for_target_health(service, self.edge))
+            address = checks.PublicAddress(url=service.url, connect_to=self.edge.url)
+            results += checks.run(address, checks.expectations(service))
+        deployed = deployment.of_service(self.stack.settings, service, self.outputs)
+        return results + deployment.run(deployed, self.account.client)
+
+
 def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
     """Run all phases; the outcome is in the narrator's report. Whatever happens, nothing but a kept rehearsal stays."""
     report = narrator.report
-    with contextlib.ExitStack() as cleanup:
-        kept = Kept.read(stack.name)
-        engine = _engine(cleanup, narrator, keep=keep or kept is not None)
-        account = kept.account() if kept else _emulated_account(cleanup, narrator, stack, engine, keep=keep)
-        if kept is None:
-            with narrator.phase("Estate") as detail:
-                estate.make(account, stack.settings)
-                detail.append(f"account {account.account}, {account.region}; two neighbours on the load balancer")
-        state = Kept.state_file(stack.name)
-        if not (keep or kept):
-            state = Path(cleanup.enter_context(_temporary())) / "state.json"
-        deployed = _deploy(narrator, "Deployment", stack, account, engine, state)
-        report.resources = [_row(resource) for resource in deployed.resources]
-        report.outputs = dict(deployed.outputs)
-        narrator.show_resources()
-        narrator.show_outputs()
-        _note_unproven(report.unproven, deployed, engine)
-        if engine:
-            edge = _Edge.attach(kept) if kept and kept.edge_url else _Edge.start(cleanup, account, stack.settings, keep=keep)
-            with narrator.phase("Checks") as detail:
-                report.checks = _check(stack, account, edge, deployed.outputs, narrator)
-                detail.append(f"{len(report.checks)}, asked as a client and of the account")
-            narrator.show_checks()
-            if keep and kept is None:
-                assert isinstance(account, Emulator)
-                Kept(
-                    emulator=account.kept,
-                    docker_host=engine.host,
-                    edge_pid=edge.pid if edge else 0,
-                    edge_url=edge.url if edge else None,
-                    health_url=edge.health_url if edge else None,
-                    outputs=report.outputs,
-                ).write(stack.name)
-        again = _deploy(narrator, "Second pass", stack, account, engine, state)
-        different = [resource for resource in again.resources if resource.action != "same"]
-        report.phases[-1] = dataclasses.replace(
-            report.phases[-1], detail=f"{len(different)} changes" if different else f"no change in {len(again.resources)} resources"
-        )
-        if different:
-            names = "; ".join(f"{r.name} {r.action} {', '.join(r.changes)}" for r in different)
-            raise RehearsalError(f"A second deployment of the same program must change nothing, but: {names}")
-        cleaning = time.monotonic()
-    report.phases.append(dataclasses.replace(report.phases[-1], name="Cleaning up", seconds=time.monotonic() - cleaning, detail=""))
-
-
-@contextlib.contextmanager
-def _temporary() -> Iterator[str]:
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="rehearsal-") as folder:
-        yield folder
-
-
-def _engine(cleanup: contextlib.ExitStack, narrator: Narrator, *, keep: bool) -> Engine | None:
-    with narrator.phase("Docker engine") as detail:
-        try:
-            engine = cleanup.enter_context(Engine(HOME / "docker", keep=keep))
-        except NoEngine as error:
-            if os.environ.get("CI") == "true":
-                raise
-            narrator.report.unproven.append(f"the image and the containers: simulated, because {error}")
-            detail.append("none: containers are simulated")
-            return None
-        detail.append(engine.host)
-        return engine
-
-
-def _emulated_account(
-    cleanup: contextlib.ExitStack, narrator: Narrator, stack: Stack, engine: Engine | None, *, keep: bool
-) -> Emulator:
-    with narrator.phase("Emulated AWS") as detail:
-        account, region = estate.account_and_region(stack.config)
-        emulator = Emulator(
-            account,
-            region,
-            python=ensure_installed(ROOT),
-            docker_host=engine.host if engine else None,
-            bridge_address=engine.bridge_address() if engine else None,
-            ids=estate.pinned_ids(stack.settings),
-            outlive=keep,
-        )
-        cleanup.enter_context(emulator)  # From now on it is stopped again, unless it is kept.
-        detail.append(emulator.endpoint)
-        return emulator
+    cleaning = time.monotonic()
+    try:
+        with Rehearsal(stack, keep=keep, narrator=narrator) as rehearsal:
+            try:
+                deployed = rehearsal.deploy()
+                report.resources = [_row(result) for result in deployed.resources]
+                report.outputs = rehearsal.outputs
+                narrator.show_resources()
+                narrator.show_outputs()
+                _note_unproven(report.unproven, deployed, rehearsal.engine)
+                if rehearsal.engine:
+                    with narrator.phase("Checks") as detail:
+                        report.checks = rehearsal.check()
+                        detail.append(f"{len(report.checks)}, asked as a client and of the account")
+                    narrator.show_checks()
+                again = rehearsal.deploy(phase="Second pass")
+                different = [result for result in again.resources if result.action != "same"]
+                if different:
+                    names = "; ".join(f"{r.name} {r.action} {', '.join(r.changes)}" for r in different)
+                    raise RehearsalError(f"A second deployment of the same program must change nothing, but: {names}")
+            finally:
+                cleaning = time.monotonic()
+    finally:
+        if not keep:
+            report.phases.append(Phase(name="Cleaning up", seconds=time.monotonic() - cleaning, detail=""))
 
 
 class _Images:
@@ -242,24 +359,6 @@ class _Images:
         )
 
 
-def _deploy(
-    narrator: Narrator, name: str, stack: Stack, account: Account, engine: Engine | None, state: Path
-) -> monitor.Deployment:
-    with narrator.phase(name) as detail:
-        deployed = monitor.deploy(
-            ROOT,
-            project=configuration.NAMESPACE,
-            stack=stack.name,
-            config=dict(stack.config),
-            account=account,
-            docker=_Images(engine) if engine else None,
-            state=state,
-            progress=lambda event: narrator.progress(f"{name}: {event.name} {event.action or '...'}"),
-        )
-        detail.append(f"{len(deployed.resources)} resources")
-        return deployed
-
-
 def _row(resource: monitor.Result) -> Row:
     return Row(
         name=resource.name,
@@ -273,54 +372,15 @@ def _row(resource: monitor.Result) -> Row:
 
 def _note_unproven(unproven: list[str], deployed: monitor.Deployment, engine: Engine | None) -> None:
     if engine:
-        unproven += [f"base image {name}: could not be pulled, a Debian made here stood in for it" for name in engine.stand_ins]
+        unproven += [
+            f"base image {name}: could not be pulled, a Debian made here stood in for it" for name in engine.stand_ins
+        ]
     reasons: dict[str, set[str]] = {}
     for resource in deployed.resources:
         for name, reason in resource.recorded_only.items():
             reasons.setdefault(reason, set()).add(f"{resource.type.rsplit(':', 1)[-1]}.{name}")
     unproven += [f"{', '.join(sorted(names))}: recorded only, {reason}" for reason, names in reasons.items()]
     unproven += _BEYOND
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Edge:
-    """The load balancer's data plane, as a process of its own."""
-
-    url: str
-    health_url: str
-    pid: int
-
-    @classmethod
-    def start(cls, cleanup: contextlib.ExitStack, account: Account, settings: Settings, *, keep: bool) -> _Edge | None:
-        listener = _listener(account, settings)
-        if listener is None:
-            return None
-        command = [sys.executable, "-m", "rehearsal.edge", "--endpoint", account.endpoint, "--listener", listener]
-        command += ["--health-interval-factor", str(_HEALTH_FACTOR)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-        assert process.stdout
-        if not keep:
-            cleanup.callback(process.wait, 10)
-            cleanup.callback(process.terminate)
-        line = process.stdout.readline()
-        if not line:
-            raise RehearsalError(f"The edge did not start. Try it by hand: {' '.join(command)}")
-        return cls(pid=process.pid, **json.loads(line))
-
-    @classmethod
-    def attach(cls, kept: Kept) -> _Edge:
-        assert kept.edge_url and kept.health_url
-        return cls(url=kept.edge_url, health_url=kept.health_url, pid=kept.edge_pid)
-
-    def health(self) -> dict[str, list[dict[str, Any]]]:
-        """Target group name -> targets, in AWS's words."""
-        import httpx2
-
-        with httpx2.Client(trust_env=False) as client:
-            found: dict[str, list[dict[str, Any]]] = client.get(self.health_url, timeout=5).json()
-            return found
 
 
 def _listener(account: Account, settings: Settings) -> str | None:
@@ -332,53 +392,8 @@ def _listener(account: Account, settings: Settings) -> str | None:
     return next(listener["ListenerArn"] for listener in listeners if listener["Port"] == settings.estate.listener_port)
 
 
-def _check(
-    stack: Stack, account: Account, edge: _Edge | None, outputs: Mapping[str, Any], narrator: Narrator
-) -> list[Check]:
-    results: list[Check] = []
-    several = len(stack.settings.services) > 1
-    with ThreadPoolExecutor() as pool:
-        work = [
-            pool.submit(_check_service, service, stack.settings, account, edge, outputs)
-            for service in stack.settings.services.values()
-        ]
-        for service, future in zip(stack.settings.services.values(), work, strict=True):
-            prefix = f"{service.key}: " if several else ""
-            results += [dataclasses.replace(check, name=prefix + check.name) for check in future.result()]
-    return results
-
-
-def _check_service(
-    service: Service, settings: Settings, account: Account, edge: _Edge | None, outputs: Mapping[str, Any]
-) -> list[Check]:
-    of = outputs["services"][service.key]
-    results = [_wait_for_target_health(service, edge)] if service.public and edge else []
-    expectations = checks.Expectations(
-        oauth=service.server == "workspace-mcp" and service.oauth.enabled,
-        client_redirect_uris=tuple(service.oauth.client_redirect_uris),
-        ready_path="/health/ready" if service.server == "workspace-mcp" else None,
-    )
-    if service.url and edge:
-        results += checks.run(checks.PublicAddress(url=service.url, connect_to=edge.url), expectations)
-    deployed = deployment.Deployment(
-        cluster=outputs["cluster"],
-        service=of["service"],
-        task_definition=of["taskDefinition"],
-        image=of["image"],
-        log_group=of["logGroup"],
-        target_group=of.get("targetGroup"),
-        discovery_name=service.discovery_name,
-        namespace=settings.estate.namespace,
-        secrets={name: wanted.key for name, wanted in service.secrets.items()},
-    )
-    return results + deployment.run(deployed, account.client)
-
-
-def _wait_for_target_health(service: Service, edge: _Edge | None) -> Check:
+def _wait_for_target_health(service: Service, edge: Edge) -> Check:
     """Target health as the load balancer asks for it: the group's own path, port, matcher and thresholds."""
-    from components.routing import target_group_name
-
-    assert edge
     started, limit = time.monotonic(), 60.0
     while True:
         targets = edge.health().get(target_group_name(service), [])
@@ -387,7 +402,10 @@ def _wait_for_target_health(service: Service, edge: _Edge | None) -> Check:
         if not waiting or time.monotonic() - started > limit:
             break
         time.sleep(0.1)
-    told = [f"{t['target']}:{t['port']} {t['state']}{' (' + t['description'] + ')' if t.get('description') else ''}" for t in targets]
+    told = [
+        f"{t['target']}:{t['port']} {t['state']}{' (' + t['description'] + ')' if t.get('description') else ''}"
+        for t in targets
+    ]
     return Check(
         name="the load balancer finds its targets healthy",
         passed=bool(targets) and not waiting,

@@ -8,7 +8,6 @@ from policies.rule import Rule
 from policies.rules import (
     alarms,
     containers,
-    discovery,
     ecr,
     ecs,
     exceptions,
@@ -22,7 +21,7 @@ from policies.rules import (
     tags,
 )
 
-_FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, discovery, network, iam, logs, tags, alarms, sns, s3, exceptions)
+_FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, network, iam, logs, tags, alarms, sns, s3, exceptions)
 
 
 @functools.cache

@@ -27,6 +27,16 @@ def containers(resource: Resource) -> list[Container]:
     return list(resource.document("containerDefinitions") or [])
 
 
+def running(service: Resource, stack: Stack) -> list[Container]:
+    """The containers of an ECS service. Raises `UnknownValueError` where neither task definition nor component has them."""
+    component = stack.by_urn.get(service.parent)
+    for task in stack.needs(service, TASK_DEFINITION):
+        if component and component.get("containerDefinitions") and not task.knows("containerDefinitions"):
+            return containers(component)
+        return list(task.document("containerDefinitions") or [])
+    return containers(component) if component else []
+
+
 def environment(container: Container) -> dict[str, str]:
     """Plain variables. Their values are not for messages."""
     return {variable["name"]: str(variable.get("value", "")) for variable in container.get("environment") or []}

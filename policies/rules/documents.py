@@ -23,7 +23,9 @@ def texts(value: Any) -> list[str]:
 
 def name(statement: Mapping[str, Any]) -> str:
     """How to point at a statement."""
-    return f"statement {statement['Sid']}" if statement.get("Sid") else f"the statement on {', '.join(actions(statement))}"
+    return (
+        f"statement {statement['Sid']}" if statement.get("Sid") else f"the statement on {', '.join(actions(statement))}"
+    )
 
 
 def actions(statement: Mapping[str, Any]) -> list[str]:
@@ -40,9 +42,7 @@ def principals(statement: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def anyone(statement: Mapping[str, Any]) -> bool:
     """Whether the statement is about everybody, in any account."""
-    return "NotPrincipal" in statement or any(
-        one == "*" for kind, one in principals(statement) if kind in ("*", "AWS")
-    )
+    return "NotPrincipal" in statement or any(one == "*" for kind, one in principals(statement) if kind in ("*", "AWS"))
 
 
 _CALLER_KEYS = {
@@ -70,7 +70,8 @@ def conditions(statement: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]
 def limited(statement: Mapping[str, Any]) -> bool:
     """Whether a condition narrows who may: by account, organization, network or source, without a bare *."""
     return any(
-        key in _CALLER_KEYS and all(operator.startswith(("StringEquals", "StringLike", "Arn")) for operator, _ in tests)
+        key in _CALLER_KEYS
+        and all(operator.startswith(("StringEquals", "StringLike", "Arn")) for operator, _ in tests)
         and all(value != "*" for _, value in tests)
         for key, tests in conditions(statement).items()
     )

@@ -153,7 +153,8 @@ class ListenerRule(Handler):
         self._check_priority(priority, taken)
         found = elbv2.create_rule(ListenerArn=inputs["listenerArn"], Priority=priority,
                                   Conditions=_conditions(inputs["conditions"]), Actions=_actions(inputs["actions"]),
-                                  Transforms=_transforms(inputs.get("transforms", [])), Tags=tag_list(inputs.get("tags")))
+                                  Transforms=_transforms(inputs.get("transforms", [])),
+                                  **given(Tags=tag_list(inputs.get("tags")) or None))
         return str(found["Rules"][0]["RuleArn"])
 
     def _check_priority(self, priority: int, taken: set[int]) -> None:

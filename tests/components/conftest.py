@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import runpy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Account, Elbv2, Recorded, run
+from program import Account, Deploy, Elbv2, Recorded, run
 
 from components import account, settings
 
@@ -33,7 +32,7 @@ def config() -> dict[str, Any]:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory of its own with a small build context in `image/`, so that nothing is staged in the project."""
+    """A working directory with a small build context in `image/`, so that nothing is staged in the project."""
     context = tmp_path / "image"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM scratch\nCOPY . /\n")
@@ -42,11 +41,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-Deploy = Callable[..., Recorded]
-
-
 @pytest.fixture
-def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:
+def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001
     """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
 
     def deploy(config: dict[str, Any], *, preview: bool = False, fails: bool = False) -> Recorded:

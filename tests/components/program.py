@@ -18,7 +18,7 @@ from pulumi.runtime.stack import run_in_stack
 from components import settings
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
-TOKEN = "planted-registry-password"
+TOKEN = "planted-registry-password"  # noqa: S105
 """The registry password that the described account gives out. It may appear nowhere but marked secret."""
 DIGEST = "sha256:" + "ab" * 32
 """Digest of every image that is built."""
@@ -240,7 +240,7 @@ class _Mocks(mocks.Mocks):
         self.recorded.calls.append((args.token, args.args))
         found = self.account.answer(args.token, args.args)
         if found is None:
-            raise Exception(f"invoke of {args.token} failed: no matching thing found")  # noqa: TRY002 - as the SDK raises it
+            raise Exception(f"invoke of {args.token} failed: no matching thing found")
         return found
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
@@ -294,10 +294,14 @@ class Elbv2:
         assert operation == "describe_rules"
         return self
 
-    def paginate(self, *, ListenerArn: str) -> Iterator[dict[str, Any]]:  # noqa: N803 - AWS's spelling
+    def paginate(self, *, ListenerArn: str) -> Iterator[dict[str, Any]]:
         assert ListenerArn == arn("elasticloadbalancing", "listener/443")
         for rule in self.account.rules:  # A page each: that pages are put together is part of what is tested.
             yield {"Rules": [rule]}
+
+
+Deploy = Callable[..., Recorded]
+"""`deploy(config, preview=False, fails=False)`, the fixture: runs the project's `__main__.py`."""
 
 
 def run(program: Callable[[], Any], account: Account, *, config: dict[str, str], preview: bool = False) -> Recorded:
@@ -321,7 +325,7 @@ def run(program: Callable[[], Any], account: Account, *, config: dict[str, str],
         set_all_config(config)
         try:
             asyncio.run(run_in_stack(program))
-        except BaseException as error:  # noqa: BLE001 - handed to the test
+        except BaseException as error:
             recorded.error = error
 
     contextvars.Context().run(in_context)

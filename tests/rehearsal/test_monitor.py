@@ -324,12 +324,23 @@ def test_registrations_show_what_was_asked_for_under_the_engines_names(everythin
 
 def test_what_is_no_longer_registered_is_deleted_after_what_depends_on_it(program: Program) -> None:
     with_policy = LOG_GROUP + '''
-role = aws.iam.Role("role", name=config.require("name"), assume_role_policy='{"Version":"2012-10-17","Statement":[]}')
-aws.iam.RolePolicy("policy", name="p", role=role.name, policy='{"Version":"2012-10-17","Statement":[]}')
+trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
+right = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
+role = aws.iam.Role("role", name=config.require("name"), assume_role_policy={"Version": "2012-10-17", "Statement": [trust]})
+aws.iam.RolePolicy("policy", name="p", role=role.name, policy={"Version": "2012-10-17", "Statement": [right]})
 '''
     program.deploy(with_policy)
     gone = program.deploy(LOG_GROUP)
     assert [(result.name, result.action) for result in gone.resources] == [("policy", "deleted"), ("role", "deleted")]
+
+
+def test_a_failed_deployment_does_not_disturb_the_order_in_which_things_can_go(everything: Program) -> None:
+    everything.deploy()
+    source = EVERYTHING.replace('        rule = aws.lb', '        targets.arn.apply(lambda arn: 1 / 0)\n        rule = aws.lb')
+    with pytest.raises(monitor.DeploymentFailed, match="division by zero"):
+        everything.deploy(source)
+    order = [result.name for result in everything.destroy().resources]
+    assert order.index("rule") < order.index("targets")
 
 
 def test_a_generated_name_is_kept_and_its_replacement_is_made_before_the_old_one_goes(program: Program) -> None:

@@ -1,0 +1,214 @@
+"""What a stack's program registers, found out without a cloud: look-ups are answered from the stack's configuration.
+
+The program runs as in the preview of a first deployment: what AWS would make up is unknown. Nothing is built, and
+nothing is asked of the account, the Docker engine or Pulumi's CLI.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import dataclasses
+import json
+import os
+import runpy
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pulumi
+from pulumi.runtime import mocks, rpc
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.settings import Settings, configure
+from pulumi.runtime.stack import run_in_stack
+
+from components import account, settings
+from policies.evaluation import Findings, evaluate
+from policies.rule import STACK, UNKNOWN
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """One resource as the engine would get it."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    """The parent's URN."""
+    inputs: Mapping[str, Any] = dataclasses.field(repr=False)
+    """In clear, under Pulumi's names; `UNKNOWN` for what a preview does not know."""
+    dependencies: tuple[str, ...]
+    """URNs of the resources that it waits for."""
+
+
+def check_stack(name: str) -> Findings:
+    """The findings on what `Pulumi.<name>.yaml` makes the program register. Raises `SettingsError`, `ContextError`."""
+    config = settings.read_stack_file(ROOT / f"Pulumi.{name}.yaml")
+    exceptions = settings.parse(config).policy_exceptions
+    return evaluate(registrations(config, stack=name), exceptions)
+
+
+def registrations(config: Mapping[str, str], *, stack: str = "check") -> list[Registration]:
+    """What the program registers with this configuration (full key -> text, objects as JSON), in that order.
+
+    Raises what the program raises.
+    """
+    recorded: list[Registration] = []
+    # A context of its own: Pulumi's settings, configuration and root stack are context variables.
+    contextvars.Context().run(_run, dict(config), stack, _Monitor(_LookUps(config), recorded))
+    return recorded
+
+
+def _run(config: dict[str, str], stack: str, monitor: _Monitor) -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    engine = mocks.MockEngine(None)
+    configure(Settings(project=settings.NAMESPACE, stack=stack, monitor=monitor, engine=engine, dry_run=True))
+    pulumi.runtime.set_all_config(config)
+    # Whether the listener has room for our rules is a question for the account.
+    free = mock.patch.object(account, "client", lambda _service: _FreeListener())
+    # Contexts are staged below the working directory, which for the engine is the project's.
+    with free, _working_directory(ROOT):
+        try:
+            loop.run_until_complete(run_in_stack(lambda: runpy.run_path(str(ROOT / "__main__.py")) and None))
+        finally:
+            for task in asyncio.all_tasks(loop):
+                task.cancel()
+            asyncio.set_event_loop(None)
+            loop.close()
+
+
+@contextlib.contextmanager
+def _working_directory(directory: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(directory)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+class _FreeListener:
+    """In place of a boto3 client: a listener without rules."""
+
+    def get_paginator(self, _operation: str) -> _FreeListener:
+        return self
+
+    def paginate(self, **_arguments: str) -> list[dict[str, list[Any]]]:
+        return [{"Rules": []}]
+
+
+class _LookUps(mocks.Mocks):
+    """Finds whatever the configuration names."""
+
+    def __init__(self, config: Mapping[str, str]) -> None:
+        ids = json.loads(config.get("aws:allowedAccountIds", "[]"))
+        self._account = ids[0] if ids else "123456789012"
+        self._region = config.get("aws:region", "us-east-1")
+        vpc = settings.parse(config).estate.vpc
+        self._vpc = vpc if vpc.startswith("vpc-") else "vpc-0"
+
+    def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        raise AssertionError(args.typ)  # _Monitor answers by itself.
+
+    def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+        return {**args.args, **self._answer(args.token.rpartition(":")[2], args.args)}, []
+
+    def _arn(self, service: str, rest: str) -> str:
+        return f"arn:aws:{service}:{self._region}:{self._account}:{rest}"
+
+    def _answer(self, function: str, args: dict[str, Any]) -> dict[str, Any]:
+        match function:
+            case "getCallerIdentity":
+                return {"accountId": self._account}
+            case "getRegion":
+                return {"region": self._region, "name": self._region}
+            case "getPartition":
+                return {"partition": "aws"}
+            case "getVpc":
+                return {"id": self._vpc, "cidrBlock": "10.0.0.0/16"}
+            case "getSubnet":
+                return {"id": args.get("id") or _id("subnet", args), "vpcId": self._vpc}
+            case "getSecurityGroup":
+                return {"id": args.get("id") or _id("sg", args)}
+            case "getCluster":
+                return {"arn": self._arn("ecs", f"cluster/{args['clusterName']}"), "status": "ACTIVE"}
+            case "getDnsNamespace":
+                return {"id": _id("ns", args)}
+            case "getLoadBalancer":
+                return {
+                    "arn": self._arn("elasticloadbalancing", f"loadbalancer/app/{args['name']}/0"),
+                    "dnsName": f"{args['name']}.{self._region}.elb.amazonaws.com",
+                    "zoneId": "Z0",
+                    "vpcId": self._vpc,
+                    "loadBalancerType": "application",
+                    "securityGroups": ["sg-0"],
+                }
+            case "getListener":
+                arn = args["loadBalancerArn"].replace(":loadbalancer/", ":listener/")
+                return {"arn": f"{arn}/0", "protocol": "HTTPS"}
+            case "getSecret":
+                return {"arn": args.get("arn") or self._arn("secretsmanager", f"secret:{args['name']}-AbCdEf")}
+            case "getRole":
+                return {"arn": f"arn:aws:iam::{self._account}:role/{args['name']}"}
+            case "getBucket":
+                return {"arn": f"arn:aws:s3:::{args['bucket']}"}
+            case "getZone":
+                return {"zoneId": _id("Z", args)}
+            case "getAuthorizationToken":
+                return {"userName": "AWS", "password": "none"}
+        raise LookupError(
+            f"The program looks up {function}, which policies/registrations.py does not answer. Add it to _LookUps there."
+        )
+
+
+def _id(kind: str, args: Mapping[str, Any]) -> str:
+    return f"{kind}-{zlib.crc32(json.dumps(args, sort_keys=True).encode()):08x}"
+
+
+class _Monitor(mocks.MockMonitor):
+    """Records registrations. Answers with their inputs alone, so that everything else is unknown to the program."""
+
+    def __init__(self, look_ups: _LookUps, recorded: list[Registration]) -> None:
+        super().__init__(look_ups)
+        self._recorded = recorded
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine does: the parent's whole type is kept, and the stack is no part of it."""
+        qualified = parent.split("::")[2] if parent else STACK
+        type_ = type_ if qualified == STACK else f"{qualified}${type_}"
+        return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{type_}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type != STACK:
+            self._recorded.append(
+                Registration(
+                    urn=urn,
+                    type=request.type,
+                    name=request.name,
+                    parent=request.parent,
+                    inputs=_plain(rpc.deserialize_properties(request.object, keep_unknowns=True)),
+                    dependencies=tuple(sorted(request.dependencies)),
+                )
+            )
+        return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+
+
+def _plain(value: Any) -> Any:
+    """Without the wire's wrappings: secrets in clear, whole numbers as int, and one word for what is unknown."""
+    if rpc.is_rpc_secret(value):
+        return _plain(rpc.unwrap_rpc_secret(value))
+    if isinstance(value, rpc.Unknown) or value in (rpc.UNKNOWN, UNKNOWN):
+        return UNKNOWN
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,34 @@
+"""The exceptions from the other rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policies.rule import STACK, Resource, Rule, Severity, Stack
+
+
+def _in_order(_: Resource, stack: Stack) -> Iterator[str]:
+    from policies.rules import rules  # here: the list of rules has this one
+
+    names = {rule.name for rule in rules()}
+    for exception in stack.exceptions:
+        if exception.expires < stack.today:
+            yield (
+                f"the exception from {exception.rule} on {exception.resource} ({exception.owner}) "
+                f"expired on {exception.expires}"
+            )
+        if exception.rule not in names:
+            yield f"there is an exception from {exception.rule}, and no such rule"
+
+
+RULES = (
+    Rule(
+        name="policy-exception-renew",
+        severity=Severity.HIGH,
+        description="Exceptions name a rule and have not expired.",
+        why="what was to be allowed for a time would be allowed for ever.",
+        remedy="mend what the exception allowed and remove it from policyExceptions, or let its owner set a new date.",
+        types=frozenset({STACK}),
+        check=_in_order,
+    ),
+)

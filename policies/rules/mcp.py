@@ -1,0 +1,156 @@
+"""What an MCP server is told about itself: workspace-mcp starts without complaint on many mistakes."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
+
+from policies.rule import Resource, Rule, Severity, Stack
+from policies.rules.containers import DEFINED_IN, Container, containers, environment, running
+from policies.rules.ecs import SERVICE
+
+OAUTH = "MCP_ENABLE_OAUTH21"
+_OWN = re.compile(r"^(WORKSPACE_MCP_\w+|WORKSPACE_EXTERNAL_URL|MCP_ENABLE_OAUTH21)$")
+_CREDENTIALS = ("GOOGLE_OAUTH_CLIENT_ID", "GOOGLE_OAUTH_CLIENT_SECRET")
+
+
+def is_workspace_mcp(variables: Mapping[str, str]) -> bool:
+    """Whether a container runs workspace-mcp, by the variables that only it reads."""
+    return any(_OWN.match(name) for name in variables)
+
+
+def _servers(found: list[Container]) -> Iterator[tuple[str, dict[str, str]]]:
+    for container in found:
+        variables = environment(container)
+        if is_workspace_mcp(variables):
+            yield f"container {container.get('name')}", variables
+
+
+def _reachable_servers(service: Resource, stack: Stack) -> Iterator[tuple[str, dict[str, str]]]:
+    if service.items("loadBalancers"):
+        yield from _servers(running(service, stack))
+
+
+def _oauth_spelled(resource: Resource, _: Stack) -> Iterator[str]:
+    for name, variables in _servers(containers(resource)):
+        if variables.get(OAUTH, "false") not in ("true", "false"):
+            yield f"{name}: {OAUTH} is {variables[OAUTH]!r}, which the server takes for no"
+
+
+def _named(resource: Resource, _: Stack) -> Iterator[str]:
+    for container in containers(resource):
+        variables = environment(container)
+        given = variables.keys() | {secret.get("name") for secret in container.get("secrets") or []}
+        where = f"container {container.get('name')}"
+        for name in sorted(str(name) for name in given if str(name).startswith("MCP_GOOGLE_")):
+            yield f"{where}: nothing reads {name}; the server reads {name.removeprefix('MCP_')}"
+        if not is_workspace_mcp(variables):
+            continue
+        for name in _CREDENTIALS:
+            if name not in given:
+                yield f"{where}: {name} is missing"
+        if variables.get("WORKSPACE_MCP_TRANSPORT") != "streamable-http":
+            yield f"{where}: WORKSPACE_MCP_TRANSPORT is not streamable-http"
+
+
+def _oauth_on(service: Resource, stack: Stack) -> Iterator[str]:
+    for name, variables in _reachable_servers(service, stack):
+        if variables.get(OAUTH) != "true":
+            yield f"{name} is behind a load balancer without OAuth 2.1"
+
+
+def _redirects_limited(service: Resource, stack: Stack) -> Iterator[str]:
+    for name, variables in _reachable_servers(service, stack):
+        if not variables.get("WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"):
+            yield f"{name} lets clients register any redirect address"
+
+
+def _public_url(service: Resource, stack: Stack) -> Iterator[str]:
+    for name, variables in _reachable_servers(service, stack):
+        url = variables.get("WORKSPACE_EXTERNAL_URL", "")
+        if not url.startswith("https://") or _private(urlsplit(url).hostname or ""):
+            yield f"{name} tells clients the address {url or 'of its own container'}, which nobody outside can use"
+
+
+def _private(host: str) -> bool:
+    if host.endswith((".local", ".internal")) or "." not in host:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        return False
+
+
+def _state_shared(service: Resource, stack: Stack) -> Iterator[str]:
+    count = service.get("desiredCount")
+    if count is None or count <= 1:
+        return
+    for name, variables in _servers(running(service, stack)):
+        backend = variables.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") or "memory"
+        if variables.get(OAUTH) == "true" and backend != "valkey":
+            yield f"{int(count)} tasks keep OAuth state each for itself ({name}: {backend})"
+
+
+RULES = (
+    Rule(
+        name="mcp-server-spell-oauth",
+        severity=Severity.CRITICAL,
+        description="OAuth 2.1 is switched on or off by the exact word that the server knows.",
+        why="with 1, yes or True the server starts in its legacy mode and answers everybody without a login.",
+        remedy=f"{OAUTH}: the word true; leave it to services.<service>.oauth.enabled.",
+        types=DEFINED_IN,
+        check=_oauth_spelled,
+    ),
+    Rule(
+        name="mcp-server-name-variables",
+        severity=Severity.HIGH,
+        description="The server gets its credentials and its transport by the names that it reads.",
+        why="it exits at once without them, or starts without credentials.",
+        remedy="name GOOGLE_OAUTH_CLIENT_ID and GOOGLE_OAUTH_CLIENT_SECRET under services.<service>.secrets; "
+        "the rest follows from server: workspace-mcp.",
+        types=DEFINED_IN,
+        check=_named,
+    ),
+    Rule(
+        name="mcp-service-require-oauth",
+        severity=Severity.CRITICAL,
+        description="A server behind a load balancer asks for a login.",
+        why="anybody could read and send people's mail.",
+        remedy="services.<service>.oauth.enabled: true, or routing.strategy: internal.",
+        types=frozenset({SERVICE}),
+        check=_oauth_on,
+        whole_stack=True,
+    ),
+    Rule(
+        name="mcp-service-limit-redirects",
+        severity=Severity.HIGH,
+        description="A server behind a load balancer limits the redirect addresses that clients register.",
+        why="a login could be sent to an address of an attacker's.",
+        remedy="list the clients' addresses under services.<service>.oauth.clientRedirectUris.",
+        types=frozenset({SERVICE}),
+        check=_redirects_limited,
+        whole_stack=True,
+    ),
+    Rule(
+        name="mcp-service-tell-public-address",
+        severity=Severity.HIGH,
+        description="A server behind a load balancer tells clients its public https address, not its private name.",
+        why="private names are known in the VPC only: clients outside find nothing there, and logins cannot come back.",
+        remedy="set services.<service>.routing.host; the server's address follows from it.",
+        types=frozenset({SERVICE}),
+        check=_public_url,
+        whole_stack=True,
+    ),
+    Rule(
+        name="mcp-service-share-oauth-state",
+        severity=Severity.HIGH,
+        description="Several tasks share their OAuth state.",
+        why="a login that begins on one task fails on another.",
+        remedy="services.<service>.oauth.state.backend: valkey, or desiredCount: 1.",
+        types=frozenset({SERVICE}),
+        check=_state_shared,
+        whole_stack=True,
+    ),
+)

@@ -1,0 +1,47 @@
+"""SNS topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policies.rule import Resource, Rule, Severity, Stack
+from policies.rules import documents
+
+_TOPIC = "aws:sns/topic:Topic"
+
+
+def _encrypted(topic: Resource, _: Stack) -> Iterator[str]:
+    if topic.knows("kmsMasterKeyId"):
+        key = topic.get("kmsMasterKeyId")
+        if not key:
+            yield "it is not encrypted"
+        elif key == "alias/aws/sns":
+            yield "its key is alias/aws/sns, with which alarms cannot publish to it"
+
+
+def _private(resource: Resource, _: Stack) -> Iterator[str]:
+    yield from documents.public(resource.document("policy"))
+
+
+RULES = (
+    Rule(
+        name="sns-topic-encrypt",
+        ids=("SNS.1", "CKV_AWS_26"),
+        severity=Severity.MEDIUM,
+        description="Topics are encrypted with a key that CloudWatch may use.",
+        why="notifications are stored in clear; with the AWS managed key, which CloudWatch may not use, they never come.",
+        remedy="kmsMasterKeyId: a key of yours whose policy lets cloudwatch.amazonaws.com use it, or record an exception.",
+        types=frozenset({_TOPIC}),
+        check=_encrypted,
+    ),
+    Rule(
+        name="sns-topic-disallow-public-policy",
+        ids=("SNS.4", "CKV_AWS_169", "CKV_AWS_385"),
+        severity=Severity.CRITICAL,
+        description="Topic policies let no stranger in.",
+        why="anybody could read the notifications, or send false ones.",
+        remedy="name the Principal, or limit by aws:SourceAccount.",
+        types=frozenset({_TOPIC, "aws:sns/topicPolicy:TopicPolicy"}),
+        check=_private,
+    ),
+)
