@@ -18,12 +18,29 @@ async def main() -> dict[str, object]:
     services: dict[str, dict[str, object]] = {}
     for key, service in settings.services.items():
         tags = settings.tags_for(service)
-        registry = Registry(key, RegistryArgs(repository=service.name, image=service.image, login=login, tags=tags))
+        registry = Registry(
+            key,
+            RegistryArgs(
+                repository=service.name,
+                image=service.image,
+                login=login,
+                healthy=estate.healthy.get(key, ()),
+                tags=tags,
+            ),
+        )
         routing = Routing(
             key, RoutingArgs(service=service, estate=estate, tags=tags, parameter_prefix=settings.parameter_prefix)
         )
         running = McpService(
-            key, McpServiceArgs(service=service, estate=estate, registry=registry, routing=routing, tags=tags)
+            key,
+            McpServiceArgs(
+                service=service,
+                estate=estate,
+                registry=registry,
+                routing=routing,
+                tags=tags,
+                parameter_prefix=settings.parameter_prefix,
+            ),
         )
         addresses[routing.consumer_variable] = f"{routing.internal_url}/mcp"
         services[key] = {

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -70,6 +71,24 @@ def stage(key: str, image: Image) -> StagedContext:
     os.utime(target)
     _remove_stale(target)
     return StagedContext(tag=tag, directory=target, dockerfile=target / image.dockerfile)
+
+
+def source_revision(image: Image) -> str | None:
+    """The Git commit that last changed the context, with `-dirty` if it differs since; None outside of Git.
+
+    Not the newest commit: that would change with every commit, and with it the deployment.
+    """
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments, "--", "."], cwd=image.context, capture_output=True, text=True, check=True, timeout=30
+        ).stdout.strip()
+
+    try:
+        commit = git("log", "-1", "--format=%h", "--abbrev=12")
+        return f"{commit}-dirty" if commit and git("status", "--porcelain") else commit or None
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 def _files(source: Path, dockerfile: str) -> list[str]:

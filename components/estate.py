@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import pulumi
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components import account
+from components import account, rollout
+from components.rollout import HealthyRevision
 from components.routing import ListenerRule, is_target_group_of, listener_rules, overlaps
 from components.settings import Service, Settings
 
@@ -60,6 +61,8 @@ class Estate:
     secrets: dict[str, FoundSecret]
     execution_roles: dict[str, str]
     hosted_zones: dict[str, str]
+    healthy: dict[str, tuple[HealthyRevision, ...]]
+    """Service -> revisions that became healthy in earlier deployments, newest first."""
 
 
 class _Findings:
@@ -103,6 +106,7 @@ async def look_up(settings: Settings) -> Estate:
     partition = await _invoke("aws:index/getPartition:getPartition")
     place = f"in account {caller['accountId']}, region {region['region']}"
 
+    remembered = asyncio.ensure_future(_healthy(settings))
     things = asyncio.gather(
         _vpc(estate.vpc, place, findings),
         findings.look_up(
@@ -191,6 +195,7 @@ async def look_up(settings: Settings) -> Estate:
         security_groups={name: found for name, found in groups.items() if found},
         secrets={name: found for name, found in secrets.items() if found},
         execution_roles={name: role["arn"] for name, role in roles.items() if role},
+        healthy=await remembered,
         hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
     )
 
@@ -198,6 +203,13 @@ async def look_up(settings: Settings) -> Estate:
 async def _each(names: Iterable[str], look_up: Callable[[str], Awaitable[T]]) -> dict[str, T]:
     ordered = sorted(names)
     return dict(zip(ordered, await asyncio.gather(*map(look_up, ordered)), strict=True))
+
+
+async def _healthy(settings: Settings) -> dict[str, tuple[HealthyRevision, ...]]:
+    prefix = rollout.healthy_parameter(settings.parameter_prefix, "")
+    found = await _invoke("aws:ssm/getParametersByPath:getParametersByPath", path=prefix.rstrip("/"))
+    pairs = zip(found.get("names") or [], found.get("values") or [], strict=True)
+    return {name.removeprefix(prefix): rollout.parse(value) for name, value in pairs}
 
 
 async def _vpc(wanted: str, place: str, findings: _Findings) -> dict[str, Any] | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
 
-from components.context import stage
+from components.context import source_revision, stage
+from components.rollout import HealthyRevision
 from components.settings import Image
 
 KEPT_IMAGES = 10
@@ -40,6 +43,8 @@ class RegistryArgs:
     """How the image is made, or which finished one is used."""
     login: Login
     """Login for the push."""
+    healthy: Sequence[HealthyRevision] = ()
+    """Revisions that there is to go back to; their images never expire. Default: none yet."""
     tags: dict[str, str]
     """Tags for every taggable resource."""
 
@@ -55,10 +60,15 @@ class Registry(pulumi.ComponentResource):
     """The image as `repository@sha256:...`, never a tag."""
     tag: str | None
     """The tag of the image built here, or None for a finished one."""
+    source_revision: str | None
+    """The Git revision that the image's source is from, or None for a finished image or outside of Git."""
 
     def __init__(self, name: str, args: RegistryArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mcp-on-ecs:index:Registry", name, None, opts)
         child = pulumi.ResourceOptions(parent=self)
+        context = None if args.image.digest else stage(name, args.image)
+        self.tag = context.tag if context else None
+        self.source_revision = source_revision(args.image) if context else None
         repository = aws.ecr.Repository(
             f"{name}-repository",
             name=args.repository,
@@ -72,33 +82,14 @@ class Registry(pulumi.ComponentResource):
         aws.ecr.LifecyclePolicy(
             f"{name}-lifecycle",
             repository=repository.name,
-            policy=json.dumps(
-                {
-                    "rules": [
-                        {
-                            "rulePriority": 1,
-                            "description": f"keep the last {KEPT_IMAGES}",
-                            "selection": {
-                                "tagStatus": "any",
-                                "countType": "imageCountMoreThan",
-                                "countNumber": KEPT_IMAGES,
-                            },
-                            "action": {"type": "expire"},
-                        }
-                    ]
-                },
-                sort_keys=True,
-            ),
+            policy=lifecycle_policy(tag for tag in (self.tag, *(revision.tag for revision in args.healthy)) if tag),
             opts=child,
         )
         self.repository_url = repository.repository_url
         self.repository_arn = repository.arn
-        if args.image.digest:
-            self.tag = None
-            self.image = _finished(repository.repository_url, args.image.digest)
+        if context is None:
+            self.image = _finished(repository.repository_url, args.image.digest or "")
         else:
-            context = stage(name, args.image)
-            self.tag = context.tag
             self.image = docker.Image(
                 f"{name}-image",
                 image_name=pulumi.Output.concat(repository.repository_url, ":", context.tag),
@@ -117,6 +108,36 @@ class Registry(pulumi.ComponentResource):
                 opts=child,
             ).repo_digest
         self.register_outputs({"repositoryUrl": self.repository_url, "image": self.image, "tag": self.tag})
+
+
+def lifecycle_policy(protected: Iterable[str]) -> str:
+    """Keep the last images, and besides those that `protected` tags name, however many are pushed after them.
+
+    A tag of its own rule, first: what matches a rule is out of reach of the rules behind it, and a single image never
+    exceeds a count of one. https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
+    """
+    rules: list[tuple[str, dict[str, Any]]] = [
+        (
+            f"keep {tag}, which a healthy revision uses",
+            {"tagStatus": "tagged", "tagPatternList": [tag], "countNumber": 1},
+        )
+        for tag in dict.fromkeys(protected)
+    ]
+    rules.append((f"keep the last {KEPT_IMAGES}", {"tagStatus": "any", "countNumber": KEPT_IMAGES}))
+    return json.dumps(
+        {
+            "rules": [
+                {
+                    "rulePriority": priority,
+                    "description": description,
+                    "selection": {"countType": "imageCountMoreThan", **selection},
+                    "action": {"type": "expire"},
+                }
+                for priority, (description, selection) in enumerate(rules, 1)
+            ]
+        },
+        sort_keys=True,
+    )
 
 
 def _finished(repository_url: pulumi.Output[str], digest: str) -> pulumi.Output[str]:

@@ -104,12 +104,13 @@ def _below(path: str) -> tuple[str, str]:
 
 
 def strip_prefix(path: str) -> tuple[str, str]:
-    """The rewrite that takes `path` off the front, and slashes off the end, of a path with its query.
+    """The rewrite that takes `path` off the front, and slashes off both ends, of a path with its query.
 
     Slashes at the end go because the server would redirect /mcp/ to /mcp without knowing the prefix: on a shared host
-    that is another service's address, and a client would take its bearer token there.
+    that is another service's address, and a client would take its bearer token there. More than one at the front go
+    because `//name` is an address on another host wherever it is repeated.
     """
-    return rf"^{_literally(path)}/?((?:[^?]*[^/?])?)/*((?:\?.*)?)$", "/$1$2"
+    return rf"^{_literally(path)}/*((?:[^?]*[^/?])?)/*((?:\?.*)?)$", "/$1$2"
 
 
 def _literally(path: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import server
+from components import rollout, server
 from components.estate import Estate
 from components.registry import Registry
 from components.routing import Routing, internal_url
@@ -136,13 +136,15 @@ class McpServiceArgs:
     """How it is reached."""
     tags: dict[str, str]
     """Tags for every taggable resource."""
+    parameter_prefix: str
+    """Path under which healthy revisions are remembered in Parameter Store, without a trailing slash."""
 
 
 class McpService(pulumi.ComponentResource):
     """One MCP server on Fargate."""
 
     task_definition_arn: pulumi.Output[str]
-    """The task definition's ARN with its revision."""
+    """ARN, with revision, of the task definition that ECS was seen to run."""
     service_name: pulumi.Output[str]
     """The ECS service's name."""
     log_group: pulumi.Output[str]
@@ -195,7 +197,10 @@ class McpService(pulumi.ComponentResource):
             volumes=[{"name": volume} for volume in volumes(service)],
             # Kept, so that there is a revision to go back to.
             skip_destroy=True,
-            tags=tags,
+            tags={
+                **tags,
+                **({"SourceRevision": args.registry.source_revision} if args.registry.source_revision else {}),
+            },
             opts=self._child,
         )
         ecs_service = aws.ecs.Service(
@@ -238,7 +243,20 @@ class McpService(pulumi.ComponentResource):
             # Without its rights the first task fails, and the deployment with it.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[*task_policy, *execution_policy, logs]),
         )
-        self.task_definition_arn = task_definition.arn
+        self.task_definition_arn = rollout.checked(ecs_service, task_definition.arn, logs.name)
+        aws.ssm.Parameter(
+            f"{name}-healthy",
+            name=rollout.healthy_parameter(args.parameter_prefix, service.key),
+            type="String",
+            value=pulumi.Output.all(self.task_definition_arn, args.registry.image).apply(
+                lambda seen: rollout.remembering(
+                    estate.healthy.get(service.key, ()), seen[0], seen[1], args.registry.tag
+                )
+            ),
+            description=f"Revisions of {service.name} that became healthy, newest first",
+            tags=tags,
+            opts=self._child,
+        )
         self.service_name = ecs_service.name
         self.log_group = logs.name
         self.task_role_arn = task_role

@@ -9,8 +9,8 @@ from pulumi_policy import EnforcementLevel, PolicyPack
 # The engine starts this directory, not the project's.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from components.settings import load_policy_exceptions  # noqa: E402
-from policies.pack import pulumi_policies  # noqa: E402
+from components.settings import load_policy_exceptions
+from policies.pack import pulumi_policies
 
 PolicyPack(
     name="mcp-on-ecs",

@@ -60,7 +60,8 @@ class Findings:
         """The report, for people."""
         by_rule = sorted(self.violations, key=lambda v: (not v.rule.severity.stops, v.rule.name, v.problem))
         for (rule, problem), group in groupby(by_rule, key=lambda v: (v.rule, v.problem)):
-            yield f"{'stops' if rule.severity.stops else 'advises'}  {rule.name} ({rule.severity.value}): {rule.description}"
+            effect = "stops" if rule.severity.stops else "advises"
+            yield f"{effect}  {rule.name} ({rule.severity.value}): {rule.description}"
             yield f"       on {', '.join(violation.resource.name for violation in group)}"
             yield f"       {rule.message(problem)}"
         for undecided in self.undecided:
@@ -68,8 +69,8 @@ class Findings:
         for exception in self.exceptions:
             yield f"exception  {exception.rule} on {exception.resource}: {exception.terms}"
         yield (
-            f"{self.resources} resources, {self.rules} rules: {len(self.violations)} violations, {len(self.excepted)} allowed "
-            f"by {len(self.exceptions)} exceptions, {len(self.undecided)} not decided"
+            f"{self.resources} resources, {self.rules} rules: {len(self.violations)} violations, "
+            f"{len(self.excepted)} allowed by {len(self.exceptions)} exceptions, {len(self.undecided)} not decided"
         )
 
 

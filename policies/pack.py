@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Callable, Sequence
 
+from pulumi_policy import EnforcementLevel as Level
 from pulumi_policy import (
     Policy,
     PolicyResource,
@@ -14,7 +15,6 @@ from pulumi_policy import (
     StackValidationArgs,
     StackValidationPolicy,
 )
-from pulumi_policy import EnforcementLevel as Level
 from pulumi_policy import Severity as PulumiSeverity
 from pulumi_policy.proxy import UnknownValueError
 
@@ -34,7 +34,7 @@ def pulumi_policies(exceptions: Sequence[PolicyException], today: datetime.date)
         if args.resource_type == STACK:
             for exception in exceptions:
                 if exception.expires >= today:
-                    report(f"{exception.rule} on {exception.resource}: {exception.terms}")
+                    report(f"{exception.rule} on {exception.resource}: {exception.terms}", args.urn)
 
     policies: list[Policy] = [
         ResourceValidationPolicy(
@@ -88,7 +88,7 @@ def _run(rule: Rule, resources: Sequence[Resource], stack: Stack, report: Report
         elif not finding.exception:
             report(f"{finding.resource.name}: {rule.message(finding.problem)}", finding.resource.urn)
     if undecided:
-        # The one way to say so that is advisory for a mandatory policy as well; the SDK puts the policy's name before it.
+        # The one way to say so without failing a mandatory policy; the SDK puts the policy's name before it.
         error = UnknownValueError(UNKNOWN, [])
         error.message = f"not decided at preview for {', '.join(undecided)}; pulumi up decides it"
         raise error

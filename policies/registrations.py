@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import pulumi
+from pulumi.output import Unknown
 from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import Settings, configure
@@ -76,12 +77,16 @@ def _run(config: dict[str, str], stack: str, monitor: _Monitor) -> None:
     # Contexts are staged below the working directory, which for the engine is the project's.
     with free, _working_directory(ROOT):
         try:
-            loop.run_until_complete(run_in_stack(lambda: runpy.run_path(str(ROOT / "__main__.py")) and None))
+            loop.run_until_complete(run_in_stack(_program))
         finally:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
             asyncio.set_event_loop(None)
             loop.close()
+
+
+def _program() -> None:
+    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
 
 @contextlib.contextmanager
@@ -164,7 +169,7 @@ class _LookUps(mocks.Mocks):
             case "getAuthorizationToken":
                 return {"userName": "AWS", "password": "none"}
         raise LookupError(
-            f"The program looks up {function}, which policies/registrations.py does not answer. Add it to _LookUps there."
+            f"The program looks up {function}, which nobody answers. Add it to _LookUps in policies/registrations.py."
         )
 
 
@@ -185,7 +190,7 @@ class _Monitor(mocks.MockMonitor):
         type_ = type_ if qualified == STACK else f"{qualified}${type_}"
         return f"urn:pulumi:{pulumi.get_stack()}::{pulumi.get_project()}::{type_}::{name}"
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+    def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
         if request.type != STACK:
             self._recorded.append(
@@ -205,7 +210,7 @@ def _plain(value: Any) -> Any:
     """Without the wire's wrappings: secrets in clear, whole numbers as int, and one word for what is unknown."""
     if rpc.is_rpc_secret(value):
         return _plain(rpc.unwrap_rpc_secret(value))
-    if isinstance(value, rpc.Unknown) or value in (rpc.UNKNOWN, UNKNOWN):
+    if isinstance(value, Unknown):
         return UNKNOWN
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}

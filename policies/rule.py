@@ -176,7 +176,7 @@ class Rule:
     types: frozenset[str]
     check: Check = dataclasses.field(repr=False)
     ids: tuple[str, ...] = ()
-    """What others call the control: AWS Foundational Security Best Practices (ECS.5), checkov (CKV_AWS_336), cfn-lint."""
+    """The control's ids: AWS Foundational Security Best Practices (ECS.5), checkov (CKV_AWS_336), cfn-lint (E3047)."""
     whole_stack: bool = False
     """Whether `check` looks at other resources too; then it runs when all are registered."""
 

@@ -27,7 +27,8 @@ import botocore.session
 from botocore.config import Config
 
 MINISTACK = "ministack==1.5.33"
-# MiniStack pins botocore exactly, so it cannot share an environment with this program; `docker` makes its ECS run containers.
+# MiniStack pins botocore exactly, so it cannot share an environment with this program. With `docker` its ECS runs
+# containers.
 REQUIREMENTS = (MINISTACK, "docker==7.2.0")
 START_TIMEOUT = 30.0  # seconds
 
@@ -62,13 +63,17 @@ def _install(home: Path) -> Path:
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return python
     shutil.rmtree(home, ignore_errors=True)
-    for command in ([sys.executable, "-m", "venv", str(home)],
-                    [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]):
+    for command in (
+        [sys.executable, "-m", "venv", str(home)],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS],
+    ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise EmulatorError(f"the emulator ({MINISTACK}) could not be installed in {home}: `{' '.join(command)}` "
-                                f"ended with {done.returncode}:\n{(done.stderr or done.stdout).strip()[-1500:]}\n"
-                                "Check that pip can reach its package index (`pip download ministack`), then run again.")
+            raise EmulatorError(
+                f"the emulator ({MINISTACK}) could not be installed in {home}: `{' '.join(command)}` "
+                f"ended with {done.returncode}:\n{(done.stderr or done.stdout).strip()[-1500:]}\n"
+                "Check that pip can reach its package index (`pip download ministack`), then run again."
+            )
     stamp.write_text(wanted)
     return python
 
@@ -111,8 +116,10 @@ def _record(params: dict[str, Any], model: Any, **_: Any) -> None:
     if recorder is None:
         return
     members = model.input_shape.members if model.input_shape else {}
-    shown = {key: "[secret]" if key in members and members[key].metadata.get("sensitive") else value
-             for key, value in params.items()}
+    shown = {
+        key: "[secret]" if key in members and members[key].metadata.get("sensitive") else value
+        for key, value in params.items()
+    }
     service = model.service_model
     recorder.calls.append(Call(service.signing_name, model.name, shown, recorder.resource))
 
@@ -133,11 +140,19 @@ class Account:
         self._clients: dict[str, Any] = {}
         self._lock = threading.Lock()
         # The user's profile and configuration must not reach it: these variables have no source, and an empty default.
-        nowhere = botocore.session.Session({
-            "profile": (None, None, None, None), "config_file": (None, None, os.devnull, None),
-            "credentials_file": (None, None, os.devnull, None)})
-        self._session = boto3.Session(aws_access_key_id="rehearsal", aws_secret_access_key="rehearsal",
-                                      region_name=region, botocore_session=nowhere)
+        nowhere = botocore.session.Session(
+            {
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
+        )
+        self._session = boto3.Session(
+            aws_access_key_id="rehearsal",
+            aws_secret_access_key="rehearsal",  # noqa: S106  # Not a secret: the emulator takes anything.
+            region_name=region,
+            botocore_session=nowhere,
+        )
         self._session.events.register("provide-client-params.*.*", _record)
 
     @property
@@ -159,9 +174,14 @@ class Account:
         with self._lock:
             if service not in self._clients:
                 # No host prefix: `data-` of DiscoverInstances and the like would not resolve.
-                config = Config(inject_host_prefix=False, retries={"max_attempts": 2}, max_pool_connections=32,
-                                s3={"addressing_style": "path"}, ignore_configured_endpoint_urls=True,
-                                proxies={})
+                config = Config(
+                    inject_host_prefix=False,
+                    retries={"max_attempts": 2},
+                    max_pool_connections=32,
+                    s3={"addressing_style": "path"},
+                    ignore_configured_endpoint_urls=True,
+                    proxies={},
+                )
                 self._clients[service] = self._session.client(service, endpoint_url=self.endpoint, config=config)
             return self._clients[service]
 
@@ -183,8 +203,17 @@ class Emulator(Account):
         EmulatorError: it did not answer in time; the message has the last lines of its log.
     """
 
-    def __init__(self, account: str, region: str, *, python: Path, docker_host: str | None = None,
-                 bridge_address: str | None = None, ids: Sequence[str] = (), outlive: bool = False) -> None:
+    def __init__(
+        self,
+        account: str,
+        region: str,
+        *,
+        python: Path,
+        docker_host: str | None = None,
+        bridge_address: str | None = None,
+        ids: Sequence[str] = (),
+        outlive: bool = False,
+    ) -> None:
         self._python = python
         self._docker_host = docker_host
         self._bridge_address = bridge_address
@@ -201,8 +230,9 @@ class Emulator(Account):
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if not self._outlive or error is not None:
             self.stop()
 
@@ -214,27 +244,47 @@ class Emulator(Account):
     @property
     def kept(self) -> dict[str, Any]:
         """What `stop_kept` needs to end an emulator that outlived its process; plain JSON."""
-        return {"endpoint": self.endpoint, "account": self.account, "region": self.region, "name": self.name,
-                "home": str(self.home), "pid": self._process.pid if self._process else 0,
-                "docker_host": self._docker_host}
+        return {
+            "endpoint": self.endpoint,
+            "account": self.account,
+            "region": self.region,
+            "name": self.name,
+            "home": str(self.home),
+            "pid": self._process.pid if self._process else 0,
+            "docker_host": self._docker_host,
+        }
 
     def start(self) -> None:
         self.home.mkdir(mode=0o700)
-        environment = {name: value for name, value in os.environ.items()
-                       # AWS_*: the user's own account must not be reachable. HOSTNAME: MiniStack takes it for the
-                       # name of the container that it runs in.
-                       if not name.startswith(("AWS_", "MINISTACK_", "DOCKER_")) and name != "HOSTNAME"}
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            # AWS_*: the user's own account must not be reachable. HOSTNAME: MiniStack takes it for the
+            # name of the container that it runs in.
+            if not name.startswith(("AWS_", "MINISTACK_", "DOCKER_")) and name != "HOSTNAME"
+        }
         environment |= {
-            "GATEWAY_PORT": str(self.port), "MINISTACK_ACCOUNT_ID": self.account, "MINISTACK_REGION": self.region,
-            "MINISTACK_HOSTNAME": self.name, "AWS_DEFAULT_REGION": self.region, "LOG_LEVEL": "INFO",
-            "S3_DATA_DIR": str(self.home / "s3"), "TMPDIR": str(self.home),
+            "GATEWAY_PORT": str(self.port),
+            "MINISTACK_ACCOUNT_ID": self.account,
+            "MINISTACK_REGION": self.region,
+            "MINISTACK_HOSTNAME": self.name,
+            "AWS_DEFAULT_REGION": self.region,
+            "LOG_LEVEL": "INFO",
+            "S3_DATA_DIR": str(self.home / "s3"),
+            "TMPDIR": str(self.home),
             # Both listen on all interfaces, and the first takes seconds to start.
-            "IOT_MTLS_ENABLED": "0", "SFTP_ENABLED": "0",
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
             "DOCKER_HOST": self._docker_host or f"unix://{self.home}/no-docker-engine.sock",
         }
         # Isolated: beside the script lies docker.py, which would stand before the package of that name.
-        command = [str(self._python), "-I", str(Path(__file__).with_name("emulator_process.py")),
-                   "--bind", f"127.0.0.1:{self.port}"]
+        command = [
+            str(self._python),
+            "-I",
+            str(Path(__file__).with_name("emulator_process.py")),
+            "--bind",
+            f"127.0.0.1:{self.port}",
+        ]
         if self._bridge_address:
             command += ["--bind", f"{self._bridge_address}:{self.port}"]
         for wanted in self._ids:
@@ -243,8 +293,15 @@ class Emulator(Account):
             command += ["--follow-parent", str(self.home)]
         with self.log.open("wb") as log:
             # Its own session: Ctrl-C reaches this process, which then stops the emulator in order.
-            self._process = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=log,
-                                             start_new_session=True, cwd=self.home)
+            self._process = subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.home,
+            )
         try:
             self._wait_until_ready()
         except BaseException:
@@ -260,11 +317,16 @@ class Emulator(Account):
                 opener.open(f"{self.endpoint}/_ministack/health", timeout=2).close()
                 return
             if self._process.poll() is not None or time.monotonic() > deadline:
-                state = (f"ended with {self._process.returncode}" if self._process.poll() is not None
-                         else f"did not answer within {START_TIMEOUT:.0f} s")
+                state = (
+                    f"ended with {self._process.returncode}"
+                    if self._process.poll() is not None
+                    else f"did not answer within {START_TIMEOUT:.0f} s"
+                )
                 lines = self.log.read_text(errors="replace").strip()[-2000:]
-                raise EmulatorError(f"the emulator at {self.endpoint} {state}:\n{lines}\n"
-                                    "Remove .rehearsal/emulator-venv to have it installed anew, then run again.")
+                raise EmulatorError(
+                    f"the emulator at {self.endpoint} {state}:\n{lines}\n"
+                    "Remove .rehearsal/emulator-venv to have it installed anew, then run again."
+                )
             time.sleep(0.02)
 
     def stop(self) -> None:
@@ -311,18 +373,20 @@ def _clean(name: str, port: int, docker_host: str | None, home: Path) -> None:
     # MiniStack removes its containers when it ends in order; after a crash nobody else would. It makes no networks,
     # and only anonymous volumes, which go with their containers.
     if docker_host is not None:
-        import docker  # type: ignore[import-untyped]
-        with contextlib.closing(docker.DockerClient(base_url=docker_host, timeout=30)) as engine:
-            with contextlib.suppress(docker.errors.DockerException):
-                for container in engine.containers.list(all=True, filters={"label": f"ministack.instance={name}:{port}"}):
-                    with contextlib.suppress(docker.errors.NotFound):
-                        container.remove(v=True, force=True)
-                for image in engine.images.list():
-                    digests = [entry.split("@")[0] for entry in image.attrs.get("RepoDigests") or []]
-                    for reference in {*image.tags, *(image.attrs.get("RepoDigests") or [])}:
-                        if reference.startswith(f"localhost:{port}/") and (image.tags or digests):
-                            with contextlib.suppress(docker.errors.APIError):
-                                engine.images.remove(reference, noprune=True)
+        import docker
+
+        with (
+            contextlib.suppress(docker.errors.DockerException),
+            contextlib.closing(docker.DockerClient(base_url=docker_host, timeout=30)) as engine,
+        ):
+            for container in engine.containers.list(all=True, filters={"label": f"ministack.instance={name}:{port}"}):
+                with contextlib.suppress(docker.errors.NotFound):
+                    container.remove(v=True, force=True)
+            for image in engine.images.list():
+                for reference in (*image.tags, *(image.attrs.get("RepoDigests") or [])):
+                    if reference.startswith(f"localhost:{port}/"):
+                        with contextlib.suppress(docker.errors.APIError):
+                            engine.images.remove(reference, noprune=True)
     shutil.rmtree(home, ignore_errors=True)
 
 

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
 
     python emulator_process.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... [--follow-parent FOLDER]
@@ -35,9 +36,11 @@ def pin_ids(ec2: Any, ids: list[str]) -> None:
             maker = getattr(ec2, ID_MAKERS[prefix])
             pinned = _by_name(ec2, wanted_ids, maker) if prefix == "sg" else _in_order(wanted_ids, maker)
         except (KeyError, AttributeError) as error:
-            sys.exit(f"emulator: cannot give a new resource the id {prefix}-...: ministack.services.ec2 has not got "
-                     f"{error} (known prefixes: {', '.join(ID_MAKERS)}); adapt rehearsal/emulator_process.py to this "
-                     "version of MiniStack")
+            sys.exit(
+                f"emulator: cannot give a new resource the id {prefix}-...: ministack.services.ec2 has not got "
+                f"{error} (known prefixes: {', '.join(ID_MAKERS)}); adapt rehearsal/emulator_process.py to this "
+                "version of MiniStack"
+            )
         setattr(ec2, ID_MAKERS[prefix], pinned)
 
 
@@ -62,7 +65,7 @@ def _by_name(ec2: Any, wanted: list[str], otherwise: Callable[[], str]) -> Calla
 
 
 async def serve(bind: list[str], follow_parent: bool) -> None:
-    """Serve until SIGTERM or SIGINT, or, with `follow_parent`, until standard input closes because the parent is gone."""
+    """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
     from ministack.app import app
@@ -72,9 +75,11 @@ async def serve(bind: list[str], follow_parent: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if follow_parent:
+
         def watch() -> None:
             sys.stdin.buffer.read()
             loop.call_soon_threadsafe(stop.set)
+
         threading.Thread(target=watch, daemon=True).start()
 
     config = Config()
@@ -94,6 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from ministack.services import ec2
+
     pin_ids(ec2, arguments.ids)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))

@@ -41,7 +41,7 @@ from rehearsal.emulator import Account, Call, recording
 
 Action = Literal["created", "imported", "changed", "replaced", "same", "deleted", "failed"]
 STACK = "pulumi:pulumi:Stack"
-SECRET = "[secret]"
+SECRET = "[secret]"  # noqa: S105  # What stands in for one.
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Result:
     action: Action
     seconds: float
     changes: Mapping[str, Change] = field(default_factory=dict)
-    """What differed, by the path to it (healthCheck.path, containerDefinitions[0].image); empty for created and same."""
+    """What differed, by its path (healthCheck.path, containerDefinitions[0].image); empty for created and same."""
     recorded_only: Mapping[str, str] = field(default_factory=dict)
     """Inputs that had no effect, each with the reason."""
 
@@ -179,7 +179,7 @@ class Engine:
         self.registered: set[str] = set()
         self._context = context
         self._state = state
-        self._progress = progress or (lambda event: None)
+        self._progress = progress or (lambda _event: None)
         self._lock = threading.Lock()
 
     def look_up(self, token: str, args: Properties) -> Properties:
@@ -193,8 +193,9 @@ class Engine:
         with recording(self.deployment.calls):
             return answer(self._context, args)
 
-    def register(self, registration: Registration, aliases: Iterable[str], import_id: str, retain: bool,
-                 delete_first: bool) -> tuple[str, Properties]:
+    def register(
+        self, registration: Registration, aliases: Iterable[str], import_id: str, retain: bool, delete_first: bool
+    ) -> tuple[str, Properties]:
         """Make the account agree with one registration. Returns the id and all properties."""
         urn, started = registration.urn, time.monotonic()
         self._progress(Progress(urn, registration.type, registration.name, None))
@@ -205,15 +206,27 @@ class Engine:
             except BaseException:
                 self._finish(Result(urn, registration.type, registration.name, "failed", time.monotonic() - started))
                 raise
-        self._state.put({
-            "urn": urn, "type": registration.type, "name": registration.name, "locator": locator,
-            "dependencies": registration.dependencies, "protect": registration.protect, "retain": retain,
-            "inputs": {name: _hashed(value) if name in registration.secrets else value
-                       for name, value in handler.check(dict(registration.inputs)).items()
-                       if name in handler.remembered or (name in handler.steering and isinstance(value, bool))}})
+        self._state.put(
+            {
+                "urn": urn,
+                "type": registration.type,
+                "name": registration.name,
+                "locator": locator,
+                "dependencies": registration.dependencies,
+                "protect": registration.protect,
+                "retain": retain,
+                "inputs": {
+                    name: _hashed(value) if name in registration.secrets else value
+                    for name, value in handler.check(dict(registration.inputs)).items()
+                    if name in handler.remembered or (name in handler.steering and isinstance(value, bool))
+                },
+            }
+        )
         recorded = {name: reason for name, reason in handler.recorded_only.items() if name in registration.inputs}
         shown = dict(entry for name, change in changes.items() for entry in _narrowed(name, change))
-        self._finish(Result(urn, registration.type, registration.name, action, time.monotonic() - started, shown, recorded))
+        self._finish(
+            Result(urn, registration.type, registration.name, action, time.monotonic() - started, shown, recorded)
+        )
         return str(actual["id"]), {**registration.inputs, **actual}
 
     def _handler(self, registration: Registration) -> Handler:
@@ -226,8 +239,9 @@ class Engine:
                 raise NotCarriedOut(f"{registration.type}.{name} ({registration.name})", registration.type)
         return kind(self._context)
 
-    def _settle(self, handler: Handler, registration: Registration, aliases: Iterable[str], import_id: str,
-                delete_first: bool) -> tuple[Action, dict[str, Change], str, Properties]:
+    def _settle(
+        self, handler: Handler, registration: Registration, aliases: Iterable[str], import_id: str, delete_first: bool
+    ) -> tuple[Action, dict[str, Change], str, Properties]:
         urn = registration.urn
         inputs = handler.check(dict(registration.inputs))
         for alias in aliases:
@@ -273,8 +287,9 @@ class Engine:
         locator = handler.create(inputs)
         return locator, self._verified(handler, locator, inputs, registration)
 
-    def _import(self, handler: Handler, registration: Registration, inputs: Properties,
-                import_id: str) -> tuple[Action, dict[str, Change], str, Properties]:
+    def _import(
+        self, handler: Handler, registration: Registration, inputs: Properties, import_id: str
+    ) -> tuple[Action, dict[str, Change], str, Properties]:
         locator = handler.locate(import_id)
         actual = handler.read(locator)
         if actual is None:
@@ -284,9 +299,13 @@ class Engine:
         ignored = set(registration.ignore_changes)
         changes = _differences(handler, inputs, actual, shown, registration.secrets, ignored)
         if changes:
-            raise ValueError(f"inputs to import do not match the existing resource '{import_id}' ({registration.urn}): "
-                             + "; ".join(f"{name} is {change.before!r}, the program says {change.after!r}"
-                                         for name, change in changes.items()))
+            raise ValueError(
+                f"inputs to import do not match the existing resource '{import_id}' ({registration.urn}): "
+                + "; ".join(
+                    f"{name} is {change.before!r}, the program says {change.after!r}"
+                    for name, change in changes.items()
+                )
+            )
         return "imported", {}, locator, actual
 
     def _verified(self, handler: Handler, locator: str, inputs: Properties, registration: Registration) -> Properties:
@@ -297,8 +316,11 @@ class Engine:
         ignored = {*handler.remembered, *handler.unverified}
         if left := _differences(handler, inputs, actual, {}, registration.secrets, ignored):
             name, change = next(iter(left.items()))
-            raise NotCarriedOut(f"{registration.type}.{name} ({registration.name}): the emulator was asked for "
-                                f"{change.after!r} and has {change.before!r}", registration.type)
+            raise NotCarriedOut(
+                f"{registration.type}.{name} ({registration.name}): the emulator was asked for "
+                f"{change.after!r} and has {change.before!r}",
+                registration.type,
+            )
         return actual
 
     def _delete_now(self, handler: Handler, entry: dict[str, Any]) -> None:
@@ -338,8 +360,14 @@ class Engine:
         self._progress(Progress(result.urn, result.type, result.name, result.action, result.seconds))
 
 
-def _differences(handler: Handler, inputs: Properties, actual: Properties, recorded: Properties,
-                 secrets: frozenset[str], ignored: set[str]) -> dict[str, Change]:
+def _differences(
+    handler: Handler,
+    inputs: Properties,
+    actual: Properties,
+    recorded: Properties,
+    secrets: frozenset[str],
+    ignored: set[str],
+) -> dict[str, Change]:
     changes = {}
     for name in sorted(handler.properties | handler.remembered):
         if name in ignored or (name not in inputs and name not in handler.defaults):
@@ -395,19 +423,21 @@ class Monitor(mocks.MockMonitor):
         """As the engine does: the parent's whole type is kept, and the stack is no part of it."""
         return _urn(get_stack(), get_project(), parent, type_, name)
 
-    def Invoke(self, request: Any) -> Any:  # noqa: N802
-        _ensure_event_loop()
+    def Invoke(self, request: Any) -> Any:
+        _ensure_event_loop()  # type: ignore[no-untyped-call]
         if request.tok == "pulumi:pulumi:getResource":
-            return super().Invoke(request)
+            return super().Invoke(request)  # type: ignore[no-untyped-call]
         args = _plain(rpc.deserialize_properties(request.args))[0]
         found = self._engine.look_up(request.tok, args)
-        return resource_pb2.ResourceInvokeResponse(**{"return": _sync_await(rpc.serialize_properties(found, {}))})
+        # `return` is a Python keyword.
+        answer: dict[str, Any] = {"return": _sync_await(rpc.serialize_properties(found, {}))}
+        return resource_pb2.ResourceInvokeResponse(**answer)
 
-    def ReadResource(self, request: Any) -> Any:  # noqa: N802
+    def ReadResource(self, request: Any) -> Any:
         kind = handlers.get(request.type)
         if kind is None:
             raise NotCarriedOut(f"reading {request.type} ({request.name})", request.type)
-        _ensure_event_loop()
+        _ensure_event_loop()  # type: ignore[no-untyped-call]
         handler = kind(self._engine._context)
         with recording(self._engine.deployment.calls):
             found = handler.read(handler.locate(request.id))
@@ -417,16 +447,24 @@ class Monitor(mocks.MockMonitor):
         self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, str(found["id"]), found)
         return resource_pb2.ReadResourceResponse(urn=urn, properties=_sync_await(rpc.serialize_properties(found, {})))
 
-    def RegisterResource(self, request: Any) -> Any:  # noqa: N802
+    def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
         if request.type == STACK:
             return resource_pb2.RegisterResourceResponse(urn=urn)
-        _ensure_event_loop()
+        _ensure_event_loop()  # type: ignore[no-untyped-call]
         inputs, secrets = _plain(rpc.deserialize_properties(request.object))
         registration = Registration(
-            urn=urn, type=request.type, name=request.name, parent=request.parent, custom=request.custom, inputs=inputs,
-            secrets=secrets, dependencies=tuple(sorted(request.dependencies)), protect=request.protect,
-            ignore_changes=tuple(request.ignoreChanges))
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            parent=request.parent,
+            custom=request.custom,
+            inputs=inputs,
+            secrets=secrets,
+            dependencies=tuple(sorted(request.dependencies)),
+            protect=request.protect,
+            ignore_changes=tuple(request.ignoreChanges),
+        )
         self._engine.deployment.registrations.append(registration)
         if urn in self._engine.registered:
             raise ValueError(f"duplicate resource URN {urn}: give one of the two another name")
@@ -436,30 +474,41 @@ class Monitor(mocks.MockMonitor):
         if not request.custom:
             return resource_pb2.RegisterResourceResponse(urn=urn)
         if request.type.startswith("pulumi:providers:"):
-            raise NotCarriedOut(f"an explicit provider ({request.name}): configure the default one, aws:region and so on",
-                                request.type)
+            raise NotCarriedOut(
+                f"an explicit provider ({request.name}): configure the default one, aws:region and so on", request.type
+            )
         if self._failure is not None:
             # Nothing is begun after a failure, and there must be one error only: the first.
             raise self._failure
         try:
             id_, outputs = self._engine.register(
-                registration, [_alias_urn(alias, request) for alias in request.aliases], request.importId,
-                request.retainOnDelete, request.deleteBeforeReplace)
+                registration,
+                [_alias_urn(alias, request) for alias in request.aliases],
+                request.importId,
+                request.retainOnDelete,
+                request.deleteBeforeReplace,
+            )
         except BaseException as error:
             self._failure = self._failure or error
             raise
         hidden = secrets | set(request.additionalSecretOutputs)
-        outputs = {name: rpc.wrap_rpc_secret(value) if name in hidden else value for name, value in outputs.items()
-                   if name != "id"}
+        outputs = {
+            name: rpc.wrap_rpc_secret(value) if name in hidden else value
+            for name, value in outputs.items()
+            if name != "id"
+        }
         self.resources[urn] = mocks.MockMonitor.ResourceRegistration(urn, id_, outputs)
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=id_,
-                                                     object=_sync_await(rpc.serialize_properties(outputs, {})))
+        return resource_pb2.RegisterResourceResponse(
+            urn=urn, id=id_, object=_sync_await(rpc.serialize_properties(outputs, {}))
+        )
 
-    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+    def RegisterResourceOutputs(self, request: Any) -> Any:
         if request.urn.split("::")[2] == STACK:
             outputs = rpc.deserialize_properties(request.outputs)
             self._engine.deployment.outputs = {
-                name: SECRET if rpc.is_rpc_secret(value) else _plain({name: value})[0][name] for name, value in outputs.items()}
+                name: SECRET if rpc.is_rpc_secret(value) else _plain({name: value})[0][name]
+                for name, value in outputs.items()
+            }
         return empty_pb2.Empty()
 
 
@@ -478,13 +527,13 @@ class _Log(mocks.MockEngine):
         super().__init__(None)
         self._messages = messages
 
-    def Log(self, request: Any) -> Any:  # noqa: N802
+    def Log(self, request: Any) -> Any:
         names = {engine_pb2.INFO: "info", engine_pb2.WARNING: "warning", engine_pb2.ERROR: "error"}
         if request.severity in names:
             self._messages.append((names[request.severity], request.message))
         return empty_pb2.Empty()
 
-    def RequirePulumiVersion(self, request: Any) -> Any:  # noqa: N802
+    def RequirePulumiVersion(self, _request: Any) -> Any:
         return empty_pb2.Empty()
 
 
@@ -498,8 +547,13 @@ def _alias_urn(alias: Any, request: Any) -> str:
         return str(alias.urn)
     spec = alias.spec
     parent = "" if spec.noParent else spec.parentUrn or request.parent
-    return _urn(spec.stack or get_stack(), spec.project or get_project(), parent, spec.type or request.type,
-                spec.name or request.name)
+    return _urn(
+        spec.stack or get_stack(),
+        spec.project or get_project(),
+        parent,
+        spec.type or request.type,
+        spec.name or request.name,
+    )
 
 
 def _plain(properties: Properties) -> tuple[Properties, frozenset[str]]:
@@ -521,9 +575,20 @@ def _unwrapped(value: Any) -> Any:
 _one_at_a_time = threading.Lock()
 
 
-def deploy(directory: Path, *, project: str, stack: str, config: Mapping[str, str], account: Account, state: Path,
-           secret_keys: Iterable[str] = (), docker: Docker | None = None, organization: str = "organization",
-           progress: Callable[[Progress], None] | None = None, steady_timeout: float = 300.0) -> Deployment:
+def deploy(
+    directory: Path,
+    *,
+    project: str,
+    stack: str,
+    config: Mapping[str, str],
+    account: Account,
+    state: Path,
+    secret_keys: Iterable[str] = (),
+    docker: Docker | None = None,
+    organization: str = "organization",
+    progress: Callable[[Progress], None] | None = None,
+    steady_timeout: float = 300.0,
+) -> Deployment:
     """Run the program in `directory` against `account`, and make the account agree with it.
 
     Args:
@@ -550,8 +615,17 @@ def deploy(directory: Path, *, project: str, stack: str, config: Mapping[str, st
     engine = Engine(context, known, progress)
 
     def run() -> None:
-        configure(Settings(project=project, stack=stack, monitor=Monitor(engine), engine=_Log(engine.deployment.messages),
-                           dry_run=False, organization=organization, root_directory=str(context.directory)))
+        configure(
+            Settings(
+                project=project,
+                stack=stack,
+                monitor=Monitor(engine),
+                engine=_Log(engine.deployment.messages),
+                dry_run=False,
+                organization=organization,
+                root_directory=str(context.directory),
+            )
+        )
         pulumi.runtime.set_all_config(dict(config), list(secret_keys))
         _run_program(context)
         engine.delete_rest()
@@ -589,6 +663,10 @@ def _run(engine: Engine, context: Context, run: Callable[[], None]) -> Deploymen
 
 def _run_program(context: Context) -> None:
     """Run `__main__.py` as Pulumi's language host does, then wait for all that it set going."""
+
+    def program() -> None:
+        runpy.run_path(str(context.directory / "__main__.py"), run_name="__main__")
+
     loop = asyncio.new_event_loop()
     # Errors of futures that nobody awaits any more after a failure; the failure itself is raised below.
     loop.set_exception_handler(lambda _loop, _details: None)
@@ -596,8 +674,7 @@ def _run_program(context: Context) -> None:
     try:
         with _as_program(context):
             try:
-                loop.run_until_complete(run_in_stack(
-                    lambda: runpy.run_path(str(context.directory / "__main__.py"), run_name="__main__") and None))
+                loop.run_until_complete(run_in_stack(program))
             except BaseException:
                 context.stop.set()
                 raise
@@ -617,18 +694,25 @@ def _run_program(context: Context) -> None:
 def _as_program(context: Context) -> Iterator[None]:
     """The program's surroundings: its directory, its own modules afresh, and the emulated account as its AWS."""
     directory, account = str(context.directory), context.account
-    environment, working, path = dict(os.environ), os.getcwd(), list(sys.path)
+    environment, working, path = dict(os.environ), Path.cwd(), list(sys.path)
     kept = _program_modules(directory)
     for name in kept:
         del sys.modules[name]
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
     # For the program's own AWS clients, beside the provider.
-    os.environ |= {"AWS_ENDPOINT_URL": account.endpoint, "AWS_ACCESS_KEY_ID": "rehearsal",
-                   "AWS_SECRET_ACCESS_KEY": "rehearsal", "AWS_REGION": account.region,
-                   "AWS_DEFAULT_REGION": account.region, "AWS_CONFIG_FILE": os.devnull,
-                   "AWS_SHARED_CREDENTIALS_FILE": os.devnull, "AWS_EC2_METADATA_DISABLED": "true",
-                   "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+    os.environ |= {
+        "AWS_ENDPOINT_URL": account.endpoint,
+        "AWS_ACCESS_KEY_ID": "rehearsal",
+        "AWS_SECRET_ACCESS_KEY": "rehearsal",
+        "AWS_REGION": account.region,
+        "AWS_DEFAULT_REGION": account.region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+    }
     os.chdir(directory)
     sys.path.insert(0, directory)
     try:
@@ -646,7 +730,10 @@ def _as_program(context: Context) -> Iterator[None]:
 def _program_modules(directory: str) -> dict[str, ModuleType]:
     """Modules imported from the program's directory, but for those that are at work right now."""
     own = __name__.partition(".")[0]
-    return {name: module for name, module in list(sys.modules.items())
-            if (getattr(module, "__file__", None) or "").startswith(directory + os.sep)
-            and name.partition(".")[0] not in (own, "__main__", "tests", "conftest")
-            and "site-packages" not in (module.__file__ or "")}
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if (getattr(module, "__file__", None) or "").startswith(directory + os.sep)
+        and name.partition(".")[0] not in (own, "__main__", "tests", "conftest")
+        and "site-packages" not in (module.__file__ or "")
+    }

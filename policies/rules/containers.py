@@ -28,7 +28,7 @@ def containers(resource: Resource) -> list[Container]:
 
 
 def running(service: Resource, stack: Stack) -> list[Container]:
-    """The containers of an ECS service. Raises `UnknownValueError` where neither task definition nor component has them."""
+    """The containers of an ECS service, from its task definition or component. Raises `UnknownValueError` without."""
     component = stack.by_urn.get(service.parent)
     for task in stack.needs(service, TASK_DEFINITION):
         if component and component.get("containerDefinitions") and not task.knows("containerDefinitions"):
@@ -147,7 +147,7 @@ RULES = (
         ids=("ECS.8",),
         severity=Severity.HIGH,
         description="No secret stands in plain variables or build arguments.",
-        why="whoever may describe the task definition, or pull the image, reads it, and it stays in every old revision.",
+        why="whoever may describe the task definition or pull the image reads it, and it stays in every old revision.",
         remedy="put it into Secrets Manager and name it under services.<service>.secrets: {secret: ..., key: ...}.",
         types=DEFINED_IN | {IMAGE},
         check=_no_plain_secrets,

@@ -73,7 +73,7 @@ RULES = (
         severity=Severity.MEDIUM,
         description="Repositories are encrypted with KMS.",
         why="who may decrypt the images is then decided and logged apart from who may read the repository.",
-        remedy="encryptionType: KMS for a new repository (it is fixed at creation), or record an exception under policyExceptions.",
+        remedy="encryptionType: KMS for a new repository (it is fixed at creation), or record an exception.",
         types=REPOSITORY,
         check=_kms,
     ),

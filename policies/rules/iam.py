@@ -76,7 +76,7 @@ def _no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
         restrictable = [
             action
             for action in documents.actions(statement)
-            if not any(fnmatch.fnmatchcase(action, known) for known in _WITHOUT_RESOURCE)
+            if not any(fnmatch.fnmatchcase(action.lower(), known.lower()) for known in _WITHOUT_RESOURCE)
         ]
         if wild and restrictable:
             yield f"{documents.name(statement)} allows {', '.join(restrictable)} on {', '.join(wild)}"
@@ -84,10 +84,11 @@ def _no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
 
 def _is_wild(resource: str) -> bool:
     """Whether nothing of the resource's own name is said: `*`, `arn:aws:s3:::*`, `arn:aws:iam::123456789012:role/*`."""
-    if resource == "*":
-        return True
-    own = ":".join(resource.split(":")[5:]) if resource.count(":") >= 5 else resource
-    return re.fullmatch(r"([\w-]+[:/])?\*", own) is not None
+    if resource.count(":") < 5:
+        return resource.startswith("*")
+    _, _, service, _, _, own = resource.split(":", 5)
+    # An object's ARN begins with its bucket; other resources' with their type.
+    return own.startswith("*") if service == "s3" else re.fullmatch(r"([\w-]+[:/])?\*+", own) is not None
 
 
 def _no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:
@@ -95,7 +96,7 @@ def _no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:
         decrypts = [
             action
             for action in documents.actions(statement)
-            if any(fnmatch.fnmatchcase(known, action) for known in ("kms:Decrypt", "kms:ReEncryptFrom"))
+            if any(fnmatch.fnmatchcase(known, action.lower()) for known in ("kms:decrypt", "kms:reencryptfrom"))
         ]
         keys = [text for text in documents.texts(statement.get("Resource")) if _is_wild(text)]
         limited = any(key == "kms:viaservice" for key in documents.conditions(statement))
@@ -136,7 +137,7 @@ def _github_limited(role: Resource, _: Stack) -> Iterator[str]:
             if not operator.startswith(("StringEquals", "StringLike")) or not re.match(
                 r"repo:[^/*?:]+/[^/*?:]+:[^*?]", subject
             ):
-                yield f"its condition on the subject, {operator} {subject}, does not name one repository with a branch or environment"
+                yield f"its condition on the subject ({operator} {subject}) does not name one repository and its branch"
             elif subject.endswith(":pull_request"):
                 yield f"pull requests may take it ({subject})"
         if not conditions.get(f"{_GITHUB}:aud"):

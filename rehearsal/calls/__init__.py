@@ -22,6 +22,24 @@ from rehearsal.calls import (
 from rehearsal.calls.base import Context, Docker, Handler, NotCarriedOut, ProviderError, functions, handlers
 
 __all__ = [
-    "Context", "Docker", "Handler", "NotCarriedOut", "ProviderError", "docker", "ec2", "ecr", "ecs", "elbv2",
-    "functions", "handlers", "iam", "logs", "route53", "s3", "secretsmanager", "servicediscovery", "ssm", "sts",
+    "Context",
+    "Docker",
+    "Handler",
+    "NotCarriedOut",
+    "ProviderError",
+    "docker",
+    "ec2",
+    "ecr",
+    "ecs",
+    "elbv2",
+    "functions",
+    "handlers",
+    "iam",
+    "logs",
+    "route53",
+    "s3",
+    "secretsmanager",
+    "servicediscovery",
+    "ssm",
+    "sts",
 ]

@@ -20,8 +20,16 @@ Properties = dict[str, Any]
 class Docker(Protocol):
     """What the docker calls need of a Docker engine; `rehearsal.docker.Engine` has it."""
 
-    def build(self, context: Path, tag: str, *, dockerfile: Path | None, platform: str | None,
-              args: Mapping[str, str] | None, target: str | None) -> object: ...
+    def build(
+        self,
+        context: Path,
+        tag: str,
+        *,
+        dockerfile: Path | None,
+        platform: str | None,
+        args: Mapping[str, str] | None,
+        target: str | None,
+    ) -> object: ...
 
     def push(self, image: str, reference: str, username: str, password: str) -> str: ...
 
@@ -31,8 +39,10 @@ class NotCarriedOut(Exception):
 
     def __init__(self, what: str, token: str) -> None:
         file = token.split(":")[1].split("/")[0] if ":" in token else token
-        super().__init__(f"the rehearsal does not carry out {what}: add it to rehearsal/calls/ (the file for `{file}`), "
-                         "or the rehearsal would claim more than it saw")
+        super().__init__(
+            f"the rehearsal does not carry out {what}: add it to rehearsal/calls/ (the file for `{file}`), "
+            "or the rehearsal would claim more than it saw"
+        )
 
 
 class ProviderError(Exception):
@@ -119,7 +129,7 @@ class Handler(ABC):
         """What is there, inputs and outputs, with `id` as the real provider's; None if it is gone."""
 
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> str | None:
-        """Change it in place. `inputs` is complete, `changed` names what differs. Returns its new locator, if that moved."""
+        """Change it in place. `inputs` is complete, `changed` names what differs. Returns a new locator if it moved."""
         raise NotImplementedError(f"{self.type} cannot be changed in place")
 
     @abstractmethod
@@ -140,8 +150,10 @@ class Handler(ABC):
 
     def check(self, inputs: Properties) -> Properties:
         """The inputs as the real provider takes them: documents may be given as objects, a type may add to this."""
-        return {name: json.dumps(value) if name in self.json_properties and isinstance(value, dict) else value
-                for name, value in inputs.items()}
+        return {
+            name: json.dumps(value) if name in self.json_properties and isinstance(value, dict) else value
+            for name, value in inputs.items()
+        }
 
 
 def same(wanted: Any, actual: Any, ordered: bool = True) -> bool:
@@ -211,9 +223,11 @@ def resource(kind: type[Handler]) -> type[Handler]:
 
 def function(token: str, *arguments: str) -> Callable[[Function], Function]:
     """Register the answer to the look-up `token`, which heeds `arguments` (and `region`, if it is the account's)."""
+
     def register(answer: Function) -> Function:
         functions[token] = (answer, frozenset(arguments))
         return answer
+
     return register
 
 
@@ -222,8 +236,10 @@ def the_one(found: list[Any], noun: str, sought: Any) -> Any:
     if not found:
         raise ProviderError(f"no matching {noun} found ({_words(sought)})")
     if len(found) > 1:
-        raise ProviderError(f"multiple {noun}s matched ({_words(sought)}); use additional constraints to reduce "
-                            f"matches to a single {noun}")
+        raise ProviderError(
+            f"multiple {noun}s matched ({_words(sought)}); use additional constraints to reduce "
+            f"matches to a single {noun}"
+        )
     return found[0]
 
 

@@ -45,17 +45,30 @@ class Image(Handler):
             self._simulate(name, build["contextDigest"])
         else:
             context, dockerfile = self._paths(build)
-            self.context.docker.build(context, reference, dockerfile=dockerfile, platform=build.get("platform"),
-                                      args=build.get("args"), target=build.get("target"))
+            self.context.docker.build(
+                context,
+                reference,
+                dockerfile=dockerfile,
+                platform=build.get("platform"),
+                args=build.get("args"),
+                target=build.get("target"),
+            )
             registry = inputs.get("registry", {})
             self.context.docker.push(reference, reference, registry.get("username", ""), registry.get("password", ""))
         return name
 
     def _simulate(self, name: str, content: str) -> None:
         repository, tag = _parts(name)
-        manifest = {"schemaVersion": 2, "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
-                    "config": {"mediaType": "application/vnd.docker.container.image.v1+json", "size": 0,
-                               "digest": f"sha256:{hashlib.sha256(f'{tag} {content}'.encode()).hexdigest()}"}, "layers": []}
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+            "config": {
+                "mediaType": "application/vnd.docker.container.image.v1+json",
+                "size": 0,
+                "digest": f"sha256:{hashlib.sha256(f'{tag} {content}'.encode()).hexdigest()}",
+            },
+            "layers": [],
+        }
         document = json.dumps(manifest)
         present = self.read(name)
         # Pushing once more what is there is no error for Docker, even where tags are immutable; for PutImage it is.
@@ -72,8 +85,13 @@ class Image(Handler):
         if not found:
             return None
         digest = found[0]["imageDigest"]
-        return {"id": digest, "imageName": locator, "baseImageName": locator,
-                "repoDigest": f"{locator.rsplit(':', 1)[0]}@{digest}", "registryServer": locator.split("/", 1)[0]}
+        return {
+            "id": digest,
+            "imageName": locator,
+            "baseImageName": locator,
+            "repoDigest": f"{locator.rsplit(':', 1)[0]}@{digest}",
+            "registryServer": locator.split("/", 1)[0],
+        }
 
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> str:
         return self.create(inputs)
@@ -89,7 +107,7 @@ def _parts(name: str) -> tuple[str, str]:
 
 def context_digest(context: Path, dockerfile: Path) -> str:
     """Hash over names, modes and contents of what a build would see: .dockerignore applies, times do not count."""
-    from docker.utils.build import exclude_paths  # type: ignore[import-untyped]
+    from docker.utils.build import exclude_paths
 
     ignore = context / ".dockerignore"
     patterns = [line.strip() for line in ignore.read_text().splitlines()] if ignore.is_file() else []

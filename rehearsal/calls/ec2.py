@@ -37,6 +37,10 @@ def _retag(context: Context, resource_id: str, before: dict[str, str], after: di
         ec2.create_tags(Resources=[resource_id], Tags=tag_list(after))
 
 
+def _arn_prefix(context: Context) -> str:
+    return f"arn:aws:ec2:{context.account.region}:{context.account.account}"
+
+
 def _tags_for(kind: str, tags: dict[str, str] | None) -> list[dict[str, Any]] | None:
     return [{"ResourceType": kind, "Tags": tag_list(tags)}] if tags else None
 
@@ -52,9 +56,16 @@ class SecurityGroup(Handler):
 
     def create(self, inputs: Properties) -> str:
         ec2 = self.context.client("ec2")
-        group = str(ec2.create_security_group(**given(
-            GroupName=inputs["name"], Description=inputs.get("description", "Managed by Pulumi"),
-            VpcId=inputs.get("vpcId"), TagSpecifications=_tags_for("security-group", inputs.get("tags"))))["GroupId"])
+        group = str(
+            ec2.create_security_group(
+                **given(
+                    GroupName=inputs["name"],
+                    Description=inputs.get("description", "Managed by Pulumi"),
+                    VpcId=inputs.get("vpcId"),
+                    TagSpecifications=_tags_for("security-group", inputs.get("tags")),
+                )
+            )["GroupId"]
+        )
         # AWS gives every new group a rule that lets everything out; the provider takes it away at once.
         rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissionsEgress"]
         if rules:
@@ -80,32 +91,68 @@ class SecurityGroup(Handler):
 
 def _group_properties(context: Context, found: dict[str, Any]) -> Properties:
     tags = tag_map(found.get("Tags"))
-    return {"id": found["GroupId"], "name": found["GroupName"], "description": found["Description"],
-            "vpcId": found["VpcId"], "ownerId": found["OwnerId"], "tags": tags, "tagsAll": tags,
-            "arn": f"arn:aws:ec2:{context.account.region}:{found['OwnerId']}:security-group/{found['GroupId']}"}
+    return {
+        "id": found["GroupId"],
+        "name": found["GroupName"],
+        "description": found["Description"],
+        "vpcId": found["VpcId"],
+        "ownerId": found["OwnerId"],
+        "tags": tags,
+        "tagsAll": tags,
+        "arn": f"{_arn_prefix(context)}:security-group/{found['GroupId']}",
+    }
 
 
 class SecurityGroupRule(Handler):
     egress: ClassVar[bool]
-    properties = frozenset({"securityGroupId", "ipProtocol", "fromPort", "toPort", "cidrIpv4", "cidrIpv6", "prefixListId",
-                            "referencedSecurityGroupId", "description", "tags"})
+    properties = frozenset(
+        {
+            "securityGroupId",
+            "ipProtocol",
+            "fromPort",
+            "toPort",
+            "cidrIpv4",
+            "cidrIpv6",
+            "prefixListId",
+            "referencedSecurityGroupId",
+            "description",
+            "tags",
+        }
+    )
     replacing = frozenset({"securityGroupId"})
-    defaults = {"fromPort": None, "toPort": None, "cidrIpv4": None, "cidrIpv6": None, "prefixListId": None,
-                "referencedSecurityGroupId": None, "description": "", "tags": {}}
+    defaults = {
+        "fromPort": None,
+        "toPort": None,
+        "cidrIpv4": None,
+        "cidrIpv6": None,
+        "prefixListId": None,
+        "referencedSecurityGroupId": None,
+        "description": "",
+        "tags": {},
+    }
 
     def create(self, inputs: Properties) -> str:
         described = given(Description=inputs.get("description") or None)
         permission = given(
-            IpProtocol=inputs["ipProtocol"], FromPort=inputs.get("fromPort"), ToPort=inputs.get("toPort"),
+            IpProtocol=inputs["ipProtocol"],
+            FromPort=inputs.get("fromPort"),
+            ToPort=inputs.get("toPort"),
             IpRanges=[{"CidrIp": inputs["cidrIpv4"], **described}] if "cidrIpv4" in inputs else None,
             Ipv6Ranges=[{"CidrIpv6": inputs["cidrIpv6"], **described}] if "cidrIpv6" in inputs else None,
             PrefixListIds=[{"PrefixListId": inputs["prefixListId"], **described}] if "prefixListId" in inputs else None,
             UserIdGroupPairs=[{"GroupId": inputs["referencedSecurityGroupId"], **described}]
-            if "referencedSecurityGroupId" in inputs else None)
+            if "referencedSecurityGroupId" in inputs
+            else None,
+        )
         ec2 = self.context.client("ec2")
         authorize = ec2.authorize_security_group_egress if self.egress else ec2.authorize_security_group_ingress
-        found = authorize(**given(GroupId=inputs["securityGroupId"], IpPermissions=[permission],
-                                  TagSpecifications=_tags_for("security-group-rule", inputs.get("tags"))))
+        found = authorize(
+            **given(
+                GroupId=inputs["securityGroupId"],
+                IpPermissions=[permission],
+                TagSpecifications=_tags_for("security-group-rule", inputs.get("tags")),
+            )
+        )
         return str(found["SecurityGroupRules"][0]["SecurityGroupRuleId"])
 
     def _find(self, locator: str) -> dict[str, Any] | None:
@@ -124,25 +171,42 @@ class SecurityGroupRule(Handler):
         tags = tag_map(found.get("Tags"))
         every_port = found["IpProtocol"] == "-1"
         return {
-            "id": locator, "securityGroupRuleId": locator, "securityGroupId": found["GroupId"],
-            "arn": f"arn:aws:ec2:{self.context.account.region}:{self.context.account.account}:security-group-rule/{locator}",
-            "ipProtocol": found["IpProtocol"], "description": found.get("Description", ""),
-            "fromPort": None if every_port else found.get("FromPort"), "toPort": None if every_port else found.get("ToPort"),
-            "cidrIpv4": found.get("CidrIpv4"), "cidrIpv6": found.get("CidrIpv6"),
+            "id": locator,
+            "securityGroupRuleId": locator,
+            "securityGroupId": found["GroupId"],
+            "arn": f"{_arn_prefix(self.context)}:security-group-rule/{locator}",
+            "ipProtocol": found["IpProtocol"],
+            "description": found.get("Description", ""),
+            "fromPort": None if every_port else found.get("FromPort"),
+            "toPort": None if every_port else found.get("ToPort"),
+            "cidrIpv4": found.get("CidrIpv4"),
+            "cidrIpv6": found.get("CidrIpv6"),
             "prefixListId": found.get("PrefixListId"),
-            "referencedSecurityGroupId": found.get("ReferencedGroupInfo", {}).get("GroupId"), "tags": tags, "tagsAll": tags,
+            "referencedSecurityGroupId": found.get("ReferencedGroupInfo", {}).get("GroupId"),
+            "tags": tags,
+            "tagsAll": tags,
         }
 
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
         if changed - {"tags"}:
-            self.context.client("ec2").modify_security_group_rules(GroupId=inputs["securityGroupId"], SecurityGroupRules=[{
-                "SecurityGroupRuleId": locator,
-                "SecurityGroupRule": given(
-                    IpProtocol=inputs["ipProtocol"], FromPort=inputs.get("fromPort"), ToPort=inputs.get("toPort"),
-                    CidrIpv4=inputs.get("cidrIpv4"), CidrIpv6=inputs.get("cidrIpv6"),
-                    PrefixListId=inputs.get("prefixListId"),
-                    ReferencedGroupId=inputs.get("referencedSecurityGroupId"), Description=inputs.get("description", "")),
-            }])
+            self.context.client("ec2").modify_security_group_rules(
+                GroupId=inputs["securityGroupId"],
+                SecurityGroupRules=[
+                    {
+                        "SecurityGroupRuleId": locator,
+                        "SecurityGroupRule": given(
+                            IpProtocol=inputs["ipProtocol"],
+                            FromPort=inputs.get("fromPort"),
+                            ToPort=inputs.get("toPort"),
+                            CidrIpv4=inputs.get("cidrIpv4"),
+                            CidrIpv6=inputs.get("cidrIpv6"),
+                            PrefixListId=inputs.get("prefixListId"),
+                            ReferencedGroupId=inputs.get("referencedSecurityGroupId"),
+                            Description=inputs.get("description", ""),
+                        ),
+                    }
+                ],
+            )
         if "tags" in changed:
             _retag(self.context, locator, (self.read(locator) or {})["tags"], inputs.get("tags"))
 
@@ -167,7 +231,9 @@ class SecurityGroupEgressRule(SecurityGroupRule):
 
 
 def _filters(noun: str, args: Properties, **named: Any) -> list[dict[str, Any]]:
-    filters = [{"Name": name.replace("_", "-"), "Values": [str(value)]} for name, value in named.items() if value is not None]
+    filters = [
+        {"Name": name.replace("_", "-"), "Values": [str(value)]} for name, value in named.items() if value is not None
+    ]
     for entry in args.get("filters", []):
         if entry["name"] not in FILTERS[noun] and not entry["name"].startswith("tag"):
             raise NotCarriedOut(f"the filter {entry['name']} of a look-up of {noun}s", "ec2")
@@ -179,30 +245,55 @@ def _filters(noun: str, args: Properties, **named: Any) -> list[dict[str, Any]]:
 @function("aws:ec2/getVpc:getVpc", "id", "tags", "filters", "cidrBlock", "default", "state")
 def get_vpc(context: Context, args: Properties) -> Properties:
     default = args.get("default")
-    filters = _filters("vpc", args, vpc_id=args.get("id"), cidr=args.get("cidrBlock"), state=args.get("state"),
-                       is_default=None if default is None else str(default).lower())
+    filters = _filters(
+        "vpc",
+        args,
+        vpc_id=args.get("id"),
+        cidr=args.get("cidrBlock"),
+        state=args.get("state"),
+        is_default=None if default is None else str(default).lower(),
+    )
     found = the_one(context.client("ec2").describe_vpcs(Filters=filters)["Vpcs"], "EC2 VPC", args)
-    return {"id": found["VpcId"], "cidrBlock": found["CidrBlock"], "state": found["State"], "default": found["IsDefault"],
-            "instanceTenancy": found["InstanceTenancy"], "ownerId": found["OwnerId"], "tags": tag_map(found.get("Tags")),
-            "dhcpOptionsId": found["DhcpOptionsId"],
-            "arn": f"arn:aws:ec2:{context.account.region}:{found['OwnerId']}:vpc/{found['VpcId']}"}
+    return {
+        "id": found["VpcId"],
+        "cidrBlock": found["CidrBlock"],
+        "state": found["State"],
+        "default": found["IsDefault"],
+        "instanceTenancy": found["InstanceTenancy"],
+        "ownerId": found["OwnerId"],
+        "tags": tag_map(found.get("Tags")),
+        "dhcpOptionsId": found["DhcpOptionsId"],
+        "arn": f"{_arn_prefix(context)}:vpc/{found['VpcId']}",
+    }
 
 
 def _subnet_properties(context: Context, found: dict[str, Any]) -> Properties:
     return {
-        "id": found["SubnetId"], "vpcId": found["VpcId"], "cidrBlock": found["CidrBlock"], "state": found["State"],
-        "availabilityZone": found["AvailabilityZone"], "availabilityZoneId": found.get("AvailabilityZoneId"),
-        "availableIpAddressCount": found["AvailableIpAddressCount"], "defaultForAz": found["DefaultForAz"],
-        "mapPublicIpOnLaunch": found["MapPublicIpOnLaunch"], "ownerId": found.get("OwnerId"),
+        "id": found["SubnetId"],
+        "vpcId": found["VpcId"],
+        "cidrBlock": found["CidrBlock"],
+        "state": found["State"],
+        "availabilityZone": found["AvailabilityZone"],
+        "availabilityZoneId": found.get("AvailabilityZoneId"),
+        "availableIpAddressCount": found["AvailableIpAddressCount"],
+        "defaultForAz": found["DefaultForAz"],
+        "mapPublicIpOnLaunch": found["MapPublicIpOnLaunch"],
+        "ownerId": found.get("OwnerId"),
         "tags": tag_map(found.get("Tags")),
-        "arn": f"arn:aws:ec2:{context.account.region}:{context.account.account}:subnet/{found['SubnetId']}",
+        "arn": f"{_arn_prefix(context)}:subnet/{found['SubnetId']}",
     }
 
 
 @function("aws:ec2/getSubnet:getSubnet", "id", "cidrBlock", "vpcId", "availabilityZone", "tags", "filters")
 def get_subnet(context: Context, args: Properties) -> Properties:
-    filters = _filters("subnet", args, subnet_id=args.get("id"), cidr_block=args.get("cidrBlock"),
-                       vpc_id=args.get("vpcId"), availability_zone=args.get("availabilityZone"))
+    filters = _filters(
+        "subnet",
+        args,
+        subnet_id=args.get("id"),
+        cidr_block=args.get("cidrBlock"),
+        vpc_id=args.get("vpcId"),
+        availability_zone=args.get("availabilityZone"),
+    )
     found = context.client("ec2").describe_subnets(Filters=filters)["Subnets"]
     return _subnet_properties(context, the_one(found, "EC2 Subnet", args))
 
@@ -210,8 +301,12 @@ def get_subnet(context: Context, args: Properties) -> Properties:
 @function("aws:ec2/getSubnets:getSubnets", "filters", "tags")
 def get_subnets(context: Context, args: Properties) -> Properties:
     found = context.client("ec2").describe_subnets(Filters=_filters("subnet", args))["Subnets"]
-    return {"id": context.account.region, "ids": [subnet["SubnetId"] for subnet in found],
-            "filters": args.get("filters", []), "tags": args.get("tags", {})}
+    return {
+        "id": context.account.region,
+        "ids": [subnet["SubnetId"] for subnet in found],
+        "filters": args.get("filters", []),
+        "tags": args.get("tags", {}),
+    }
 
 
 @function("aws:ec2/getSecurityGroup:getSecurityGroup", "id", "name", "vpcId", "tags", "filters")
@@ -229,6 +324,11 @@ def get_security_group(context: Context, args: Properties) -> Properties:
 def get_security_groups(context: Context, args: Properties) -> Properties:
     found = context.client("ec2").describe_security_groups(Filters=_filters("security group", args))["SecurityGroups"]
     groups = [_group_properties(context, group) for group in found]
-    return {"id": context.account.region, "ids": [group["id"] for group in groups],
-            "arns": [group["arn"] for group in groups], "vpcIds": [group["vpcId"] for group in groups],
-            "filters": args.get("filters", []), "tags": args.get("tags", {})}
+    return {
+        "id": context.account.region,
+        "ids": [group["id"] for group in groups],
+        "arns": [group["arn"] for group in groups],
+        "vpcIds": [group["vpcId"] for group in groups],
+        "filters": args.get("filters", []),
+        "tags": args.get("tags", {}),
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 
 from rehearsal.calls.base import (
     Context,
@@ -20,7 +21,9 @@ from rehearsal.calls.base import (
 @resource
 class Repository(Handler):
     type = "aws:ecr/repository:Repository"
-    properties = frozenset({"name", "imageTagMutability", "imageScanningConfiguration", "encryptionConfigurations", "tags"})
+    properties = frozenset(
+        {"name", "imageTagMutability", "imageScanningConfiguration", "encryptionConfigurations", "tags"}
+    )
     replacing = frozenset({"name", "encryptionConfigurations"})
     steering = frozenset({"forceDelete"})
     defaults = {"imageTagMutability": "MUTABLE", "tags": {}}
@@ -29,14 +32,19 @@ class Repository(Handler):
     def create(self, inputs: Properties) -> str:
         scanning = inputs.get("imageScanningConfiguration")
         encryption = inputs.get("encryptionConfigurations")
-        self.context.client("ecr").create_repository(**given(
-            repositoryName=inputs["name"],
-            imageTagMutability=inputs.get("imageTagMutability"),
-            imageScanningConfiguration=scanning,
-            encryptionConfiguration=given(encryptionType=encryption[0].get("encryptionType"),
-                                          kmsKey=encryption[0].get("kmsKey")) if encryption else None,
-            tags=tag_list(inputs.get("tags")),
-        ))
+        self.context.client("ecr").create_repository(
+            **given(
+                repositoryName=inputs["name"],
+                imageTagMutability=inputs.get("imageTagMutability"),
+                imageScanningConfiguration=scanning,
+                encryptionConfiguration=given(
+                    encryptionType=encryption[0].get("encryptionType"), kmsKey=encryption[0].get("kmsKey")
+                )
+                if encryption
+                else None,
+                tags=tag_list(inputs.get("tags")),
+            )
+        )
         return str(inputs["name"])
 
     def read(self, locator: str) -> Properties | None:
@@ -47,20 +55,28 @@ class Repository(Handler):
             return None
         tags = tag_map(ecr.list_tags_for_resource(resourceArn=found["repositoryArn"])["tags"])
         return {
-            "id": locator, "name": locator, "arn": found["repositoryArn"], "registryId": found["registryId"],
-            "repositoryUrl": found["repositoryUri"], "imageTagMutability": found["imageTagMutability"],
+            "id": locator,
+            "name": locator,
+            "arn": found["repositoryArn"],
+            "registryId": found["registryId"],
+            "repositoryUrl": found["repositoryUri"],
+            "imageTagMutability": found["imageTagMutability"],
             "imageScanningConfiguration": found["imageScanningConfiguration"],
-            "encryptionConfigurations": [found["encryptionConfiguration"]], "tags": tags, "tagsAll": tags,
+            "encryptionConfigurations": [found["encryptionConfiguration"]],
+            "tags": tags,
+            "tagsAll": tags,
         }
 
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
         ecr = self.context.client("ecr")
         if "imageTagMutability" in changed:
-            ecr.put_image_tag_mutability(repositoryName=locator,
-                                         imageTagMutability=inputs.get("imageTagMutability", "MUTABLE"))
+            ecr.put_image_tag_mutability(
+                repositoryName=locator, imageTagMutability=inputs.get("imageTagMutability", "MUTABLE")
+            )
         if "imageScanningConfiguration" in changed:
-            ecr.put_image_scanning_configuration(repositoryName=locator,
-                                                 imageScanningConfiguration=inputs["imageScanningConfiguration"])
+            ecr.put_image_scanning_configuration(
+                repositoryName=locator, imageScanningConfiguration=inputs["imageScanningConfiguration"]
+            )
         if "tags" in changed:
             arn = ecr.describe_repositories(repositoryNames=[locator])["repositories"][0]["repositoryArn"]
             before = tag_map(ecr.list_tags_for_resource(resourceArn=arn)["tags"])
@@ -71,10 +87,8 @@ class Repository(Handler):
 
     def delete(self, locator: str, recorded: Properties) -> None:
         ecr = self.context.client("ecr")
-        try:
+        with contextlib.suppress(ecr.exceptions.RepositoryNotFoundException):
             ecr.delete_repository(repositoryName=locator, force=bool(recorded.get("forceDelete", False)))
-        except ecr.exceptions.RepositoryNotFoundException:
-            pass
 
 
 @resource
@@ -88,8 +102,9 @@ class LifecyclePolicy(Handler):
     json_properties = frozenset({"policy"})
 
     def create(self, inputs: Properties) -> str:
-        self.context.client("ecr").put_lifecycle_policy(repositoryName=inputs["repository"],
-                                                        lifecyclePolicyText=inputs["policy"])
+        self.context.client("ecr").put_lifecycle_policy(
+            repositoryName=inputs["repository"], lifecyclePolicyText=inputs["policy"]
+        )
         return str(inputs["repository"])
 
     def read(self, locator: str) -> Properties | None:
@@ -98,21 +113,31 @@ class LifecyclePolicy(Handler):
             found = ecr.get_lifecycle_policy(repositoryName=locator)
         except (ecr.exceptions.LifecyclePolicyNotFoundException, ecr.exceptions.RepositoryNotFoundException):
             return None
-        return {"id": locator, "repository": locator, "policy": found["lifecyclePolicyText"],
-                "registryId": found["registryId"]}
+        return {
+            "id": locator,
+            "repository": locator,
+            "policy": found["lifecyclePolicyText"],
+            "registryId": found["registryId"],
+        }
 
     def delete(self, locator: str, recorded: Properties) -> None:
         ecr = self.context.client("ecr")
-        try:
+        with contextlib.suppress(
+            ecr.exceptions.LifecyclePolicyNotFoundException, ecr.exceptions.RepositoryNotFoundException
+        ):
             ecr.delete_lifecycle_policy(repositoryName=locator)
-        except (ecr.exceptions.LifecyclePolicyNotFoundException, ecr.exceptions.RepositoryNotFoundException):
-            pass
 
 
 @function("aws:ecr/getAuthorizationToken:getAuthorizationToken", "registryId")
 def authorization_token(context: Context, args: Properties) -> Properties:
     found = context.client("ecr").get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(found["authorizationToken"]).decode().partition(":")
-    return {"id": context.account.region, "authorizationToken": found["authorizationToken"], "userName": user,
-            "password": password, "expiresAt": found["expiresAt"].isoformat(),
-            "proxyEndpoint": f"https://{context.account.named_registry}", "region": context.account.region}
+    return {
+        "id": context.account.region,
+        "authorizationToken": found["authorizationToken"],
+        "userName": user,
+        "password": password,
+        "expiresAt": found["expiresAt"].isoformat(),
+        "proxyEndpoint": f"https://{context.account.named_registry}",
+        "region": context.account.region,
+    }

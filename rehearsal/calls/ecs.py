@@ -37,13 +37,35 @@ def _retag(context: Context, arn: str, after: dict[str, str] | None) -> None:
 @resource
 class TaskDefinition(Handler):
     type = "aws:ecs/taskDefinition:TaskDefinition"
-    properties = frozenset({"family", "containerDefinitions", "cpu", "memory", "networkMode", "requiresCompatibilities",
-                            "runtimePlatform", "executionRoleArn", "taskRoleArn", "volumes", "ephemeralStorage", "pidMode", "ipcMode",
-                            "tags"})
+    properties = frozenset(
+        {
+            "family",
+            "containerDefinitions",
+            "cpu",
+            "memory",
+            "networkMode",
+            "requiresCompatibilities",
+            "runtimePlatform",
+            "executionRoleArn",
+            "taskRoleArn",
+            "volumes",
+            "ephemeralStorage",
+            "pidMode",
+            "ipcMode",
+            "tags",
+        }
+    )
     replacing = properties - {"tags"}
     steering = frozenset({"skipDestroy", "trackLatest"})
-    defaults = {"executionRoleArn": None, "taskRoleArn": None, "volumes": [], "ephemeralStorage": None, "pidMode": None,
-                "ipcMode": None, "tags": {}}
+    defaults = {
+        "executionRoleArn": None,
+        "taskRoleArn": None,
+        "volumes": [],
+        "ephemeralStorage": None,
+        "pidMode": None,
+        "ipcMode": None,
+        "tags": {},
+    }
     unordered = frozenset({"requiresCompatibilities", "volumes"})
 
     def create(self, inputs: Properties) -> str:
@@ -51,15 +73,24 @@ class TaskDefinition(Handler):
         for container in containers:
             container["image"] = self.context.to_emulator(container["image"])
         storage = inputs.get("ephemeralStorage")
-        found = self.context.client("ecs").register_task_definition(**given(
-            family=inputs["family"], containerDefinitions=containers, cpu=_text(inputs.get("cpu")),
-            memory=_text(inputs.get("memory")), networkMode=inputs.get("networkMode"),
-            requiresCompatibilities=inputs.get("requiresCompatibilities"), runtimePlatform=inputs.get("runtimePlatform"),
-            executionRoleArn=inputs.get("executionRoleArn"), taskRoleArn=inputs.get("taskRoleArn"),
-            volumes=[_volume(volume) for volume in inputs.get("volumes", [])] or None,
-            ephemeralStorage={"sizeInGiB": storage["sizeInGib"]} if storage else None,
-            pidMode=inputs.get("pidMode"), ipcMode=inputs.get("ipcMode"),
-            tags=tag_list(inputs.get("tags"), "key", "value") or None))
+        found = self.context.client("ecs").register_task_definition(
+            **given(
+                family=inputs["family"],
+                containerDefinitions=containers,
+                cpu=_text(inputs.get("cpu")),
+                memory=_text(inputs.get("memory")),
+                networkMode=inputs.get("networkMode"),
+                requiresCompatibilities=inputs.get("requiresCompatibilities"),
+                runtimePlatform=inputs.get("runtimePlatform"),
+                executionRoleArn=inputs.get("executionRoleArn"),
+                taskRoleArn=inputs.get("taskRoleArn"),
+                volumes=[_volume(volume) for volume in inputs.get("volumes", [])] or None,
+                ephemeralStorage={"sizeInGiB": storage["sizeInGib"]} if storage else None,
+                pidMode=inputs.get("pidMode"),
+                ipcMode=inputs.get("ipcMode"),
+                tags=tag_list(inputs.get("tags"), "key", "value") or None,
+            )
+        )
         return str(found["taskDefinition"]["taskDefinitionArn"])
 
     def read(self, locator: str) -> Properties | None:
@@ -125,18 +156,32 @@ def find_task_definition(context: Context, reference: str) -> dict[str, Any] | N
 
 def task_definition_properties(context: Context, found: dict[str, Any]) -> Properties:
     """ECS's description in Pulumi's terms, with images under the names that the program knows."""
-    containers = [container | {"image": context.from_emulator(container["image"])}
-                  for container in found["containerDefinitions"]]
+    containers = [
+        container | {"image": context.from_emulator(container["image"])} for container in found["containerDefinitions"]
+    ]
     arn = found["taskDefinitionArn"]
     return {
-        "arn": arn, "arnWithoutRevision": arn.rsplit(":", 1)[0], "family": found["family"], "revision": found["revision"],
-        "containerDefinitions": json.dumps(containers), "cpu": found.get("cpu"), "memory": found.get("memory"),
-        "networkMode": found.get("networkMode"), "requiresCompatibilities": found.get("requiresCompatibilities", []),
-        "runtimePlatform": found.get("runtimePlatform"), "executionRoleArn": found.get("executionRoleArn", ""),
-        "taskRoleArn": found.get("taskRoleArn", ""), "pidMode": found.get("pidMode", ""), "ipcMode": found.get("ipcMode", ""),
-        "volumes": [given(name=volume["name"], hostPath=volume.get("host", {}).get("sourcePath"))
-                    for volume in found.get("volumes", [])],
-        "ephemeralStorage": {"sizeInGib": found["ephemeralStorage"]["sizeInGiB"]} if found.get("ephemeralStorage") else None,
+        "arn": arn,
+        "arnWithoutRevision": arn.rsplit(":", 1)[0],
+        "family": found["family"],
+        "revision": found["revision"],
+        "containerDefinitions": json.dumps(containers),
+        "cpu": found.get("cpu"),
+        "memory": found.get("memory"),
+        "networkMode": found.get("networkMode"),
+        "requiresCompatibilities": found.get("requiresCompatibilities", []),
+        "runtimePlatform": found.get("runtimePlatform"),
+        "executionRoleArn": found.get("executionRoleArn", ""),
+        "taskRoleArn": found.get("taskRoleArn", ""),
+        "pidMode": found.get("pidMode", ""),
+        "ipcMode": found.get("ipcMode", ""),
+        "volumes": [
+            given(name=volume["name"], hostPath=volume.get("host", {}).get("sourcePath"))
+            for volume in found.get("volumes", [])
+        ],
+        "ephemeralStorage": {"sizeInGib": found["ephemeralStorage"]["sizeInGiB"]}
+        if found.get("ephemeralStorage")
+        else None,
         "status": found["status"],
     }
 
@@ -144,19 +189,47 @@ def task_definition_properties(context: Context, found: dict[str, Any]) -> Prope
 @resource
 class Service(Handler):
     type = "aws:ecs/service:Service"
-    properties = frozenset({
-        "name", "cluster", "taskDefinition", "launchType", "platformVersion", "networkConfiguration", "loadBalancers",
-        "serviceRegistries", "healthCheckGracePeriodSeconds", "enableExecuteCommand", "enableEcsManagedTags",
-        "propagateTags", "schedulingStrategy", "deploymentMaximumPercent", "deploymentMinimumHealthyPercent",
-        "deploymentCircuitBreaker", "deploymentController", "capacityProviderStrategies", "tags"})
+    properties = frozenset(
+        {
+            "name",
+            "cluster",
+            "taskDefinition",
+            "launchType",
+            "platformVersion",
+            "networkConfiguration",
+            "loadBalancers",
+            "serviceRegistries",
+            "healthCheckGracePeriodSeconds",
+            "enableExecuteCommand",
+            "enableEcsManagedTags",
+            "propagateTags",
+            "schedulingStrategy",
+            "deploymentMaximumPercent",
+            "deploymentMinimumHealthyPercent",
+            "deploymentCircuitBreaker",
+            "deploymentController",
+            "capacityProviderStrategies",
+            "tags",
+        }
+    )
     replacing = frozenset({"name", "cluster", "launchType", "schedulingStrategy", "deploymentController"})
     # desiredCount: a service that was scaled from outside is left alone until the program asks for another number.
     remembered = frozenset({"desiredCount", "triggers"})
     steering = frozenset({"waitForSteadyState", "forceNewDeployment", "forceDelete", "sigintRollback"})
     recorded_only = {"availabilityZoneRebalancing": "the emulator has one zone and stores no setting for it"}
-    defaults = {"serviceRegistries": None, "loadBalancers": [], "enableExecuteCommand": False, "enableEcsManagedTags": False,
-                "propagateTags": "NONE", "desiredCount": 0, "triggers": {}, "deploymentMaximumPercent": 200,
-                "deploymentMinimumHealthyPercent": 100, "schedulingStrategy": "REPLICA", "tags": {}}
+    defaults = {
+        "serviceRegistries": None,
+        "loadBalancers": [],
+        "enableExecuteCommand": False,
+        "enableEcsManagedTags": False,
+        "propagateTags": "NONE",
+        "desiredCount": 0,
+        "triggers": {},
+        "deploymentMaximumPercent": 200,
+        "deploymentMinimumHealthyPercent": 100,
+        "schedulingStrategy": "REPLICA",
+        "tags": {},
+    }
     name_property = "name"
     unordered = frozenset({"networkConfiguration", "loadBalancers", "capacityProviderStrategies"})
     # The circuit breaker may have put the service back, which the provider does not report as an error either.
@@ -164,27 +237,47 @@ class Service(Handler):
 
     def create(self, inputs: Properties) -> str:
         controller = inputs.get("deploymentController")
-        found = self.context.client("ecs").create_service(**given(
-            serviceName=inputs["name"], cluster=inputs.get("cluster"), desiredCount=inputs.get("desiredCount", 0),
-            launchType=inputs.get("launchType"), schedulingStrategy=inputs.get("schedulingStrategy"),
-            deploymentController={"type": controller["type"]} if controller else None,
-            enableECSManagedTags=inputs.get("enableEcsManagedTags"), propagateTags=inputs.get("propagateTags"),
-            tags=tag_list(inputs.get("tags"), "key", "value") or None,
-            **_changeable(inputs, self._changeable)))
+        found = self.context.client("ecs").create_service(
+            **given(
+                serviceName=inputs["name"],
+                cluster=inputs.get("cluster"),
+                desiredCount=inputs.get("desiredCount", 0),
+                launchType=inputs.get("launchType"),
+                schedulingStrategy=inputs.get("schedulingStrategy"),
+                deploymentController={"type": controller["type"]} if controller else None,
+                enableECSManagedTags=inputs.get("enableEcsManagedTags"),
+                propagateTags=inputs.get("propagateTags"),
+                tags=tag_list(inputs.get("tags"), "key", "value") or None,
+                **_changeable(inputs, self._changeable),
+            )
+        )
         arn = str(found["service"]["serviceArn"])
         self._wait(arn, inputs, "create")
         return arn
 
-    _changeable = frozenset({
-        "taskDefinition", "platformVersion", "networkConfiguration", "loadBalancers", "serviceRegistries",
-        "healthCheckGracePeriodSeconds", "enableExecuteCommand", "deploymentConfiguration", "capacityProviderStrategies"})
+    _changeable = frozenset(
+        {
+            "taskDefinition",
+            "platformVersion",
+            "networkConfiguration",
+            "loadBalancers",
+            "serviceRegistries",
+            "healthCheckGracePeriodSeconds",
+            "enableExecuteCommand",
+            "deploymentConfiguration",
+            "capacityProviderStrategies",
+        }
+    )
 
     def locate(self, import_id: str) -> str:
         """The provider imports a service as CLUSTER/NAME."""
         cluster, _, name = import_id.rpartition("/")
         account = self.context.account
-        return import_id if import_id.startswith("arn:") else (
-            f"arn:aws:ecs:{account.region}:{account.account}:service/{cluster}/{name}")
+        return (
+            import_id
+            if import_id.startswith("arn:")
+            else (f"arn:aws:ecs:{account.region}:{account.account}:service/{cluster}/{name}")
+        )
 
     def read(self, locator: str) -> Properties | None:
         found = find_service(self.context, locator.split("/")[-2], locator)
@@ -226,18 +319,25 @@ class Service(Handler):
         while True:
             found = find_service(self.context, cluster, arn)
             if found is None or found["status"] != "ACTIVE":
-                raise ProviderError(f"waiting for ECS Service ({arn}) {doing}: unexpected state "
-                                    f"'{found['status'] if found else 'MISSING'}', wanted target 'tfSTABLE'")
+                raise ProviderError(
+                    f"waiting for ECS Service ({arn}) {doing}: unexpected state "
+                    f"'{found['status'] if found else 'MISSING'}', wanted target 'tfSTABLE'"
+                )
             # The emulator keeps failed deployments in the list for ever; on AWS they go, so they do not count here.
             live = [entry for entry in found["deployments"] if entry.get("rolloutState") != "FAILED"]
-            if (len(live) == 1 and live[0].get("rolloutState", "COMPLETED") == "COMPLETED"
-                    and found["runningCount"] == found["desiredCount"]):
+            if (
+                len(live) == 1
+                and live[0].get("rolloutState", "COMPLETED") == "COMPLETED"
+                and found["runningCount"] == found["desiredCount"]
+            ):
                 return
             if time.monotonic() > deadline:
                 raise ProviderError(
-                    f"waiting for ECS Service ({arn}) {doing}: timeout while waiting for state to become 'tfSTABLE' (last "
-                    f"state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s): {found['runningCount']} of "
-                    f"{found['desiredCount']} tasks run. {self._last_stop(cluster, found['serviceName'])}")
+                    f"waiting for ECS Service ({arn}) {doing}: timeout while waiting for state to become 'tfSTABLE' "
+                    f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s): "
+                    f"{found['runningCount']} of "
+                    f"{found['desiredCount']} tasks run. {self._last_stop(cluster, found['serviceName'])}"
+                )
             self.context.pause(0.2)
 
     def _last_stop(self, cluster: str, service: str) -> str:
@@ -247,8 +347,11 @@ class Service(Handler):
             return "No task has stopped."
         tasks = ecs.describe_tasks(cluster=cluster, tasks=stopped[:100])["tasks"]
         last = max(tasks, key=lambda task: str(task.get("stoppedAt", "")))
-        codes = [f"{container['name']} exited with {container['exitCode']}" for container in last.get("containers", [])
-                 if container.get("exitCode") is not None]
+        codes = [
+            f"{container['name']} exited with {container['exitCode']}"
+            for container in last.get("containers", [])
+            if container.get("exitCode") is not None
+        ]
         return f"The last stopped task says: {'; '.join([last.get('stoppedReason', 'no reason'), *codes])}"
 
     def delete(self, locator: str, recorded: Properties) -> None:
@@ -265,23 +368,47 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
     network, breaker = inputs.get("networkConfiguration"), inputs.get("deploymentCircuitBreaker")
     registries = inputs.get("serviceRegistries")
     every = given(
-        taskDefinition=inputs.get("taskDefinition"), platformVersion=inputs.get("platformVersion"),
-        networkConfiguration={"awsvpcConfiguration": given(
-            subnets=network["subnets"], securityGroups=network.get("securityGroups"),
-            assignPublicIp="ENABLED" if network.get("assignPublicIp") else "DISABLED")} if network else None,
-        loadBalancers=[given(targetGroupArn=entry.get("targetGroupArn"), containerName=entry["containerName"],
-                             containerPort=entry["containerPort"]) for entry in inputs.get("loadBalancers", [])],
-        serviceRegistries=[given(registryArn=registries["registryArn"], containerName=registries.get("containerName"),
-                                 containerPort=registries.get("containerPort"), port=registries.get("port"))]
-        if registries else [],
+        taskDefinition=inputs.get("taskDefinition"),
+        platformVersion=inputs.get("platformVersion"),
+        networkConfiguration={
+            "awsvpcConfiguration": given(
+                subnets=network["subnets"],
+                securityGroups=network.get("securityGroups"),
+                assignPublicIp="ENABLED" if network.get("assignPublicIp") else "DISABLED",
+            )
+        }
+        if network
+        else None,
+        loadBalancers=[
+            given(
+                targetGroupArn=entry.get("targetGroupArn"),
+                containerName=entry["containerName"],
+                containerPort=entry["containerPort"],
+            )
+            for entry in inputs.get("loadBalancers", [])
+        ],
+        serviceRegistries=[
+            given(
+                registryArn=registries["registryArn"],
+                containerName=registries.get("containerName"),
+                containerPort=registries.get("containerPort"),
+                port=registries.get("port"),
+            )
+        ]
+        if registries
+        else [],
         healthCheckGracePeriodSeconds=inputs.get("healthCheckGracePeriodSeconds"),
         enableExecuteCommand=inputs.get("enableExecuteCommand", False),
         capacityProviderStrategies=inputs.get("capacityProviderStrategies"),
         deploymentConfiguration={
             "maximumPercent": inputs.get("deploymentMaximumPercent", 200),
             "minimumHealthyPercent": inputs.get("deploymentMinimumHealthyPercent", 100),
-            "deploymentCircuitBreaker": {"enable": bool((breaker or {}).get("enable")),
-                                         "rollback": bool((breaker or {}).get("rollback"))}})
+            "deploymentCircuitBreaker": {
+                "enable": bool((breaker or {}).get("enable")),
+                "rollback": bool((breaker or {}).get("rollback")),
+            },
+        },
+    )
     chosen = {name: value for name, value in every.items() if name in names}
     if "capacityProviderStrategies" in chosen:
         chosen["capacityProviderStrategy"] = chosen.pop("capacityProviderStrategies")
@@ -301,22 +428,37 @@ def service_properties(context: Context, found: dict[str, Any]) -> Properties:
     tags = tag_map(found.get("tags"), "key", "value")
     registries = found.get("serviceRegistries")
     return {
-        "id": found["serviceArn"], "arn": found["serviceArn"], "name": found["serviceName"], "cluster": found["clusterArn"],
-        "taskDefinition": found["taskDefinition"], "desiredCount": found["desiredCount"],
-        "launchType": found.get("launchType"), "platformVersion": found.get("platformVersion") or "LATEST",
-        "networkConfiguration": {"subnets": network["subnets"], "securityGroups": network.get("securityGroups", []),
-                                 "assignPublicIp": network.get("assignPublicIp") == "ENABLED"} if network else None,
+        "id": found["serviceArn"],
+        "arn": found["serviceArn"],
+        "name": found["serviceName"],
+        "cluster": found["clusterArn"],
+        "taskDefinition": found["taskDefinition"],
+        "desiredCount": found["desiredCount"],
+        "launchType": found.get("launchType"),
+        "platformVersion": found.get("platformVersion") or "LATEST",
+        "networkConfiguration": {
+            "subnets": network["subnets"],
+            "securityGroups": network.get("securityGroups", []),
+            "assignPublicIp": network.get("assignPublicIp") == "ENABLED",
+        }
+        if network
+        else None,
         "loadBalancers": [dict(entry) for entry in found.get("loadBalancers", [])],
         "serviceRegistries": dict(registries[0]) if registries else None,
         "healthCheckGracePeriodSeconds": found.get("healthCheckGracePeriodSeconds", 0),
         "enableExecuteCommand": found.get("enableExecuteCommand", False),
-        "enableEcsManagedTags": found.get("enableECSManagedTags", False), "propagateTags": found.get("propagateTags", "NONE"),
+        "enableEcsManagedTags": found.get("enableECSManagedTags", False),
+        "propagateTags": found.get("propagateTags", "NONE"),
         "schedulingStrategy": found.get("schedulingStrategy"),
         "deploymentMaximumPercent": deployment.get("maximumPercent"),
         "deploymentMinimumHealthyPercent": deployment.get("minimumHealthyPercent"),
-        "deploymentCircuitBreaker": dict(deployment.get("deploymentCircuitBreaker", {"enable": False, "rollback": False})),
+        "deploymentCircuitBreaker": dict(
+            deployment.get("deploymentCircuitBreaker", {"enable": False, "rollback": False})
+        ),
         "deploymentController": {"type": found.get("deploymentController", {}).get("type", "ECS")},
-        "capacityProviderStrategies": found.get("capacityProviderStrategy") or [], "tags": tags, "tagsAll": tags,
+        "capacityProviderStrategies": found.get("capacityProviderStrategy") or [],
+        "tags": tags,
+        "tagsAll": tags,
     }
 
 
@@ -326,21 +468,38 @@ def get_cluster(context: Context, args: Properties) -> Properties:
     if not found:
         raise ProviderError(f"reading ECS Cluster ({args['clusterName']}): couldn't find resource")
     cluster = found[0]
-    return {"id": cluster["clusterArn"], "arn": cluster["clusterArn"], "clusterName": cluster["clusterName"],
-            "status": cluster["status"], "runningTasksCount": cluster["runningTasksCount"],
-            "pendingTasksCount": cluster["pendingTasksCount"],
-            "registeredContainerInstancesCount": cluster["registeredContainerInstancesCount"],
-            "settings": cluster.get("settings", []), "tags": tag_map(cluster.get("tags"), "key", "value")}
+    return {
+        "id": cluster["clusterArn"],
+        "arn": cluster["clusterArn"],
+        "clusterName": cluster["clusterName"],
+        "status": cluster["status"],
+        "runningTasksCount": cluster["runningTasksCount"],
+        "pendingTasksCount": cluster["pendingTasksCount"],
+        "registeredContainerInstancesCount": cluster["registeredContainerInstancesCount"],
+        "settings": cluster.get("settings", []),
+        "tags": tag_map(cluster.get("tags"), "key", "value"),
+    }
 
 
 @function("aws:ecs/getService:getService", "clusterArn", "serviceName")
 def get_service(context: Context, args: Properties) -> Properties:
     found = find_service(context, args["clusterArn"], args["serviceName"])
     if found is None or found["status"] == "INACTIVE":
-        raise ProviderError(f"reading ECS Service ({args['serviceName']}): couldn't find resource in {args['clusterArn']}")
-    known = service_properties(context, found)
-    return known | {"clusterArn": known["cluster"], "serviceName": known["name"], "status": found["status"],
-                    "runningCount": found["runningCount"], "pendingCount": found["pendingCount"]}
+        raise ProviderError(
+            f"reading ECS Service ({args['serviceName']}): couldn't find resource in {args['clusterArn']}"
+        )
+    # Only what programs ask of it; the look-up nests some of the rest differently from the resource.
+    return {
+        "id": found["serviceArn"],
+        "arn": found["serviceArn"],
+        "clusterArn": found["clusterArn"],
+        "serviceName": found["serviceName"],
+        "taskDefinition": found["taskDefinition"],
+        "desiredCount": found["desiredCount"],
+        "status": found["status"],
+        "runningCount": found["runningCount"],
+        "pendingCount": found["pendingCount"],
+    }
 
 
 @function("aws:ecs/getTaskDefinition:getTaskDefinition", "taskDefinition")
@@ -348,5 +507,7 @@ def get_task_definition(context: Context, args: Properties) -> Properties:
     found = find_task_definition(context, args["taskDefinition"])
     if found is None:
         raise ProviderError(f"reading ECS Task Definition ({args['taskDefinition']}): couldn't find resource")
-    return task_definition_properties(context, found) | {"id": found["taskDefinitionArn"],
-                                                         "taskDefinition": args["taskDefinition"]}
+    return task_definition_properties(context, found) | {
+        "id": found["taskDefinitionArn"],
+        "taskDefinition": args["taskDefinition"],
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any
 from urllib.parse import unquote
@@ -28,8 +29,18 @@ def _document(policy: Any) -> str:
 @resource
 class Role(Handler):
     type = "aws:iam/role:Role"
-    properties = frozenset({"name", "assumeRolePolicy", "description", "managedPolicyArns", "maxSessionDuration", "path",
-                            "permissionsBoundary", "tags"})
+    properties = frozenset(
+        {
+            "name",
+            "assumeRolePolicy",
+            "description",
+            "managedPolicyArns",
+            "maxSessionDuration",
+            "path",
+            "permissionsBoundary",
+            "tags",
+        }
+    )
     replacing = frozenset({"name", "path"})
     steering = frozenset({"forceDetachPolicies"})
     defaults = {"description": "", "maxSessionDuration": 3600, "path": "/", "permissionsBoundary": None, "tags": {}}
@@ -39,11 +50,17 @@ class Role(Handler):
 
     def create(self, inputs: Properties) -> str:
         iam = self.context.client("iam")
-        iam.create_role(**given(
-            RoleName=inputs["name"], AssumeRolePolicyDocument=inputs["assumeRolePolicy"], Path=inputs.get("path"),
-            Description=inputs.get("description"), MaxSessionDuration=inputs.get("maxSessionDuration"),
-            PermissionsBoundary=inputs.get("permissionsBoundary"), Tags=tag_list(inputs.get("tags")) or None,
-        ))
+        iam.create_role(
+            **given(
+                RoleName=inputs["name"],
+                AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
+                Path=inputs.get("path"),
+                Description=inputs.get("description"),
+                MaxSessionDuration=inputs.get("maxSessionDuration"),
+                PermissionsBoundary=inputs.get("permissionsBoundary"),
+                Tags=tag_list(inputs.get("tags")) or None,
+            )
+        )
         for arn in inputs.get("managedPolicyArns", []):
             iam.attach_role_policy(RoleName=inputs["name"], PolicyArn=arn)
         return str(inputs["name"])
@@ -61,8 +78,11 @@ class Role(Handler):
         if "assumeRolePolicy" in changed:
             iam.update_assume_role_policy(RoleName=locator, PolicyDocument=inputs["assumeRolePolicy"])
         if changed & {"description", "maxSessionDuration"}:
-            iam.update_role(RoleName=locator, Description=inputs.get("description", ""),
-                            MaxSessionDuration=inputs.get("maxSessionDuration", 3600))
+            iam.update_role(
+                RoleName=locator,
+                Description=inputs.get("description", ""),
+                MaxSessionDuration=inputs.get("maxSessionDuration", 3600),
+            )
         if "permissionsBoundary" in changed:
             if inputs.get("permissionsBoundary"):
                 iam.put_role_permissions_boundary(RoleName=locator, PermissionsBoundary=inputs["permissionsBoundary"])
@@ -107,11 +127,18 @@ def role_properties(found: dict[str, Any]) -> Properties:
     """IAM's description in Pulumi's terms."""
     tags = tag_map(found.get("Tags"))
     return {
-        "id": found["RoleName"], "name": found["RoleName"], "arn": found["Arn"], "uniqueId": found["RoleId"],
-        "assumeRolePolicy": _document(found["AssumeRolePolicyDocument"]), "description": found.get("Description", ""),
-        "maxSessionDuration": found.get("MaxSessionDuration", 3600), "path": found["Path"],
+        "id": found["RoleName"],
+        "name": found["RoleName"],
+        "arn": found["Arn"],
+        "uniqueId": found["RoleId"],
+        "assumeRolePolicy": _document(found["AssumeRolePolicyDocument"]),
+        "description": found.get("Description", ""),
+        "maxSessionDuration": found.get("MaxSessionDuration", 3600),
+        "path": found["Path"],
         "permissionsBoundary": found.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""),
-        "createDate": found["CreateDate"].isoformat(), "tags": tags, "tagsAll": tags,
+        "createDate": found["CreateDate"].isoformat(),
+        "tags": tags,
+        "tagsAll": tags,
     }
 
 
@@ -125,8 +152,9 @@ class RolePolicy(Handler):
     json_properties = frozenset({"policy"})
 
     def create(self, inputs: Properties) -> str:
-        self.context.client("iam").put_role_policy(RoleName=inputs["role"], PolicyName=inputs["name"],
-                                                   PolicyDocument=inputs["policy"])
+        self.context.client("iam").put_role_policy(
+            RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
+        )
         return f"{inputs['role']}:{inputs['name']}"
 
     def read(self, locator: str) -> Properties | None:
@@ -145,10 +173,8 @@ class RolePolicy(Handler):
     def delete(self, locator: str, recorded: Properties) -> None:
         role, _, name = locator.partition(":")
         iam = self.context.client("iam")
-        try:
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
             iam.delete_role_policy(RoleName=role, PolicyName=name)
-        except iam.exceptions.NoSuchEntityException:
-            pass
 
 
 @function("aws:iam/getRole:getRole", "name")

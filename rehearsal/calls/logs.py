@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from rehearsal.calls.base import Handler, Properties, given, gone_tags, resource
@@ -18,8 +19,14 @@ class LogGroup(Handler):
 
     def create(self, inputs: Properties) -> str:
         logs = self.context.client("logs")
-        logs.create_log_group(**given(logGroupName=inputs["name"], kmsKeyId=inputs.get("kmsKeyId"),
-                                      logGroupClass=inputs.get("logGroupClass"), tags=inputs.get("tags") or None))
+        logs.create_log_group(
+            **given(
+                logGroupName=inputs["name"],
+                kmsKeyId=inputs.get("kmsKeyId"),
+                logGroupClass=inputs.get("logGroupClass"),
+                tags=inputs.get("tags") or None,
+            )
+        )
         if inputs.get("retentionInDays"):
             logs.put_retention_policy(logGroupName=inputs["name"], retentionInDays=inputs["retentionInDays"])
         return str(inputs["name"])
@@ -30,9 +37,17 @@ class LogGroup(Handler):
             return None
         arn = found["arn"].removesuffix(":*")
         tags = self.context.client("logs").list_tags_for_resource(resourceArn=arn)["tags"]
-        return {"id": locator, "name": locator, "arn": arn, "retentionInDays": found.get("retentionInDays", 0),
-                "kmsKeyId": found.get("kmsKeyId"), "logGroupClass": found.get("logGroupClass"), "tags": tags,
-                "tagsAll": tags, "skipDestroy": False}
+        return {
+            "id": locator,
+            "name": locator,
+            "arn": arn,
+            "retentionInDays": found.get("retentionInDays", 0),
+            "kmsKeyId": found.get("kmsKeyId"),
+            "logGroupClass": found.get("logGroupClass"),
+            "tags": tags,
+            "tagsAll": tags,
+            "skipDestroy": False,
+        }
 
     def _find(self, name: str) -> dict[str, Any] | None:
         pages = self.context.client("logs").get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
@@ -60,7 +75,5 @@ class LogGroup(Handler):
     def delete(self, locator: str, recorded: Properties) -> None:
         logs = self.context.client("logs")
         if not recorded.get("skipDestroy"):
-            try:
+            with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
                 logs.delete_log_group(logGroupName=locator)
-            except logs.exceptions.ResourceNotFoundException:
-                pass

@@ -15,6 +15,12 @@ def get_bucket(context: Context, args: Properties) -> Properties:
     except ClientError as error:
         raise ProviderError(f"reading S3 Bucket ({name}): couldn't find resource ({error})") from error
     region = context.account.region
-    return {"id": name, "bucket": name, "arn": f"arn:aws:s3:::{name}", "region": region, "bucketRegion": region,
-            "bucketDomainName": f"{name}.s3.amazonaws.com",
-            "bucketRegionalDomainName": f"{name}.s3.{region}.amazonaws.com"}
+    return {
+        "id": name,
+        "bucket": name,
+        "arn": f"arn:aws:s3:::{name}",
+        "region": region,
+        "bucketRegion": region,
+        "bucketDomainName": f"{name}.s3.amazonaws.com",
+        "bucketRegionalDomainName": f"{name}.s3.{region}.amazonaws.com",
+    }

@@ -13,5 +13,12 @@ def get_secret(context: Context, args: Properties) -> Properties:
         found = client.describe_secret(SecretId=sought)
     except client.exceptions.ResourceNotFoundException as error:
         raise ProviderError(f"reading Secrets Manager Secret ({sought}): couldn't find resource") from error
-    return {"id": found["ARN"], "arn": found["ARN"], "name": found["Name"], "description": found.get("Description", ""),
-            "kmsKeyId": found.get("KmsKeyId", ""), "policy": "", "tags": tag_map(found.get("Tags"))}
+    return {
+        "id": found["ARN"],
+        "arn": found["ARN"],
+        "name": found["Name"],
+        "description": found.get("Description", ""),
+        "kmsKeyId": found.get("KmsKeyId", ""),
+        "policy": "",
+        "tags": tag_map(found.get("Tags")),
+    }

@@ -21,8 +21,9 @@ from rehearsal.calls.base import (
 @resource
 class Service(Handler):
     type = "aws:servicediscovery/service:Service"
-    properties = frozenset({"name", "namespaceId", "description", "dnsConfig", "healthCheckConfig",
-                            "healthCheckCustomConfig", "tags"})
+    properties = frozenset(
+        {"name", "namespaceId", "description", "dnsConfig", "healthCheckConfig", "healthCheckCustomConfig", "tags"}
+    )
     replacing = frozenset({"name", "namespaceId", "healthCheckCustomConfig"})
     steering = frozenset({"forceDestroy"})
     defaults = {"description": "", "healthCheckConfig": None, "tags": {}}
@@ -33,14 +34,20 @@ class Service(Handler):
         namespace = inputs.get("namespaceId") or inputs["dnsConfig"]["namespaceId"]
         custom = inputs.get("healthCheckCustomConfig")
         check = inputs.get("healthCheckConfig")
-        found = self.context.client("servicediscovery").create_service(**given(
-            Name=inputs["name"], Description=inputs.get("description"), DnsConfig=_dns(inputs),
-            # Cloud Map takes the namespace inside DnsConfig; the emulator wants it at the top level too.
-            NamespaceId=namespace,
-            HealthCheckCustomConfig={"FailureThreshold": custom.get("failureThreshold", 1)} if custom is not None else None,
-            HealthCheckConfig=_check(check) if check else None,
-            Tags=tag_list(inputs.get("tags")) or None,
-        ))
+        found = self.context.client("servicediscovery").create_service(
+            **given(
+                Name=inputs["name"],
+                Description=inputs.get("description"),
+                DnsConfig=_dns(inputs),
+                # Cloud Map takes the namespace inside DnsConfig; the emulator wants it at the top level too.
+                NamespaceId=namespace,
+                HealthCheckCustomConfig={"FailureThreshold": custom.get("failureThreshold", 1)}
+                if custom is not None
+                else None,
+                HealthCheckConfig=_check(check) if check else None,
+                Tags=tag_list(inputs.get("tags")) or None,
+            )
+        )
         return str(found["Service"]["Id"])
 
     def read(self, locator: str) -> Properties | None:
@@ -54,16 +61,28 @@ class Service(Handler):
         custom = found.get("HealthCheckCustomConfig")
         check = found.get("HealthCheckConfig")
         return {
-            "id": locator, "arn": found["Arn"], "name": found["Name"], "namespaceId": found.get("NamespaceId"),
-            "description": found.get("Description") or "", "tags": tags, "tagsAll": tags,
+            "id": locator,
+            "arn": found["Arn"],
+            "name": found["Name"],
+            "namespaceId": found.get("NamespaceId"),
+            "description": found.get("Description") or "",
+            "tags": tags,
+            "tagsAll": tags,
             "dnsConfig": {
                 "namespaceId": dns.get("NamespaceId") or found.get("NamespaceId"),
                 "routingPolicy": dns.get("RoutingPolicy", "MULTIVALUE"),
                 "dnsRecords": [{"type": record["Type"], "ttl": record["TTL"]} for record in dns["DnsRecords"]],
-            } if dns else None,
+            }
+            if dns
+            else None,
             "healthCheckCustomConfig": {"failureThreshold": custom.get("FailureThreshold", 1)} if custom else None,
-            "healthCheckConfig": {"type": check.get("Type"), "resourcePath": check.get("ResourcePath"),
-                                  "failureThreshold": check.get("FailureThreshold")} if check else None,
+            "healthCheckConfig": {
+                "type": check.get("Type"),
+                "resourcePath": check.get("ResourcePath"),
+                "failureThreshold": check.get("FailureThreshold"),
+            }
+            if check
+            else None,
         }
 
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
@@ -72,9 +91,14 @@ class Service(Handler):
         if changed - {"tags"}:
             check = inputs.get("healthCheckConfig")
             dns = _dns(inputs)
-            client.update_service(Id=locator, Service=given(
-                Description=inputs.get("description", ""), DnsConfig={"DnsRecords": dns["DnsRecords"]} if dns else None,
-                HealthCheckConfig=_check(check) if check else None))
+            client.update_service(
+                Id=locator,
+                Service=given(
+                    Description=inputs.get("description", ""),
+                    DnsConfig={"DnsRecords": dns["DnsRecords"]} if dns else None,
+                    HealthCheckConfig=_check(check) if check else None,
+                ),
+            )
         if "tags" in changed:
             if gone := gone_tags(before["tags"], inputs.get("tags")):
                 client.untag_resource(ResourceARN=before["arn"], TagKeys=gone)
@@ -96,24 +120,38 @@ def _dns(inputs: Properties) -> dict[str, Any] | None:
     dns = inputs.get("dnsConfig")
     if not dns:
         return None
-    return given(NamespaceId=dns.get("namespaceId"), RoutingPolicy=dns.get("routingPolicy"),
-                 DnsRecords=[{"Type": record["type"], "TTL": record["ttl"]} for record in dns["dnsRecords"]])
+    return given(
+        NamespaceId=dns.get("namespaceId"),
+        RoutingPolicy=dns.get("routingPolicy"),
+        DnsRecords=[{"Type": record["type"], "TTL": record["ttl"]} for record in dns["dnsRecords"]],
+    )
 
 
 def _check(check: Properties) -> dict[str, Any]:
-    return given(Type=check.get("type"), ResourcePath=check.get("resourcePath"),
-                 FailureThreshold=check.get("failureThreshold"))
+    return given(
+        Type=check.get("type"), ResourcePath=check.get("resourcePath"), FailureThreshold=check.get("failureThreshold")
+    )
 
 
 @function("aws:servicediscovery/getDnsNamespace:getDnsNamespace", "name", "type")
 def get_dns_namespace(context: Context, args: Properties) -> Properties:
     client = context.client("servicediscovery")
-    found = [space for page in client.get_paginator("list_namespaces").paginate() for space in page["Namespaces"]
-             if space["Name"] == args["name"] and space["Type"] == args["type"]]
+    found = [
+        space
+        for page in client.get_paginator("list_namespaces").paginate()
+        for space in page["Namespaces"]
+        if space["Name"] == args["name"] and space["Type"] == args["type"]
+    ]
     if not found:
         raise ProviderError(f"no matching Service Discovery DNS Namespace found ({args['name']}, {args['type']})")
     space = found[0]
     detail = client.get_namespace(Id=space["Id"])["Namespace"]
-    return {"id": space["Id"], "arn": space["Arn"], "name": space["Name"], "type": space["Type"],
-            "description": detail.get("Description") or "", "tags": {},
-            "hostedZone": detail.get("Properties", {}).get("DnsProperties", {}).get("HostedZoneId", "")}
+    return {
+        "id": space["Id"],
+        "arn": space["Arn"],
+        "name": space["Name"],
+        "type": space["Type"],
+        "description": detail.get("Description") or "",
+        "tags": {},
+        "hostedZone": detail.get("Properties", {}).get("DnsProperties", {}).get("HostedZoneId", ""),
+    }

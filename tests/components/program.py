@@ -73,6 +73,10 @@ class Account:
     """Name -> KMS key, or None for the default one."""
     roles: set[str] = dataclasses.field(default_factory=lambda: {"ecsTaskExecutionRole"})
     zones: dict[str, str] = dataclasses.field(default_factory=lambda: {"busyb.ai": "ZBUSYB"})
+    healthy: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
+    """Service -> its revisions that became healthy, as the parameter holds them."""
+    running: str | None = None
+    """ARN of the task definition that ECS runs after the deployment; None: the one just deployed."""
     rules: list[dict[str, Any]] = dataclasses.field(
         default_factory=lambda: [
             listener_rule(1, ["/mcp/quickbooks*"], "quickbooks-tg"),
@@ -125,6 +129,12 @@ class Account:
                 return {"arn": f"arn:aws:iam::{ACCOUNT}:role/{args['name']}"} if args["name"] in self.roles else None
             case "getZone":
                 return {"zoneId": self.zones[args["name"]]} if args["name"] in self.zones else None
+            case "getParametersByPath":
+                names = [f"{args['path']}/{key}" for key in self.healthy]
+                return {"names": names, "values": [json.dumps(revisions) for revisions in self.healthy.values()]}
+            case "getService":
+                family = args["serviceName"].removesuffix("-service")
+                return {"taskDefinition": self.running or arn("ecs", f"task-definition/{family}:1")}
             case "getAuthorizationToken":
                 return {"userName": "AWS", "password": TOKEN}
             case unexpected:

@@ -36,6 +36,7 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
         ("aws:lb/targetGroup:TargetGroup", "google-workspace-target-group"),
         ("aws:servicediscovery/service:Service", "google-workspace-discovery"),
         ("aws:ssm/parameter:Parameter", "google-workspace-address"),
+        ("aws:ssm/parameter:Parameter", "google-workspace-healthy"),
         ("docker:index/image:Image", "google-workspace-image"),
         ("mcp-on-ecs:index:McpService", "google-workspace"),
         ("mcp-on-ecs:index:Registry", "google-workspace"),
@@ -62,6 +63,7 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
             "execution-policy",
             "task-definition",
             "service",
+            "healthy",
         },
     }
     for component, parts in homes.items():
@@ -81,16 +83,36 @@ def test_the_repository_scans_encrypts_and_refuses_to_overwrite_tags(production:
     }
 
 
-def test_the_repository_keeps_the_last_ten_images(production: Recorded) -> None:
-    lifecycle = production.inputs("google-workspace-lifecycle")
-    assert lifecycle["repository"] == "busyb-google-workspace-mcp"
-    assert json.loads(lifecycle["policy"])["rules"] == [
-        {
-            "rulePriority": 1,
-            "description": "keep the last 10",
-            "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10},
-            "action": {"type": "expire"},
-        }
+def kept(recorded: Recorded) -> list[dict[str, Any]]:
+    """What each rule of the repository's lifecycle selects, in order of priority."""
+    rules = json.loads(recorded.inputs("google-workspace-lifecycle")["policy"])["rules"]
+    assert [rule["rulePriority"] for rule in rules] == list(range(1, len(rules) + 1))
+    assert {rule["action"]["type"] for rule in rules} == {"expire"}
+    return [rule["selection"] for rule in rules]
+
+
+def test_the_repository_keeps_the_last_ten_images_and_the_one_deployed(production: Recorded) -> None:
+    tag = production.outputs["services"]["google-workspace"]["tag"]
+    assert kept(production) == [
+        {"tagStatus": "tagged", "tagPatternList": [tag], "countType": "imageCountMoreThan", "countNumber": 1},
+        {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10},
+    ]
+    assert production.inputs("google-workspace-lifecycle")["repository"] == "busyb-google-workspace-mcp"
+
+
+def test_images_of_healthy_revisions_are_kept_however_many_are_pushed_after_them(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    revision = {"revision": "busyb-google-workspace-mcp:7", "digest": "sha256:77", "tag": "seven"}
+    estate.healthy = {"google-workspace": [revision]}
+    recorded = deploy(config)
+    tag = recorded.outputs["services"]["google-workspace"]["tag"]
+    assert [selection.get("tagPatternList") for selection in kept(recorded)] == [[tag], ["seven"], None]
+    remembered = recorded.inputs("google-workspace-healthy")
+    assert remembered["name"] == "/busyb/production/healthy/google-workspace"
+    assert json.loads(remembered["value"].value) == [
+        {"revision": "busyb-google-workspace-mcp:1", "digest": DIGEST, "tag": tag},
+        revision,
     ]
 
 
@@ -380,7 +402,7 @@ def test_the_consumer_finds_the_address_in_a_parameter(production: Recorded) -> 
     assert production.inputs("google-workspace-address") == {
         "name": "/busyb/production/MCP_GOOGLE_WORKSPACE_URL",
         "type": "String",
-        "value": "http://google-workspace.busyb.local:8000/mcp",
+        "value": Secret("http://google-workspace.busyb.local:8000/mcp"),  # The provider marks every parameter's so.
         "description": "Where google-workspace answers inside the VPC",
         "tags": TAGS,
     }
@@ -490,7 +512,7 @@ def test_a_second_service_is_a_few_lines_and_shares_nothing_but_the_estate(
     assert recorded.container("second")["image"].startswith(REPOSITORY.replace("google-workspace", "second") + "@")
     assert recorded.inputs("second-task-role")["tags"] == {**TAGS, "Service": "second-mcp"}
     assert recorded.outputs["MCP_SECOND_URL"] == "http://second.busyb.local:8000/mcp"
-    assert list(recorded.outputs["services"]) == ["google-workspace", "second"]
+    assert recorded.outputs["services"].keys() == {"google-workspace", "second"}
     names = [r.inputs["name"] for r in recorded.resources if "name" in r.inputs]
     assert len(names) == len(set(names))
 

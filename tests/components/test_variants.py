@@ -74,7 +74,7 @@ def test_rewrite_strips_the_prefix_and_routes_the_well_known_paths(deploy: Deplo
         (
             50,
             {**host, "pathPattern": ["/google-workspace", "/google-workspace/*"]},
-            r"^/google-workspace/?((?:[^?]*[^/?])?)/*((?:\?.*)?)$ -> /$1$2",
+            r"^/google-workspace/*((?:[^?]*[^/?])?)/*((?:\?.*)?)$ -> /$1$2",
         ),
         (51, {**host, "pathPattern": [f"{server}/google-workspace"]}, f"^{PATTERN} -> {server}"),
         (52, {**host, "pathPattern": ["/.well-known/oauth-protected-resource/google-workspace/mcp"]}, None),
@@ -338,7 +338,7 @@ def test_a_large_definition_below_the_limit_is_registered(deploy: Deploy, config
     assert len(deploy(config).inputs("google-workspace-task-definition")["containerDefinitions"]) > 60_000
 
 
-def test_the_callers_options_stay_with_the_component(workspace: Any, estate: Account) -> None:
+def test_the_callers_options_stay_with_the_component(estate: Account) -> None:
     def program() -> None:
         anchor = pulumi.ComponentResource("test:index:Anchor", "anchor")
         Registry(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -12,10 +13,12 @@ import time
 from pathlib import Path
 
 import pytest
+
 from rehearsal.docker import Engine
 from rehearsal.emulator import Call, Emulator, EmulatorError, recording, stop_kept
 
-from tests.conftest import ACCOUNT, REGION, ROOT
+ACCOUNT, REGION = "758888582357", "us-east-1"
+ROOT = Path(__file__).parents[2]
 
 
 def answers(port: int, host: str = "127.0.0.1") -> bool:
@@ -53,7 +56,10 @@ def test_the_estates_ids_are_given_out(emulator_python: Path) -> None:
         ec2 = running.client("ec2")
         vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         made = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24")["Subnet"]["SubnetId"] for n in range(3)]
-        groups = [ec2.create_security_group(GroupName=name, Description="x", VpcId=vpc)["GroupId"] for name in ("other", ids[3])]
+        groups = [
+            ec2.create_security_group(GroupName=name, Description="x", VpcId=vpc)["GroupId"]
+            for name in ("other", ids[3])
+        ]
     assert vpc == ids[0]
     assert made[:2] == ids[1:3]
     assert made[2] not in ids, "when the ids are used up, it makes its own again"
@@ -124,8 +130,6 @@ def test_a_kept_one_outlives_its_process_until_it_is_stopped(emulator_python: Pa
         with Emulator({ACCOUNT!r}, {REGION!r}, python=Path({str(emulator_python)!r}), outlive=True) as running:
             print(json.dumps(running.kept))
     """)
-    import json
-
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     kept = json.loads(done.stdout)
     port = int(kept["endpoint"].rsplit(":", 1)[1])
@@ -138,8 +142,15 @@ def test_a_kept_one_outlives_its_process_until_it_is_stopped(emulator_python: Pa
 
 def test_stopping_a_kept_one_that_is_gone_ends_no_other_process() -> None:
     with subprocess.Popen(["sleep", "60"]) as bystander:
-        stop_kept({"pid": bystander.pid, "name": "rehearsal-gone", "endpoint": "http://127.0.0.1:1", "home": "/nonexistent",
-                   "docker_host": None})
+        stop_kept(
+            {
+                "pid": bystander.pid,
+                "name": "rehearsal-gone",
+                "endpoint": "http://127.0.0.1:1",
+                "home": "/nonexistent",
+                "docker_host": None,
+            }
+        )
         assert bystander.poll() is None
         bystander.send_signal(signal.SIGTERM)
 
@@ -156,10 +167,11 @@ def test_calls_are_recorded_with_their_parameters_but_without_secret_values(emul
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_no_container_stays_behind(engine: Engine, emulator_python: Path, tmp_path: Path, end: str) -> None:
-    (tmp_path / "Dockerfile").write_text("FROM python:3.12-slim\nCMD [\"sleep\", \"600\"]\n")
+    (tmp_path / "Dockerfile").write_text('FROM python:3.12-slim\nCMD ["sleep", "600"]\n')
     engine.ensure_base_images(tmp_path / "Dockerfile")
-    running = Emulator(ACCOUNT, REGION, python=emulator_python, docker_host=engine.host,
-                       bridge_address=engine.bridge_address())
+    running = Emulator(
+        ACCOUNT, REGION, python=emulator_python, docker_host=engine.host, bridge_address=engine.bridge_address()
+    )
     running.start()
     try:
         image = f"{running.registry}/sleep:latest"

@@ -15,101 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from rehearsal import monitor
 from rehearsal.calls import NotCarriedOut, ProviderError
 from rehearsal.docker import Engine
 from rehearsal.emulator import Account, Emulator
 
-from tests.conftest import ACCOUNT, REGION
+ACCOUNT, REGION = "758888582357", "us-east-1"
 
-EVERYTHING = '''
-import json
-import pulumi, pulumi_aws as aws, pulumi_docker as docker
-
-config = pulumi.Config()
-name = config.require("name")
-vpc = aws.ec2.get_vpc(id=config.require("vpc"))
-subnets = aws.ec2.get_subnets(filters=[{"name": "vpc-id", "values": [vpc.id]}])
-balancer = aws.lb.get_load_balancer(name=name)
-listener = aws.lb.get_listener(load_balancer_arn=balancer.arn, port=443)
-namespace = aws.servicediscovery.get_dns_namespace(name=f"{name}.local", type="DNS_PRIVATE")
-cluster = aws.ecs.get_cluster(cluster_name=name)
-zone = aws.route53.get_zone(name=f"{name}.example")
-region = aws.get_region()
-tags = {"Service": name} | (config.get_object("tags") or {})
-trust = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole",
-                    "Principal": {"Service": "ecs-tasks.amazonaws.com"}}]})
-
-
-class Group(pulumi.ComponentResource):
-    def __init__(self, label):
-        super().__init__("test:index:Group", label)
-        options = pulumi.ResourceOptions(parent=self)
-        repository = aws.ecr.Repository("repository", name=name, force_delete=True, tags=tags,
-            image_tag_mutability=config.get("mutability") or "IMMUTABLE", image_scanning_configuration={"scan_on_push": True},
-            encryption_configurations=[{"encryption_type": "AES256"}], opts=options)
-        aws.ecr.LifecyclePolicy("lifecycle", repository=repository.name, policy=json.dumps({"rules": [{
-            "rulePriority": 1, "action": {"type": "expire"}, "selection": {"tagStatus": "any",
-            "countType": "imageCountMoreThan", "countNumber": config.get_int("keep") or 10}}]}), opts=options)
-        token = aws.ecr.get_authorization_token_output()
-        image = docker.Image("image", image_name=pulumi.Output.format("{0}:{1}", repository.repository_url, config.get("tag") or "v1"),
-            build={"context": "image", "platform": "linux/amd64", "args": {"A": config.get("arg") or "b"}},
-            registry={"server": repository.repository_url, "username": token.user_name,
-                      "password": pulumi.Output.secret(token.password)}, opts=options)
-        logs = aws.cloudwatch.LogGroup("logs", name=f"/ecs/{name}", retention_in_days=config.get_int("retention") or 7,
-            tags=tags, opts=options)
-        role = aws.iam.Role("role", name=f"{name}-role", assume_role_policy=trust, tags=tags, opts=options)
-        aws.iam.RolePolicy("policy", name="task", role=role.name, policy=json.dumps({"Version": "2012-10-17",
-            "Statement": [{"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": config.get("bucket") or "arn:aws:s3:::b/*"}]}),
-            opts=options)
-        group = aws.ec2.SecurityGroup("group", name=f"{name}-sg", description="tasks", vpc_id=vpc.id, tags=tags, opts=options)
-        aws.vpc.SecurityGroupIngressRule("in", security_group_id=group.id, ip_protocol="tcp", from_port=8000,
-            to_port=config.get_int("port") or 8000, cidr_ipv4="10.0.0.0/16", description="balancer", tags=tags, opts=options)
-        aws.vpc.SecurityGroupEgressRule("out", security_group_id=group.id, ip_protocol="-1", cidr_ipv4="0.0.0.0/0", opts=options)
-        targets = aws.lb.TargetGroup("targets", name=f"{name}-tg", port=8000, protocol="HTTP", target_type="ip", vpc_id=vpc.id,
-            health_check={"path": config.get("health") or "/health", "interval": 30, "matcher": "200"}, tags=tags, opts=options)
-        rule = aws.lb.ListenerRule("rule", listener_arn=listener.arn, priority=config.get_int("priority") or 50,
-            actions=[{"type": "forward", "target_group_arn": targets.arn}],
-            conditions=[{"host_header": {"values": ["api.example.org"]}}, {"path_pattern": {"values": ["/x", "/x/*"]}}],
-            transforms=[{"type": "url-rewrite", "url_rewrite_config": {"rewrite": {"regex": "^/x/?(.*)$",
-                         "replace": config.get("replace") or "/$1"}}}], tags=tags, opts=options)
-        discovery = aws.servicediscovery.Service("discovery", name="x", force_destroy=True, tags=tags,
-            dns_config={"namespace_id": namespace.id, "routing_policy": "MULTIVALUE", "dns_records": [
-                {"type": "A", "ttl": config.get_int("ttl") or 60}, {"type": "SRV", "ttl": 60}]},
-            health_check_custom_config={"failure_threshold": 1}, opts=options)
-        definition = aws.ecs.TaskDefinition("definition", family=name, cpu="512", memory=config.get("memory") or "1024",
-            network_mode="awsvpc", requires_compatibilities=["FARGATE"], execution_role_arn=role.arn, task_role_arn=role.arn,
-            runtime_platform={"cpu_architecture": "X86_64", "operating_system_family": "LINUX"}, tags=tags,
-            container_definitions=pulumi.Output.json_dumps([{"name": "server", "image": image.repo_digest,
-                "portMappings": [{"containerPort": 8000}],
-                "environment": [{"name": "B", "value": "1"}, {"name": "A", "value": "2"}],
-                "logConfiguration": {"logDriver": "awslogs", "options": {"awslogs-group": logs.name,
-                    "awslogs-region": region.region, "awslogs-stream-prefix": "x"}}}]), opts=options)
-        service = aws.ecs.Service("service", name=f"{name}-service", cluster=cluster.arn, task_definition=definition.arn,
-            desired_count=config.get_int("count") or 1, launch_type="FARGATE", platform_version="LATEST",
-            network_configuration={"subnets": subnets.ids, "security_groups": [group.id], "assign_public_ip": False},
-            enable_execute_command=True, health_check_grace_period_seconds=60,
-            load_balancers=[{"target_group_arn": targets.arn, "container_name": "server", "container_port": 8000}],
-            service_registries={"registry_arn": discovery.arn, "container_name": "server", "container_port": 8000},
-            deployment_circuit_breaker={"enable": True, "rollback": True}, deployment_maximum_percent=200,
-            deployment_minimum_healthy_percent=100, wait_for_steady_state=True, availability_zone_rebalancing="ENABLED",
-            tags=tags, opts=pulumi.ResourceOptions(parent=self, depends_on=[rule]))
-        aws.ssm.Parameter("parameter", name=f"/{name}/v", type="SecureString", value=config.require_secret("value"), tags=tags,
-            opts=options)
-        aws.route53.Record("alias", zone_id=zone.zone_id, name=f"mcp.{name}.example", type="A", aliases=[{
-            "name": balancer.dns_name, "zone_id": balancer.zone_id, "evaluate_target_health": False}], opts=options)
-        aws.route53.Record("text", zone_id=zone.zone_id, name=f"txt.{name}.example", type="TXT", ttl=60,
-            records=[config.get("txt") or "a"], opts=options)
-        self.register_outputs({})
-        pulumi.export("revision", definition.revision)
-        pulumi.export("hidden", config.require_secret("value"))
-        pulumi.export("digest", image.repo_digest)
-
-
-Group("group")
-'''
+EVERYTHING = (Path(__file__).parent / "everything.py").read_text()
 ALL = 17
-LOG_GROUP = 'import pulumi, pulumi_aws as aws\nconfig = pulumi.Config()\n'
+LOG_GROUP = "import pulumi, pulumi_aws as aws\nconfig = pulumi.Config()\n"
 
 Deploy = Callable[..., monitor.Deployment]
 
@@ -132,9 +48,16 @@ class Program:
             (self.directory / "__main__.py").write_text(textwrap.dedent(source))
         config = {"name": self.name, "vpc": self.vpc, "value": "hush"} | settings
         return monitor.deploy(
-            self.directory, project="project", stack="stack", account=self.account, state=self.state, docker=docker,
+            self.directory,
+            project="project",
+            stack="stack",
+            account=self.account,
+            state=self.state,
+            docker=docker,
             config={"aws:region": REGION} | {f"project:{key}": value for key, value in config.items()},
-            secret_keys=["project:value"], steady_timeout=40)
+            secret_keys=["project:value"],
+            steady_timeout=40,
+        )
 
     def destroy(self) -> monitor.Deployment:
         return monitor.destroy(account=self.account, state=self.state)
@@ -152,8 +75,13 @@ def make_estate(account: Account, name: str, vpc: str) -> None:
     ec2, elbv2 = account.client("ec2"), account.client("elbv2")
     subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24")["Subnet"]["SubnetId"] for n in (10, 11)]
     balancer = elbv2.create_load_balancer(Name=name, Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
-    elbv2.create_listener(LoadBalancerArn=balancer, Port=443, Protocol="HTTPS", Certificates=[{"CertificateArn": "arn:x"}],
-                          DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}])
+    elbv2.create_listener(
+        LoadBalancerArn=balancer,
+        Port=443,
+        Protocol="HTTPS",
+        Certificates=[{"CertificateArn": "arn:x"}],
+        DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
+    )
     account.client("servicediscovery").create_private_dns_namespace(Name=f"{name}.local", Vpc=vpc)
     account.client("ecs").create_cluster(clusterName=name)
     account.client("route53").create_hosted_zone(Name=f"{name}.example", CallerReference=name)
@@ -194,10 +122,18 @@ def test_what_is_made_is_in_the_account(everything: Program) -> None:
     repository = client("ecr").describe_repositories(repositoryNames=[name])["repositories"][0]
     assert repository["imageTagMutability"] == "IMMUTABLE"
     service = client("ecs").describe_services(cluster=name, services=[f"{name}-service"])["services"][0]
-    assert (service["status"], service["runningCount"], service["taskDefinition"].rsplit("/", 1)[1]) == ("ACTIVE", 1, f"{name}:1")
+    assert (service["status"], service["runningCount"], service["taskDefinition"].rsplit("/", 1)[1]) == (
+        "ACTIVE",
+        1,
+        f"{name}:1",
+    )
     container = client("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]["containerDefinitions"][0]
-    assert container["image"].startswith(f"{everything.account.registry}/{name}@sha256:"), "ECS here can only pull from the emulator"
-    group = client("ec2").describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{name}-sg"]}])["SecurityGroups"][0]
+    assert container["image"].startswith(f"{everything.account.registry}/{name}@sha256:"), (
+        "ECS here can only pull from the emulator"
+    )
+    group = client("ec2").describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{name}-sg"]}])[
+        "SecurityGroups"
+    ][0]
     assert [rule["FromPort"] for rule in group["IpPermissions"]] == [8000]
     assert len(group["IpPermissionsEgress"]) == 1, "AWS's own rule for a new group goes; the program's stays"
 
@@ -205,24 +141,61 @@ def test_what_is_made_is_in_the_account(everything: Program) -> None:
 def test_a_change_is_made_in_place_and_named(everything: Program) -> None:
     everything.deploy()
     changed = everything.deploy(
-        retention="30", keep="5", bucket="arn:aws:s3:::c/*", port="8010", health="/h", priority="51", replace="/y/$1", ttl="30",
-        count="2", txt="b", value="hush2", mutability="MUTABLE")
+        retention="30",
+        keep="5",
+        bucket="arn:aws:s3:::c/*",
+        port="8010",
+        health="/h",
+        priority="51",
+        replace="/y/$1",
+        ttl="30",
+        count="2",
+        txt="b",
+        value="hush2",
+        mutability="MUTABLE",
+    )
     assert changes(changed) == {
-        "logs": {"retentionInDays"}, "lifecycle": {"policy.rules[0].selection.countNumber"},
-        "policy": {"policy.Statement[0].Resource"}, "in": {"toPort"}, "targets": {"healthCheck.path"},
-        "rule": {"priority", "transforms[0].urlRewriteConfig.rewrite.replace"}, "discovery": {"dnsConfig.dnsRecords[0].ttl"},
-        "service": {"desiredCount"}, "text": {"records[0]"}, "parameter": {"value"}, "repository": {"imageTagMutability"}}
+        "logs": {"retentionInDays"},
+        "lifecycle": {"policy.rules[0].selection.countNumber"},
+        "policy": {"policy.Statement[0].Resource"},
+        "in": {"toPort"},
+        "targets": {"healthCheck.path"},
+        "rule": {"priority", "transforms[0].urlRewriteConfig.rewrite.replace"},
+        "discovery": {"dnsConfig.dnsRecords[0].ttl"},
+        "service": {"desiredCount"},
+        "text": {"records[0]"},
+        "parameter": {"value"},
+        "repository": {"imageTagMutability"},
+    }
     assert actions(changed)["lifecycle"] == "replaced", "the provider has no update for it"
     client = everything.account.client
-    assert client("logs").describe_log_groups(logGroupNamePrefix=f"/ecs/{everything.name}")["logGroups"][0]["retentionInDays"] == 30
-    assert client("ssm").get_parameter(Name=f"/{everything.name}/v", WithDecryption=True)["Parameter"]["Value"] == "hush2"
+    assert (
+        client("logs").describe_log_groups(logGroupNamePrefix=f"/ecs/{everything.name}")["logGroups"][0][
+            "retentionInDays"
+        ]
+        == 30
+    )
+    assert (
+        client("ssm").get_parameter(Name=f"/{everything.name}/v", WithDecryption=True)["Parameter"]["Value"] == "hush2"
+    )
 
 
 def test_tags_are_changed_and_taken_away_again(everything: Program) -> None:
     everything.deploy()
     tagged = everything.deploy(tags='{"Team": "x"}')
-    assert {"repository", "logs", "role", "group", "in", "targets", "rule", "discovery", "service", "parameter", "definition"} == {
-        name for name, paths in changes(tagged).items() if "tags.Team" in paths}
+    assert {
+        "repository",
+        "logs",
+        "role",
+        "group",
+        "in",
+        "targets",
+        "rule",
+        "discovery",
+        "service",
+        "parameter",
+        "definition",
+    } == {name for name, paths in changes(tagged).items() if "tags.Team" in paths}
     assert len(changes(everything.deploy())) == 11
     assert changes(everything.deploy()) == {}
 
@@ -234,7 +207,9 @@ def test_a_new_image_gives_a_new_revision_and_the_service_follows(everything: Pr
     assert changes(second).keys() == {"image", "definition", "service"}
     assert (first.outputs["revision"], second.outputs["revision"]) == (1, 2)
     assert first.outputs["digest"] != second.outputs["digest"]
-    old = everything.account.client("ecs").describe_task_definition(taskDefinition=f"{everything.name}:1")["taskDefinition"]
+    old = everything.account.client("ecs").describe_task_definition(taskDefinition=f"{everything.name}:1")[
+        "taskDefinition"
+    ]
     assert old["status"] == "INACTIVE"
 
 
@@ -267,7 +242,9 @@ def test_a_change_from_outside_is_found_and_mended(everything: Program) -> None:
     assert actions(again)["lifecycle"] == "created", "what is gone is made again"
 
 
-def test_a_service_scaled_from_outside_is_left_alone_until_the_program_asks_for_another_number(everything: Program) -> None:
+def test_a_service_scaled_from_outside_is_left_alone_until_the_program_asks_for_another_number(
+    everything: Program,
+) -> None:
     everything.deploy()
     ecs, name = everything.account.client("ecs"), everything.name
     ecs.update_service(cluster=name, service=f"{name}-service", desiredCount=3)
@@ -323,12 +300,16 @@ def test_registrations_show_what_was_asked_for_under_the_engines_names(everythin
 
 
 def test_what_is_no_longer_registered_is_deleted_after_what_depends_on_it(program: Program) -> None:
-    with_policy = LOG_GROUP + '''
+    with_policy = (
+        LOG_GROUP
+        + """
 trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
 right = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/*"}
-role = aws.iam.Role("role", name=config.require("name"), assume_role_policy={"Version": "2012-10-17", "Statement": [trust]})
+role = aws.iam.Role("role", name=config.require("name"),
+                    assume_role_policy={"Version": "2012-10-17", "Statement": [trust]})
 aws.iam.RolePolicy("policy", name="p", role=role.name, policy={"Version": "2012-10-17", "Statement": [right]})
-'''
+"""
+    )
     program.deploy(with_policy)
     gone = program.deploy(LOG_GROUP)
     assert [(result.name, result.action) for result in gone.resources] == [("policy", "deleted"), ("role", "deleted")]
@@ -336,7 +317,7 @@ aws.iam.RolePolicy("policy", name="p", role=role.name, policy={"Version": "2012-
 
 def test_a_failed_deployment_does_not_disturb_the_order_in_which_things_can_go(everything: Program) -> None:
     everything.deploy()
-    source = EVERYTHING.replace('        rule = aws.lb', '        targets.arn.apply(lambda arn: 1 / 0)\n        rule = aws.lb')
+    source = EVERYTHING.replace("        rule = ", "        targets.arn.apply(lambda arn: 1 / 0)\n        rule = ")
     with pytest.raises(monitor.DeploymentFailed, match="division by zero"):
         everything.deploy(source)
     order = [result.name for result in everything.destroy().resources]
@@ -344,12 +325,15 @@ def test_a_failed_deployment_does_not_disturb_the_order_in_which_things_can_go(e
 
 
 def test_a_generated_name_is_kept_and_its_replacement_is_made_before_the_old_one_goes(program: Program) -> None:
-    source = LOG_GROUP + '''
+    source = (
+        LOG_GROUP
+        + """
 vpc = aws.ec2.get_vpc(default=True)
 group = aws.lb.TargetGroup("tg", port=int(config.get("port") or 80), protocol="HTTP", target_type="ip", vpc_id=vpc.id)
 pulumi.export("name", group.name)
 pulumi.export("arn", group.arn)
-'''
+"""
+    )
     first = program.deploy(source)
     assert first.outputs["name"].startswith("tg-")
     assert program.deploy().outputs == first.outputs
@@ -358,17 +342,22 @@ pulumi.export("arn", group.arn)
     assert replaced.outputs["name"] != first.outputs["name"]
     made = [call.action for call in replaced.calls]
     assert made.index("CreateTargetGroup") < made.index("DeleteTargetGroup")
-    names = [group["TargetGroupName"] for group in program.account.client("elbv2").describe_target_groups()["TargetGroups"]]
+    names = [
+        group["TargetGroupName"] for group in program.account.client("elbv2").describe_target_groups()["TargetGroups"]
+    ]
     assert first.outputs["name"] not in names
     program.destroy()
 
 
 def test_a_given_name_makes_the_replacement_delete_first(program: Program) -> None:
-    source = LOG_GROUP + '''
+    source = (
+        LOG_GROUP
+        + """
 vpc = aws.ec2.get_vpc(default=True)
-aws.lb.TargetGroup("tg", name=config.require("name"), port=int(config.get("port") or 80), protocol="HTTP", target_type="ip",
-                   vpc_id=vpc.id)
-'''
+aws.lb.TargetGroup("tg", name=config.require("name"), port=int(config.get("port") or 80), protocol="HTTP",
+                   target_type="ip", vpc_id=vpc.id)
+"""
+    )
     program.deploy(source)
     made = [call.action for call in program.deploy(port="81").calls]
     assert made.index("DeleteTargetGroup") < made.index("CreateTargetGroup")
@@ -377,28 +366,40 @@ aws.lb.TargetGroup("tg", name=config.require("name"), port=int(config.get("port"
 
 def test_an_alias_keeps_the_resource_under_its_new_name(program: Program) -> None:
     program.deploy(LOG_GROUP + 'aws.cloudwatch.LogGroup("old", name=config.require("name"))')
-    renamed = program.deploy(LOG_GROUP + '''
-aws.cloudwatch.LogGroup("new", name=config.require("name"), opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="old")]))
-''')
+    renamed = program.deploy(
+        LOG_GROUP
+        + """
+aws.cloudwatch.LogGroup("new", name=config.require("name"),
+                        opts=pulumi.ResourceOptions(aliases=[pulumi.Alias(name="old")]))
+"""
+    )
     assert actions(renamed) == {"new": "same"}
 
 
 def test_ignored_changes_are_ignored(program: Program) -> None:
-    source = LOG_GROUP + '''
+    source = (
+        LOG_GROUP
+        + """
 aws.cloudwatch.LogGroup("logs", name=config.require("name"), retention_in_days=int(config.get("days") or 7),
                         opts=pulumi.ResourceOptions(ignore_changes=["retentionInDays"]))
-'''
+"""
+    )
     program.deploy(source)
     assert actions(program.deploy(days="30")) == {"logs": "same"}
 
 
 def test_what_exists_is_imported_if_the_inputs_match_and_else_refused(program: Program) -> None:
     program.account.client("logs").create_log_group(logGroupName=program.name)
-    source = LOG_GROUP + '''
+    source = (
+        LOG_GROUP
+        + """
 aws.cloudwatch.LogGroup("logs", name=config.require("name"), retention_in_days=int(config.get("days") or 0),
                         opts=pulumi.ResourceOptions(import_=config.require("name")))
-'''
-    with pytest.raises(monitor.DeploymentFailed, match=r"inputs to import do not match .* retentionInDays is 0, the program says 7"):
+"""
+    )
+    with pytest.raises(
+        monitor.DeploymentFailed, match=r"inputs to import do not match .* retentionInDays is 0, the program says 7"
+    ):
         program.deploy(source, days="7")
     assert actions(program.deploy()) == {"logs": "imported"}
     assert actions(program.deploy()) == {"logs": "same"}
@@ -411,7 +412,10 @@ def test_what_exists_and_is_not_imported_is_a_collision(program: Program) -> Non
 
 
 def test_a_protected_resource_is_not_deleted(program: Program) -> None:
-    program.deploy(LOG_GROUP + 'aws.cloudwatch.LogGroup("logs", name=config.require("name"), opts=pulumi.ResourceOptions(protect=True))')
+    program.deploy(
+        LOG_GROUP
+        + 'aws.cloudwatch.LogGroup("logs", name=config.require("name"), opts=pulumi.ResourceOptions(protect=True))'
+    )
     with pytest.raises(monitor.DeploymentFailed, match="is protected"):
         program.deploy(LOG_GROUP)
     with pytest.raises(monitor.DeploymentFailed, match="is protected"):
@@ -419,23 +423,31 @@ def test_a_protected_resource_is_not_deleted(program: Program) -> None:
 
 
 def test_an_unknown_type_is_refused_by_name(program: Program) -> None:
-    with pytest.raises(monitor.DeploymentFailed, match=r"does not carry out aws:sqs/queue:Queue \(queue\): add it to") as failure:
+    with pytest.raises(
+        monitor.DeploymentFailed, match=r"does not carry out aws:sqs/queue:Queue \(queue\): add it to"
+    ) as failure:
         program.deploy(LOG_GROUP + 'aws.sqs.Queue("queue")')
     assert isinstance(failure.value.__cause__, NotCarriedOut)
 
 
 def test_an_unknown_property_of_a_known_type_is_refused_by_name(program: Program) -> None:
-    with pytest.raises(monitor.DeploymentFailed, match=r"aws:cloudwatch/logGroup:LogGroup.deletionProtectionEnabled \(logs\)"):
+    with pytest.raises(
+        monitor.DeploymentFailed, match=r"aws:cloudwatch/logGroup:LogGroup.deletionProtectionEnabled \(logs\)"
+    ):
         program.deploy(LOG_GROUP + 'aws.cloudwatch.LogGroup("logs", deletion_protection_enabled=True)')
 
 
-def test_a_property_that_the_emulator_takes_and_drops_is_refused(program: Program, everything: Program) -> None:
-    source = LOG_GROUP + '''
+def test_a_property_that_the_emulator_takes_and_drops_is_refused(everything: Program) -> None:
+    source = (
+        LOG_GROUP
+        + """
 balancer = aws.lb.get_load_balancer(name=config.require("name"))
 aws.lb.ListenerRule("rule", listener_arn=aws.lb.get_listener(load_balancer_arn=balancer.arn, port=443).arn, priority=9,
-                    actions=[{"type": "fixed-response", "fixed_response": {"content_type": "text/plain", "status_code": "200"}}],
+                    actions=[{"type": "fixed-response", "fixed_response": {"content_type": "text/plain",
+                                                                           "status_code": "200"}}],
                     conditions=[{"query_strings": [{"key": "a", "value": "b"}]}])
-'''
+"""
+    )
     with pytest.raises(monitor.DeploymentFailed, match=r"ListenerRule.conditions \(rule\): the emulator was asked for"):
         everything.deploy(source)
 
@@ -447,7 +459,9 @@ def test_an_unknown_look_up_and_an_unheeded_argument_are_refused_by_name(program
         program.deploy(LOG_GROUP + 'aws.ec2.get_subnet(ipv6_cidr_block="::/64")')
 
 
-def test_a_look_up_that_finds_nothing_says_so_in_the_providers_words_and_a_plural_one_is_empty(program: Program) -> None:
+def test_a_look_up_that_finds_nothing_says_so_in_the_providers_words_and_a_plural_one_is_empty(
+    program: Program,
+) -> None:
     with pytest.raises(monitor.DeploymentFailed, match="no matching EC2 VPC found") as failure:
         program.deploy(LOG_GROUP + 'aws.ec2.get_vpc(tags={"Name": "none"})')
     assert not failure.value.deployment.resources
@@ -461,23 +475,32 @@ def test_a_taken_priority_is_refused_as_by_aws(everything: Program) -> None:
     elbv2 = everything.account.client("elbv2")
     balancer = elbv2.describe_load_balancers(Names=[everything.name])["LoadBalancers"][0]["LoadBalancerArn"]
     listener = elbv2.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
-    elbv2.create_rule(ListenerArn=listener, Priority=50, Conditions=[{"Field": "path-pattern", "Values": ["/z"]}],
-                      Actions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}])
+    elbv2.create_rule(
+        ListenerArn=listener,
+        Priority=50,
+        Conditions=[{"Field": "path-pattern", "Values": ["/z"]}],
+        Actions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}],
+    )
     with pytest.raises(monitor.DeploymentFailed, match="Priority '50' is currently in use") as failure:
         everything.deploy()
     assert isinstance(failure.value.__cause__, ProviderError)
     assert "service" not in actions(failure.value.deployment), "what depends on the rule is not begun"
 
 
-def test_a_failing_program_keeps_its_own_error_and_what_had_been_made_is_known_and_used_next_time(program: Program) -> None:
-    source = LOG_GROUP + '''
+def test_a_failing_program_keeps_its_own_error_and_what_had_been_made_is_known_and_used_next_time(
+    program: Program,
+) -> None:
+    source = (
+        LOG_GROUP
+        + """
 logs = aws.cloudwatch.LogGroup("logs", name=config.require("name"))
 async def main():
     await logs.arn.future()
     if config.get("bad"):
         raise ZeroDivisionError("the program's own")
 pulumi.run(main)
-'''
+"""
+    )
     with pytest.raises(monitor.DeploymentFailed, match="the program's own") as failure:
         program.deploy(source, bad="yes")
     assert type(failure.value.__cause__) is ZeroDivisionError
@@ -503,24 +526,30 @@ def test_a_failure_does_not_delete_what_the_program_had_no_time_to_register(prog
 
 @pytest.mark.parametrize("use", ['pulumi.export("x", broken)', "broken.apply(print)", "pass"])
 def test_an_error_in_an_output_is_a_failure_whether_it_is_used_or_not(program: Program, use: str) -> None:
-    source = LOG_GROUP + f'''
+    source = (
+        LOG_GROUP
+        + f"""
 logs = aws.cloudwatch.LogGroup("logs", name=config.require("name"))
 broken = logs.arn.apply(lambda arn: {{}}["missing key"])
 {use}
-'''
+"""
+    )
     with pytest.raises(monitor.DeploymentFailed, match="missing key"):
         program.deploy(source)
 
 
 def test_the_program_has_its_modules_afresh_its_own_directory_and_the_emulated_account(program: Program) -> None:
     (program.directory / "helper.py").write_text("count = 0\n")
-    source = LOG_GROUP + '''
+    source = (
+        LOG_GROUP
+        + """
 import boto3, os, helper
 helper.count += 1
 pulumi.export("count", helper.count)
 pulumi.export("here", os.getcwd())
 pulumi.export("account", boto3.client("sts").get_caller_identity()["Account"])
-'''
+"""
+    )
     before = Path.cwd()
     for _ in range(2):
         assert program.deploy(source).outputs == {"count": 1, "here": str(program.directory), "account": ACCOUNT}
@@ -528,15 +557,17 @@ pulumi.export("account", boto3.client("sts").get_caller_identity()["Account"])
 
 
 def test_two_accounts_are_deployed_to_at_once(program: Program, emulator_python: Path, tmp_path: Path) -> None:
-    source = LOG_GROUP + '''
+    source = (
+        LOG_GROUP
+        + """
 aws.cloudwatch.LogGroup("logs", name="shared-name")
 pulumi.export("account", aws.get_caller_identity().account_id)
-'''
+"""
+    )
     (tmp_path / "other").mkdir()
     outputs = {}
     with Emulator("111122223333", REGION, python=emulator_python) as other:
-        programs = [program, Program(tmp_path / "other", other, "other")]
-        programs[1] = Program(tmp_path / "other" / "program", other, "other")
+        programs = [program, Program(tmp_path / "other" / "program", other, "other")]
         programs[1].directory.mkdir()
 
         def run(one: Program) -> None:
@@ -553,18 +584,28 @@ pulumi.export("account", aws.get_caller_identity().account_id)
 
 def test_progress_tells_of_each_beginning_and_end(program: Program) -> None:
     events: list[monitor.Progress] = []
-    (program.directory / "__main__.py").write_text(LOG_GROUP + 'aws.cloudwatch.LogGroup("logs", name=config.require("name"))')
-    monitor.deploy(program.directory, project="project", stack="stack", account=program.account, state=program.state,
-                   config={"project:name": program.name}, progress=events.append)
+    (program.directory / "__main__.py").write_text(
+        LOG_GROUP + 'aws.cloudwatch.LogGroup("logs", name=config.require("name"))'
+    )
+    monitor.deploy(
+        program.directory,
+        project="project",
+        stack="stack",
+        account=program.account,
+        state=program.state,
+        config={"project:name": program.name},
+        progress=events.append,
+    )
     assert [(event.name, event.action) for event in events] == [("logs", None), ("logs", "created")]
 
 
-SERVICE = '''
+SERVICE = """
 import pulumi, pulumi_aws as aws, pulumi_docker as docker
 config = pulumi.Config()
 name = config.require("name")
 repository = aws.ecr.Repository("repository", name=name, image_tag_mutability="IMMUTABLE", force_delete=True)
-image = docker.Image("image", image_name=pulumi.Output.format("{0}:{1}", repository.repository_url, config.require("tag")),
+image = docker.Image("image",
+                     image_name=pulumi.Output.format("{0}:{1}", repository.repository_url, config.require("tag")),
                      build={"context": "image", "args": {"COMMAND": config.require("command")}})
 cluster = aws.ecs.get_cluster(cluster_name=name)
 definition = aws.ecs.TaskDefinition("definition", family=name, container_definitions=pulumi.Output.json_dumps(
@@ -572,7 +613,7 @@ definition = aws.ecs.TaskDefinition("definition", family=name, container_definit
 aws.ecs.Service("service", name=name, cluster=cluster.arn, task_definition=definition.arn, desired_count=1,
                 deployment_circuit_breaker={"enable": True, "rollback": True}, wait_for_steady_state=True)
 pulumi.export("definition", definition.arn)
-'''
+"""
 
 
 def test_a_real_image_runs_and_a_crashing_one_is_rolled_back_without_an_error(
@@ -580,10 +621,13 @@ def test_a_real_image_runs_and_a_crashing_one_is_rolled_back_without_an_error(
 ) -> None:
     context = tmp_path / "program" / "image"
     context.mkdir(parents=True)
-    (context / "Dockerfile").write_text("FROM python:3.12-slim\nARG COMMAND\nENV COMMAND=$COMMAND\nCMD [\"sh\", \"-c\", \"$COMMAND\"]\n")
+    (context / "Dockerfile").write_text(
+        'FROM python:3.12-slim\nARG COMMAND\nENV COMMAND=$COMMAND\nCMD ["sh", "-c", "$COMMAND"]\n'
+    )
     engine.ensure_base_images(context / "Dockerfile")
-    with Emulator(ACCOUNT, REGION, python=emulator_python, docker_host=engine.host,
-                  bridge_address=engine.bridge_address()) as account:
+    with Emulator(
+        ACCOUNT, REGION, python=emulator_python, docker_host=engine.host, bridge_address=engine.bridge_address()
+    ) as account:
         account.client("ecs").create_cluster(clusterName="real")
         program = Program(tmp_path / "program", account, "real")
         first = program.deploy(SERVICE, docker=engine, tag="v1", command="sleep 600")
@@ -602,15 +646,26 @@ def test_a_service_that_never_gets_steady_fails_with_the_last_tasks_reason(
 ) -> None:
     context = tmp_path / "program" / "image"
     context.mkdir(parents=True)
-    (context / "Dockerfile").write_text("FROM python:3.12-slim\nARG COMMAND\nENV COMMAND=$COMMAND\nCMD [\"sh\", \"-c\", \"$COMMAND\"]\n")
+    (context / "Dockerfile").write_text(
+        'FROM python:3.12-slim\nARG COMMAND\nENV COMMAND=$COMMAND\nCMD ["sh", "-c", "$COMMAND"]\n'
+    )
     engine.ensure_base_images(context / "Dockerfile")
-    with Emulator(ACCOUNT, REGION, python=emulator_python, docker_host=engine.host,
-                  bridge_address=engine.bridge_address()) as account:
+    with Emulator(
+        ACCOUNT, REGION, python=emulator_python, docker_host=engine.host, bridge_address=engine.bridge_address()
+    ) as account:
         account.client("ecs").create_cluster(clusterName="real")
         program = Program(tmp_path / "program", account, "real")
         (program.directory / "__main__.py").write_text(SERVICE)
         started = time.monotonic()
         with pytest.raises(monitor.DeploymentFailed, match=r"timeout while waiting .*0 of 1 tasks run.*exited with 3"):
-            monitor.deploy(program.directory, project="project", stack="stack", account=account, state=program.state, docker=engine,
-                           config={"project:name": "real", "project:tag": "v1", "project:command": "exit 3"}, steady_timeout=4)
+            monitor.deploy(
+                program.directory,
+                project="project",
+                stack="stack",
+                account=account,
+                state=program.state,
+                docker=engine,
+                config={"project:name": "real", "project:tag": "v1", "project:command": "exit 3"},
+                steady_timeout=4,
+            )
         assert time.monotonic() - started < 30
