@@ -6,6 +6,7 @@ is staged with canonical modes into a directory named by its tag, and the provid
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -173,5 +174,6 @@ def _refuse_broken_links(key: str, staged: Path, files: list[str]) -> None:
 
 def _remove_stale(target: Path) -> None:
     for other in target.parent.iterdir():
-        if other != target and other.lstat().st_mtime < time.time() - _KEPT_SECONDS:
-            shutil.rmtree(other, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # Another run may have finished or removed it meanwhile.
+            if other != target and other.lstat().st_mtime < time.time() - _KEPT_SECONDS:
+                shutil.rmtree(other, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import metadata
 from typing import Any, TypeVar
@@ -78,7 +79,8 @@ class _Findings:
         try:
             return await answer
         except Exception as error:  # An invoke raises plain Exception, with AWS's words in its text.
-            why = " ".join(str(error).split()) or type(error).__name__
+            words = " ".join(str(error).split()) or type(error).__name__
+            why = re.sub(r"^invoke of \S+ failed: (invocation of \S+ returned an error: )?", "", words)
             self.add(what, where, why, remedy)
             return None
 
@@ -212,8 +214,13 @@ async def _healthy(settings: Settings) -> dict[str, tuple[HealthyRevision, ...]]
     return {name.removeprefix(prefix): rollout.parse(value) for name, value in pairs}
 
 
+def is_id(kind: str, wanted: str) -> bool:
+    """Whether `wanted` is the id of a `kind` (vpc, subnet, sg) and not a name that begins so, like vpc-production."""
+    return re.fullmatch(rf"{kind}-[0-9a-f]+", wanted) is not None
+
+
 async def _vpc(wanted: str, place: str, findings: _Findings) -> dict[str, Any] | None:
-    by = {"id": wanted} if wanted.startswith("vpc-") else {"tags": {"Name": wanted}}
+    by = {"id": wanted} if is_id("vpc", wanted) else {"tags": {"Name": wanted}}
     return await findings.look_up(
         f"VPC {wanted}", place, "correct estate.vpc; aws ec2 describe-vpcs", _invoke("aws:ec2/getVpc:getVpc", **by)
     )
@@ -221,7 +228,7 @@ async def _vpc(wanted: str, place: str, findings: _Findings) -> dict[str, Any] |
 
 async def _subnet(wanted: str, vpc: dict[str, Any], findings: _Findings) -> dict[str, Any] | None:
     where = f"in {vpc['id']}"
-    if wanted.startswith("subnet-"):
+    if is_id("subnet", wanted):
         by: dict[str, Any] = {"id": wanted}
     elif "/" in wanted:
         by = {"cidrBlock": wanted, "vpcId": vpc["id"]}
@@ -247,7 +254,7 @@ async def _subnet(wanted: str, vpc: dict[str, Any], findings: _Findings) -> dict
 
 
 async def _security_group(wanted: str, vpc: dict[str, Any], findings: _Findings) -> str | None:
-    by: dict[str, Any] = {"id": wanted} if wanted.startswith("sg-") else {"name": wanted}
+    by: dict[str, Any] = {"id": wanted} if is_id("sg", wanted) else {"name": wanted}
     found = await findings.look_up(
         f"security group {wanted}",
         f"in {vpc['id']}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pulumi
@@ -134,7 +134,7 @@ def _stopped(ecs: Any, cluster: str, task_definition: str) -> list[Any]:
     arns = ecs.list_tasks(cluster=cluster, family=family, desiredStatus="STOPPED")["taskArns"]
     tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
     mine = [task for task in tasks if task["taskDefinitionArn"] == task_definition]
-    never = datetime.min.replace(tzinfo=timezone.utc)
+    never = datetime.min.replace(tzinfo=UTC)
     return sorted(mine, key=lambda task: task.get("stoppedAt") or never, reverse=True)
 
 

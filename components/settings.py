@@ -806,6 +806,8 @@ def _explain(problem: Any) -> str:
         path.append(problem["ctx"]["discriminator"].strip("'"))
         names = [get_args(model.model_fields[path[-1]].annotation)[0] for model in _model_at(path[:-1])]
         value, message = problem["ctx"].get("tag"), "one of " + ", ".join(names)
+    if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        message = "keys with values below it"
     key = f"{NAMESPACE}:{_path_text(path)}"
     command = f"pulumi config set --path {shlex.quote(key)} <value>"
     match problem["type"]:

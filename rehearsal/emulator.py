@@ -242,6 +242,11 @@ class Emulator(Account):
         return self.home / "emulator.log"
 
     @property
+    def target_health(self) -> Path:
+        """Where to note the address at which an edge says its targets' health; ECS then waits for it in deployments."""
+        return self.home / "target-health"
+
+    @property
     def kept(self) -> dict[str, Any]:
         """What `stop_kept` needs to end an emulator that outlived its process; plain JSON."""
         return {
@@ -284,6 +289,8 @@ class Emulator(Account):
             str(Path(__file__).with_name("emulator_process.py")),
             "--bind",
             f"127.0.0.1:{self.port}",
+            "--target-health",
+            str(self.target_health),
         ]
         if self._bridge_address:
             command += ["--bind", f"{self._bridge_address}:{self.port}"]

@@ -1,7 +1,8 @@
 # mypy: disable-error-code="import-not-found"
 """Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
 
-    python emulator_process.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... [--follow-parent FOLDER]
+    python emulator_process.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... --target-health FILE
+        [--follow-parent FOLDER]
 
 Everything else is configured by MiniStack's own environment variables. Imports nothing of the project, because the
 interpreter that runs it has MiniStack's pinned dependencies and no others.
@@ -9,12 +10,22 @@ interpreter that runs it has MiniStack's pinned dependencies and no others.
 
 import argparse
 import asyncio
+import json
 import shutil
 import signal
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+HEALTH_LIMIT = 60.0
+"""Seconds in which a task's targets must become healthy; the edge asks more often than configured, so this is ample."""
+
+DRAINING = 1.2
+"""Seconds between deregistration and stop, in which the edge learns of it; on AWS the group's deregistration delay."""
 
 # Function of ministack.services.ec2 that makes the id, by the id's prefix.
 ID_MAKERS = {"vpc": "_new_vpc_id", "subnet": "_new_subnet_id", "sg": "_new_sg_id"}
@@ -64,6 +75,66 @@ def _by_name(ec2: Any, wanted: list[str], otherwise: Callable[[], str]) -> Calla
     return lambda: name if (name := getattr(requested, "name", None)) in wanted else otherwise()
 
 
+def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
+    """Make ECS wait for target health, and let a target drain before its task is stopped, as AWS does.
+
+    MiniStack counts a task as healthy one second after its container has started, and takes the container of a task
+    that it replaces away at once. AWS counts it once its targets are healthy (a deployment's tasks that become
+    unhealthy are failures), and deregisters a target, and waits, before it stops the task.
+
+    ecs, alb: the modules of MiniStack. note: file with the address at which the edge says the health of its targets;
+    while there is none (no load balancer), MiniStack's own way stands.
+    """
+    for name in ("_record_service_task_healthy", "_stop_task", "_fail_task_start", "_sync_service_targets", "_task_ip", "_ACTION_MAP"):
+        if not hasattr(ecs, name):
+            sys.exit(f"emulator: ministack.services.ecs has no {name} any more; adapt rehearsal/emulator_process.py")
+    count_as_healthy, stop = ecs._record_service_task_healthy, ecs._stop_task
+
+    def unhealthy(groups: list[str], ip: str) -> str:
+        """What the edge says of the task's targets that are not healthy; empty when all are."""
+        health = json.load(urllib.request.urlopen(note.read_text(), timeout=5))
+        names = [alb._tgs[arn]["TargetGroupName"] for arn in groups if arn in alb._tgs]
+        states = [
+            next((target for target in health.get(name, []) if target["target"] == ip), {"state": "unused"}) for name in names
+        ]
+        return ", ".join(
+            f"{state['state']}: {state.get('description') or 'not yet asked'}" for state in states if state["state"] != "healthy"
+        )
+
+    def record_when_healthy(service_key: str, task: dict[str, Any]) -> None:
+        service = ecs._services.get(service_key) or {}
+        groups = [entry["targetGroupArn"] for entry in service.get("loadBalancers") or [] if entry.get("targetGroupArn")]
+        deadline = time.monotonic() + HEALTH_LIMIT
+        while groups and note.exists():
+            if not ecs._task_is_active(task["taskArn"], task):
+                return
+            seen = unhealthy(groups, ecs._task_ip(task))
+            if not seen:
+                break
+            if time.monotonic() > deadline:
+                reason = f"Task failed ELB health checks ({seen})"
+                ecs._fail_task_start(task, ecs._get_docker(), reason)
+                return
+            time.sleep(0.1)
+        count_as_healthy(service_key, task)
+
+    def stop_after_draining(request: dict[str, Any]) -> Any:
+        cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
+        task = ecs._resolve_task(request.get("task", ""), cluster) if cluster else None
+        service = ecs._services.get(f"{cluster}/{(task or {}).get('group', '').removeprefix('service:')}")
+        if note.exists() and task and service and service.get("loadBalancers") and task.get("lastStatus") == "RUNNING":
+            # A task without an address is no target.
+            task["attachments"] = []
+            task["_container_ip"] = None
+            ecs._sync_service_targets(cluster, service)
+            time.sleep(DRAINING)
+        return stop(request)
+
+    ecs._record_service_task_healthy = record_when_healthy
+    ecs._stop_task = stop_after_draining
+    ecs._ACTION_MAP["StopTask"] = stop_after_draining
+
+
 async def serve(bind: list[str], follow_parent: bool) -> None:
     """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
@@ -96,11 +167,13 @@ def main() -> None:
     parser.add_argument("--bind", action="append", required=True)
     parser.add_argument("--id", action="append", default=[], dest="ids")
     parser.add_argument("--follow-parent", metavar="FOLDER", help="end with the parent process, and remove this folder")
+    parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
     arguments = parser.parse_args()
 
-    from ministack.services import ec2
+    from ministack.services import alb, ec2, ecs
 
     pin_ids(ec2, arguments.ids)
+    roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))
     finally:

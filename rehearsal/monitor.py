@@ -27,6 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
+import grpc
 import pulumi
 from google.protobuf import empty_pb2
 from pulumi.runtime import mocks, rpc
@@ -36,7 +37,7 @@ from pulumi.runtime.stack import run_in_stack
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from rehearsal.calls import Context, Docker, Handler, NotCarriedOut, functions, handlers
-from rehearsal.calls.base import Properties, generated_name
+from rehearsal.calls.base import Properties, ProviderError, generated_name
 from rehearsal.emulator import Account, Call, recording
 
 Action = Literal["created", "imported", "changed", "replaced", "same", "deleted", "failed"]
@@ -428,7 +429,10 @@ class Monitor(mocks.MockMonitor):
         if request.tok == "pulumi:pulumi:getResource":
             return super().Invoke(request)  # type: ignore[no-untyped-call]
         args = _plain(rpc.deserialize_properties(request.args))[0]
-        found = self._engine.look_up(request.tok, args)
+        try:
+            found = self._engine.look_up(request.tok, args)
+        except ProviderError as error:
+            raise _LookUpFailed(str(error)) from error
         # `return` is a Python keyword.
         answer: dict[str, Any] = {"return": _sync_await(rpc.serialize_properties(found, {}))}
         return resource_pb2.ResourceInvokeResponse(**answer)
@@ -510,6 +514,16 @@ class Monitor(mocks.MockMonitor):
                 for name, value in outputs.items()
             }
         return empty_pb2.Empty()
+
+
+class _LookUpFailed(grpc.RpcError):  # type: ignore[misc]
+    """A provider's error as it reaches the program from the engine, so that the program can catch it."""
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return str(self)
 
 
 class _NoMocks(mocks.Mocks):

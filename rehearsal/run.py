@@ -211,6 +211,8 @@ class Rehearsal:
                 self.edge = Edge(url=self.kept.edge_url, health_url=self.kept.health_url, pid=self.kept.edge_pid)
             elif self.engine and (listener := _listener(self.account, self.stack.settings)):
                 self.edge = Edge.start(cleanup, self.account, listener, keep=self.keep)
+                if isinstance(self.account, Emulator):
+                    self.account.target_health.write_text(self.edge.health_url)
             self._cleanup = cleanup.pop_all()
         return self
 

@@ -21,6 +21,10 @@ from rehearsal.calls.base import (
     tag_map,
 )
 
+# Seconds for which the same tasks must run. The emulator calls a first deployment complete before its containers have
+# started, and a container that ends with an error has run for a moment too.
+SETTLED = 2.0
+
 
 def _tags(context: Context, arn: str) -> dict[str, str]:
     return tag_map(context.client("ecs").list_tags_for_resource(resourceArn=arn)["tags"], "key", "value")
@@ -316,6 +320,8 @@ class Service(Handler):
             return
         deadline = time.monotonic() + self.context.steady_timeout
         cluster = arn.split("/")[-2]
+        running: set[str] = set()
+        since = time.monotonic()
         while True:
             found = find_service(self.context, cluster, arn)
             if found is None or found["status"] != "ACTIVE":
@@ -325,20 +331,24 @@ class Service(Handler):
                 )
             # The emulator keeps failed deployments in the list for ever; on AWS they go, so they do not count here.
             live = [entry for entry in found["deployments"] if entry.get("rolloutState") != "FAILED"]
-            if (
+            now_running = set(
+                self.context.client("ecs").list_tasks(cluster=cluster, serviceName=found["serviceName"])["taskArns"]
+            )
+            if now_running != running or found["runningCount"] != found["desiredCount"]:
+                running, since = now_running, time.monotonic()
+            elif (
                 len(live) == 1
                 and live[0].get("rolloutState", "COMPLETED") == "COMPLETED"
-                and found["runningCount"] == found["desiredCount"]
+                and time.monotonic() - since >= (0 if self.context.docker is None else SETTLED)
             ):
                 return
             if time.monotonic() > deadline:
                 raise ProviderError(
                     f"waiting for ECS Service ({arn}) {doing}: timeout while waiting for state to become 'tfSTABLE' "
-                    f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s): "
-                    f"{found['runningCount']} of "
-                    f"{found['desiredCount']} tasks run. {self._last_stop(cluster, found['serviceName'])}"
+                    f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s): {found['runningCount']} "
+                    f"of {found['desiredCount']} tasks run. {self._last_stop(cluster, found['serviceName'])}"
                 )
-            self.context.pause(0.2)
+            self.context.pause(0.2 if self.context.docker else 0.02)
 
     def _last_stop(self, cluster: str, service: str) -> str:
         ecs = self.context.client("ecs")

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import grpc
 import pulumi
 from pulumi.runtime import mocks, rpc, set_all_config
 from pulumi.runtime.settings import configure
@@ -38,14 +39,14 @@ class Account:
     caller: dict[str, Any] | None = dataclasses.field(default_factory=lambda: {"accountId": ACCOUNT})
     vpcs: list[dict[str, Any]] = dataclasses.field(
         default_factory=lambda: [
-            {"id": "vpc-0111b7630bcb61b61", "cidrBlock": "10.0.0.0/16", "tags": {"Name": "busyb-vpc"}}
+            {"id": "vpc-0111b7630bcb61b61", "cidrBlock": "10.0.0.0/16", "tags": {"Name": "vpc-busyb"}}
         ]
     )
     subnets: list[dict[str, Any]] = dataclasses.field(
         default_factory=lambda: [
-            _subnet("subnet-private-a", "10.0.10.0/24"),
-            _subnet("subnet-private-b", "10.0.11.0/24"),
-            _subnet("subnet-public-a", "10.0.1.0/24", public=True),
+            _subnet("subnet-0a", "10.0.10.0/24"),
+            _subnet("subnet-0b", "10.0.11.0/24"),
+            _subnet("subnet-0c", "10.0.1.0/24", public=True),
         ]
     )
     groups: dict[str, str] = dataclasses.field(
@@ -142,7 +143,13 @@ class Account:
 
 
 def _subnet(id_: str, cidr: str, *, public: bool = False, vpc: str = "vpc-0111b7630bcb61b61") -> dict[str, Any]:
-    return {"id": id_, "cidrBlock": cidr, "vpcId": vpc, "mapPublicIpOnLaunch": public, "tags": {"Name": f"{id_}-name"}}
+    return {
+        "id": id_,
+        "cidrBlock": cidr,
+        "vpcId": vpc,
+        "mapPublicIpOnLaunch": public,
+        "tags": {"Name": f"subnet-private-{id_[-1]}"},
+    }
 
 
 def _first(things: list[dict[str, Any]], args: dict[str, Any]) -> dict[str, Any] | None:
@@ -242,6 +249,19 @@ _COMPUTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 _LATE = {"repoDigest", "arn", "id", "repositoryUrl"}
 
 
+class NothingFoundError(grpc.RpcError):  # type: ignore[misc]
+    """What a look-up that finds nothing is on the wire."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return f"invocation of {self.token} returned an error: no matching thing found"
+
+
 class _Mocks(mocks.Mocks):
     def __init__(self, account: Account, recorded: Recorded, *, preview: bool) -> None:
         self.account, self.recorded, self.preview = account, recorded, preview
@@ -250,11 +270,11 @@ class _Mocks(mocks.Mocks):
         self.recorded.calls.append((args.token, args.args))
         found = self.account.answer(args.token, args.args)
         if found is None:
-            raise Exception(f"invoke of {args.token} failed: no matching thing found")
+            raise NothingFoundError(args.token)
         return found
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str, dict[str, Any]]:
-        computed = _COMPUTED.get(args.typ, lambda _: {})(args.inputs) if not self.preview else {}
+        computed = _COMPUTED.get(args.typ, lambda _: {})(args.inputs) if not self.preview else {}  # type: ignore[no-untyped-call]
         id_ = "" if self.preview else computed.pop("id", f"{args.name}-id")
         return id_, {**args.inputs, **computed}
 
@@ -267,7 +287,7 @@ class _Monitor(mocks.MockMonitor):
         self.recorded = recorded
 
     def RegisterResource(self, request: Any) -> Any:
-        answer = super().RegisterResource(request)
+        answer = super().RegisterResource(request)  # type: ignore[no-untyped-call]
         if request.type != "pulumi:pulumi:Stack":
             inputs = _readable(rpc.deserialize_properties(request.object, keep_unknowns=True))
             parent = request.parent.split("::")[-1]
@@ -279,7 +299,7 @@ class _Monitor(mocks.MockMonitor):
     def RegisterResourceOutputs(self, request: Any) -> Any:
         if "::pulumi:pulumi:Stack::" in request.urn:
             self.recorded.outputs.update(_readable(rpc.deserialize_properties(request.outputs, keep_unknowns=True)))
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 def _readable(value: Any) -> Any:
@@ -305,7 +325,7 @@ class Elbv2:
         return self
 
     def paginate(self, *, ListenerArn: str) -> Iterator[dict[str, Any]]:
-        assert ListenerArn == arn("elasticloadbalancing", "listener/443")
+        assert ListenerArn.startswith(arn("elasticloadbalancing", "listener/"))
         for rule in self.account.rules:  # A page each: that pages are put together is part of what is tested.
             yield {"Rules": [rule]}
 
@@ -321,7 +341,7 @@ def run(program: Callable[[], Any], account: Account, *, config: dict[str, str],
     def in_context() -> None:
         given = _Mocks(account, recorded, preview=preview)
         configure(
-            mocks.MockSettings(
+            mocks.MockSettings(  # type: ignore[no-untyped-call]
                 monitor=_Monitor(given, recorded),
                 monitor_features=set(),
                 engine=mocks.MockEngine(logging.getLogger("pulumi")),

@@ -96,14 +96,30 @@ def test_a_second_staging_leaves_the_directory_alone() -> None:
     assert {path: path.lstat().st_ino for path in first.directory.rglob("*")} == before
 
 
+def checkout(context: Path, umask: int) -> None:
+    """Modes as another umask would have made them."""
+    for path in [context, *context.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod((0o777 if path.is_dir() or path.stat().st_mode & 0o100 else 0o666) & ~umask)
+
+
+def replace(context: Path, name: str, *, link: str | None = None, content: str = "") -> None:
+    (context / name).unlink()
+    if link:
+        (context / name).symlink_to(link)
+    else:
+        (context / name).write_text(content)
+
+
+def move_a_line(context: Path) -> None:
+    (context / "requirements.txt").write_text("")
+    (context / "package" / "module.py").write_text("x = 1\nworkspace-mcp==2.2.1\n")
+
+
 SAME: dict[str, Callable[[Path], object]] = {
     "touch": lambda c: os.utime(c / "Dockerfile", (1, 1)),
-    "a checkout with umask 077": lambda c: [
-        p.chmod(p.stat().st_mode & 0o700) for p in c.rglob("*") if not p.is_symlink()
-    ],
-    "a checkout with umask 002": lambda c: [
-        p.chmod(p.stat().st_mode | 0o020) for p in c.rglob("*") if not p.is_symlink()
-    ],
+    "a checkout with umask 077": lambda c: checkout(c, 0o077),
+    "a checkout with umask 002": lambda c: checkout(c, 0o002),
     "a change of an ignored file": lambda c: (c / "notes.txt").write_text("other\n"),
     "a new ignored file": lambda c: (c / "package" / "module.pyc").write_text("compiled"),
     "a new empty directory": lambda c: (c / "empty").mkdir(),
@@ -128,13 +144,10 @@ OTHER: dict[str, Callable[[Path], object]] = {
     "a new file": lambda c: (c / "new.txt").touch(),
     "a removed file": lambda c: (c / "requirements.txt").unlink(),
     "a renamed file": lambda c: (c / "requirements.txt").rename(c / "locked.txt"),
-    "a link's target": lambda c: ((c / "link.py").unlink(), (c / "link.py").symlink_to("run.sh")),
-    "a file in place of a link": lambda c: ((c / "link.py").unlink(), (c / "link.py").write_text("x = 1\n")),
+    "a link's target": lambda c: replace(c, "link.py", link="run.sh"),
+    "a file in place of a link": lambda c: replace(c, "link.py", content="x = 1\n"),
     "what is ignored": lambda c: (c / ".dockerignore").write_text("run.sh\n"),
-    "content that moves between files": lambda c: (
-        (c / "requirements.txt").write_text(""),
-        (c / "package" / "module.py").write_text("x = 1\nworkspace-mcp==2.2.1\n"),
-    ),
+    "content that moves between files": move_a_line,
 }
 
 

@@ -328,7 +328,7 @@ def test_the_service_rolls_one_task_safely_in_the_private_subnets(production: Re
         "launchType": "FARGATE",
         "platformVersion": "LATEST",
         "networkConfiguration": {
-            "subnets": ["subnet-private-a", "subnet-private-b"],
+            "subnets": ["subnet-0a", "subnet-0b"],
             "securityGroups": ["sg-ecs"],
             "assignPublicIp": False,
         },
@@ -455,7 +455,7 @@ def test_one_registry_login_serves_the_whole_up(deploy: Deploy, config: dict[str
 
 def test_two_runs_register_the_same_bytes(deploy: Deploy, config: dict[str, Any]) -> None:
     def texts(recorded: Recorded) -> dict[str, str]:
-        return {r.name: json.dumps(r.inputs, default=str, sort_keys=True) for r in recorded.resources}
+        return {r.urn: json.dumps(r.inputs, default=str, sort_keys=True) for r in recorded.resources}
 
     assert texts(deploy(config)) == texts(deploy(config))
 

@@ -1,0 +1,735 @@
+"""Each mistake in a stack's configuration, and what its reader is told."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import Deploy, only
+
+from components import settings
+from components.settings import Settings, SettingsError, parse, read_stack_file
+
+Change = Callable[[dict[str, Any]], object]
+PREFIX = "mcp-on-ecs"
+SERVICE = f"{PREFIX}:services.google-workspace"
+
+
+def parsed(config: dict[str, Any]) -> Settings:
+    """`config` (name -> value) as the engine would hand it over: everything but text as JSON."""
+    return parse(
+        {f"{PREFIX}:{name}": value if isinstance(value, str) else json.dumps(value) for name, value in config.items()}
+    )
+
+
+def mistakes(config: dict[str, Any]) -> list[str]:
+    with pytest.raises(SettingsError) as refused:
+        parsed(config)
+    count = len(refused.value.mistakes)
+    first = f"{count} mistake{'' if count == 1 else 's'} in the stack's configuration; nothing was changed."
+    assert str(refused.value) == "\n".join([first, *refused.value.mistakes])
+    return refused.value.mistakes
+
+
+def service(**changes: Any) -> Change:
+    return lambda config: only(config).update(changes)
+
+
+def routing(**changes: Any) -> Change:
+    return lambda config: only(config)["routing"].update(changes)
+
+
+def wrong(key: str, value: Any, allowed: str, do: str | None = None) -> str:
+    """A mistake in one value, in the four lines that every such message has."""
+    quote = "'" if set(key) & set("[]{}$ ") else ""
+    command = f"pulumi config set --path {quote}{key}{quote} <value>"
+    shown = json.dumps(value, ensure_ascii=False)
+    return f"  {key}\n      is       {shown}\n      allowed  {allowed}\n      do       {do or command}"
+
+
+def unset(key: str, allowed: str) -> str:
+    command = f"pulumi config set --path {key} <value>"
+    return f"  {key}\n      is       not set\n      allowed  {allowed}\n      do       {command}"
+
+
+def at_odds(key: str, text: str) -> str:
+    """Settings that do not go together."""
+    return f"  {key}\n      {text}"
+
+
+NAME = "1 to 40 lower-case letters, digits and single hyphens between them, starting with a letter"
+HOST = "a host name like api.example.com: no https:// before it, no port or path behind it"
+PATH = "a path like /google-workspace: letters, digits, . _ ~ and - between slashes, none starting with a dot"
+REFERENCE = "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?"
+URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it) and without a comma"
+TAG = "1 to 256 letters, digits, spaces and . : / = + - _ @"
+
+ONE_VALUE: dict[str, tuple[Change, str]] = {
+    "cpu that Fargate has not": (
+        service(cpu=300),
+        wrong(f"{SERVICE}.cpu", 300, "256, 512, 1024, 2048, 4096, 8192, 16384"),
+    ),
+    "text for a number": (
+        service(memory="plenty"),
+        wrong(f"{SERVICE}.memory", "plenty", "a valid integer, unable to parse string as an integer"),
+    ),
+    "a list for a section": (
+        service(health=[1]),
+        wrong(f"{SERVICE}.health", [1], "keys with values below it"),
+    ),
+    "a number for text": (service(environment={"A": 1}), wrong(f"{SERVICE}.environment.A", 1, "a valid string")),
+    "a privileged port": (service(port=80), wrong(f"{SERVICE}.port", 80, "greater than or equal to 1024")),
+    "too many tasks": (
+        service(desiredCount=101),
+        wrong(f"{SERVICE}.desiredCount", 101, "less than or equal to 100"),
+    ),
+    "a retention that CloudWatch has not": (
+        service(logs={"retentionDays": 8, "retentionReason": "x"}),
+        wrong(f"{SERVICE}.logs.retentionDays", 8, ", ".join(map(str, settings.LOG_RETENTION_DAYS))),
+    ),
+    "a platform that is none": (
+        service(image={"platform": "linux/arm"}),
+        wrong(f"{SERVICE}.image.platform", "linux/arm", "'linux/amd64' or 'linux/arm64'"),
+    ),
+    "a tag for a digest": (
+        service(image={"digest": "repo:latest"}),
+        wrong(
+            f"{SERVICE}.image.digest",
+            "repo:latest",
+            "sha256: and 64 hexadecimal digits, with registry/name@ before it where it is not in the own repository",
+        ),
+    ),
+    "a Dockerfile outside of the context": (
+        service(image={"dockerfile": "../Dockerfile"}),
+        wrong(
+            f"{SERVICE}.image.dockerfile",
+            "../Dockerfile",
+            "a path within the context, such as Dockerfile or docker/Dockerfile",
+        ),
+    ),
+    "an absolute Dockerfile": (
+        service(image={"dockerfile": "/etc/passwd"}),
+        wrong(
+            f"{SERVICE}.image.dockerfile",
+            "/etc/passwd",
+            "a path within the context, such as Dockerfile or docker/Dockerfile",
+        ),
+    ),
+    "an unknown strategy": (
+        routing(strategy="rewrit"),
+        wrong(f"{SERVICE}.routing.strategy", "rewrit", "one of rewrite, host, prefix, pattern, internal"),
+    ),
+    "an unknown state": (
+        service(oauth={"state": {"backend": "redis"}, "clientRedirectUris": ["http://localhost:*"]}),
+        wrong(f"{SERVICE}.oauth.state.backend", "redis", "one of memory, valkey"),
+    ),
+    "a URL for a host": (
+        routing(host="http://api.busyb.ai"),
+        wrong(f"{SERVICE}.routing.host", "http://api.busyb.ai", HOST),
+    ),
+    "a port behind a host": (
+        routing(host="api.busyb.ai:8000"),
+        wrong(f"{SERVICE}.routing.host", "api.busyb.ai:8000", HOST),
+    ),
+    "a path with a space": (routing(path="/a b"), wrong(f"{SERVICE}.routing.path", "/a b", PATH)),
+    "a path with a wildcard": (routing(path="/a*"), wrong(f"{SERVICE}.routing.path", "/a*", PATH)),
+    "a path that climbs": (routing(path="/a/../b"), wrong(f"{SERVICE}.routing.path", "/a/../b", PATH)),
+    "no path at all": (routing(path="/"), wrong(f"{SERVICE}.routing.path", "/", PATH)),
+    "a priority of zero": (
+        routing(priority=0),
+        wrong(f"{SERVICE}.routing.priority", 0, "greater than or equal to 1"),
+    ),
+    "http to a client elsewhere": (
+        service(oauth={"clientRedirectUris": ["http://evil.example/cb"]}),
+        wrong(f"{SERVICE}.oauth.clientRedirectUris", ["http://evil.example/cb"], URIS),
+    ),
+    "any host for a client": (
+        service(oauth={"clientRedirectUris": ["https://*.example/cb"]}),
+        wrong(f"{SERVICE}.oauth.clientRedirectUris", ["https://*.example/cb"], URIS),
+    ),
+    "an origin over http": (
+        lambda config: only(config)["oauth"].update(allowedOrigins=["http://app.example"]),
+        wrong(f"{SERVICE}.oauth.allowedOrigins[0]", "http://app.example", "an origin like https://app.example.com"),
+    ),
+    "a wildcard for all secrets": (
+        service(permissions={"secrets": ["*"]}),
+        wrong(f"{SERVICE}.permissions.secrets[0]", "*", "a secret's name, or the beginning of names and a * behind it"),
+    ),
+    "a wildcard for all buckets": (
+        service(permissions={"bucket": "*"}),
+        wrong(f"{SERVICE}.permissions.bucket", "*", REFERENCE),
+    ),
+    "a template that names nothing known": (
+        service(server="other", oauth={}, variables={"BASE": "{nope}"}),
+        wrong(
+            f"{SERVICE}.variables.BASE",
+            "{nope}",
+            "text with {url}, {origin}, {host}, {path}, {port} in it; a brace that is meant as such is doubled",
+        ),
+    ),
+    "a template that reaches into Python": (
+        service(server="other", oauth={}, variables={"BASE": "{url.__class__}"}),
+        wrong(
+            f"{SERVICE}.variables.BASE",
+            "{url.__class__}",
+            "text with {url}, {origin}, {host}, {path}, {port} in it; a brace that is meant as such is doubled",
+        ),
+    ),
+    "an open brace": (
+        service(server="other", oauth={}, variables={"BASE": "{url"}),
+        wrong(
+            f"{SERVICE}.variables.BASE",
+            "{url",
+            "text with {url}, {origin}, {host}, {path}, {port} in it; a brace that is meant as such is doubled",
+        ),
+    ),
+    "an empty variable": (
+        service(environment={"A": ""}),
+        wrong(
+            f"{SERVICE}.environment.A",
+            "",
+            "text that is not empty: ECS drops empty variables, and would see a change each time",
+        ),
+    ),
+    "no subnets": (
+        lambda config: config["estate"].update(taskSubnets=[]),
+        wrong(f"{PREFIX}:estate.taskSubnets", [], "list should have at least 1 item after validation, not 0"),
+    ),
+    "a subnet that is no text": (
+        lambda config: config["estate"].update(taskSubnets=["10.0.10.0/24", 5]),
+        wrong(f"{PREFIX}:estate.taskSubnets[1]", 5, "a valid string"),
+    ),
+    "no services": (
+        lambda config: config.update(services={}),
+        wrong(f"{PREFIX}:services", {}, "dictionary should have at least 1 item after validation, not 0"),
+    ),
+    "text for the services": (
+        lambda config: config.update(services="google-workspace"),
+        wrong(f"{PREFIX}:services", "google-workspace", "keys with values below it"),
+    ),
+    # Names: unicode, newlines, shell and template characters, quotes.
+    "an umlaut in a name": (service(name="müll"), wrong(f"{SERVICE}.name", "müll", NAME)),
+    "a newline in a name": (service(name="a\nb"), wrong(f"{SERVICE}.name", "a\nb", NAME)),
+    "a dollar in a name": (service(name="${HOME}"), wrong(f"{SERVICE}.name", "${HOME}", NAME)),
+    "a quote in a name": (service(name="a'b"), wrong(f"{SERVICE}.name", "a'b", NAME)),
+    "a name too long for a target group": (
+        service(name="a" * 27),
+        wrong(f"{SERVICE}.name", "a" * 27, "at most 26 characters"),
+    ),
+    "an environment that is no name": (
+        lambda config: config.update(environment="Production!"),
+        wrong(f"{PREFIX}:environment", "Production!", NAME),
+    ),
+    "a newline in a reference": (
+        lambda config: config["estate"].update(cluster="a\nb"),
+        wrong(f"{PREFIX}:estate.cluster", "a\nb", REFERENCE),
+    ),
+    "an empty reference": (
+        lambda config: config["estate"].update(namespace=""),
+        wrong(f"{PREFIX}:estate.namespace", "", REFERENCE),
+    ),
+    "a newline in a tag": (service(tags={"Team": "a\nb"}), wrong(f"{SERVICE}.tags.Team", "a\nb", TAG)),
+    "a dollar in a tag": (service(tags={"Team": "${x}"}), wrong(f"{SERVICE}.tags.Team", "${x}", TAG)),
+    # Keys of dictionaries.
+    "a service key that is no name": (
+        lambda config: config["services"].update({"Bad ${Name}": config["services"].pop("google-workspace")}),
+        wrong(f'{PREFIX}:services["Bad ${{Name}}"]', "Bad ${Name}", NAME, "rename the key"),
+    ),
+    "a variable that is no name": (
+        service(environment={"a b": "x"}),
+        wrong(
+            f'{SERVICE}.environment["a b"]',
+            "a b",
+            "a variable's name: letters, digits and underscores, no digit at the start",
+            "rename the key",
+        ),
+    ),
+    "a tag that is set for you": (
+        lambda config: config.update(tags={"Environment": "staging"}),
+        wrong(
+            f"{PREFIX}:tags.Environment",
+            "Environment",
+            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
+            "which are set for you",
+            "rename the key",
+        ),
+    ),
+    # What must be there.
+    "no estate": (lambda config: config.pop("estate"), unset(f"{PREFIX}:estate", "What exists already.")),
+    "no VPC": (
+        lambda config: config["estate"].pop("vpc"),
+        unset(f"{PREFIX}:estate.vpc", "The VPC's id (vpc-...) or its Name tag."),
+    ),
+    "no name prefix": (
+        lambda config: config.pop("namePrefix"),
+        unset(f"{PREFIX}:namePrefix", "What physical names begin with, such as the company's name."),
+    ),
+    "a secret without a key": (
+        lambda config: only(config)["secrets"]["GOOGLE_OAUTH_CLIENT_ID"].pop("key"),
+        unset(
+            f"{SERVICE}.secrets.GOOGLE_OAUTH_CLIENT_ID.key",
+            "The JSON key within it. Required: without one the container would get the whole JSON object.",
+        ),
+    ),
+    "routing without a priority": (
+        lambda config: only(config)["routing"].pop("priority"),
+        unset(
+            f"{SERVICE}.routing.priority",
+            "The first of the listener rule priorities that the service takes; "
+            "further rules take the numbers that follow.",
+        ),
+    ),
+    # What does not go together.
+    "memory that Fargate does not pair": (
+        service(memory=8192),
+        at_odds(f"{SERVICE}.memory", "is 8192 MiB; with 512 CPU units Fargate has 1024, 2048, 3072, 4096"),
+    ),
+    "a default memory that does not pair": (
+        lambda config: (only(config).pop("memory"), only(config).update(cpu=8192)),
+        at_odds(
+            f"{SERVICE}.memory",
+            "is 1024 MiB; with 8192 CPU units Fargate has "
+            "16384, 20480, 24576, 28672, 32768, 36864, 40960, 45056 ... 61440",
+        ),
+    ),
+    "a retention without a reason": (
+        service(logs={"retentionDays": 30}),
+        at_odds(f"{SERVICE}.logs.retentionReason", "missing: say why retentionDays is 30 and not the usual 7"),
+    ),
+    "a health check that overlaps the next": (
+        service(health={"timeout": 30}),
+        at_odds(f"{SERVICE}.health.timeout", "is 30 s; it must be less than interval, 30 s"),
+    ),
+    "a grace period shorter than the start": (
+        service(health={"gracePeriod": 30}),
+        at_odds(f"{SERVICE}.health.gracePeriod", "is 30 s; it must be at least startPeriod, 60 s"),
+    ),
+    "a variable that is also a secret": (
+        service(environment={"GOOGLE_OAUTH_CLIENT_ID": "x"}),
+        at_odds(f"{SERVICE}.environment", "GOOGLE_OAUTH_CLIENT_ID is in secrets too; keep one"),
+    ),
+    "consumers of a shared security group": (
+        service(consumers=["core-agent-sg"]),
+        at_odds(
+            f"{SERVICE}.consumers",
+            "needs a security group of the service's own: leave securityGroups empty, "
+            "or open the existing group yourself",
+        ),
+    ),
+    "templates for workspace-mcp": (
+        service(variables={"BASE": "{url}"}),
+        at_odds(f"{SERVICE}.variables", "is for server: other; workspace-mcp's are set for you"),
+    ),
+    "a public server that takes any redirect": (
+        service(oauth={}),
+        at_odds(
+            f"{SERVICE}.oauth",
+            "clientRedirectUris is empty: reached from outside, the server would register any redirect address; "
+            "list your clients'",
+        ),
+    ),
+    "a public server without a login": (
+        service(oauth={"enabled": False}),
+        at_odds(
+            f"{SERVICE}.oauth",
+            "enabled is false, but routing reaches the service from outside: anyone could read people's mail; "
+            "use routing.strategy: internal",
+        ),
+    ),
+    "two tasks with state in memory": (
+        service(desiredCount=2),
+        at_odds(
+            f"{SERVICE}.desiredCount",
+            "is 2, but OAuth state is in each task's memory: "
+            "logins fail between tasks; set oauth.state.backend: valkey",
+        ),
+    ),
+    "a public service without a load balancer": (
+        lambda config: config["estate"].pop("loadBalancer"),
+        at_odds(
+            f"{PREFIX}:estate",
+            "loadBalancer is missing: services.google-workspace.routing reaches the service from outside",
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ONE_VALUE)
+def test_a_mistake_is_told_with_its_key_its_value_what_is_allowed_and_what_to_do(
+    config: dict[str, Any], what: str
+) -> None:
+    change, expected = ONE_VALUE[what]
+    change(config)
+    assert mistakes(config) == [expected]
+
+
+def test_the_name_that_a_key_makes_is_held_to_the_same_length(config: dict[str, Any]) -> None:
+    config["services"]["a" * 30] = config["services"].pop("google-workspace")
+    key = f"{PREFIX}:services.{'a' * 30}.name"
+    assert mistakes(config) == [wrong(key, f"busyb-{'a' * 30}-mcp", "at most 26 characters")]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "missing"),
+    [
+        # MCP_GOOGLE_*: the names that were once believed to be right.
+        (["MCP_GOOGLE_OAUTH_CLIENT_ID", "MCP_GOOGLE_OAUTH_CLIENT_SECRET"], ["CLIENT_ID", "CLIENT_SECRET"]),
+        (["GOOGLE_OAUTH_CLIENT_ID"], ["CLIENT_SECRET"]),
+        ([], ["CLIENT_ID", "CLIENT_SECRET"]),
+    ],
+)
+def test_credentials_under_another_name_are_named(
+    config: dict[str, Any], secrets: list[str], missing: list[str]
+) -> None:
+    only(config)["secrets"] = {name: {"secret": "busyb/x", "key": "K"} for name in secrets}
+    assert mistakes(config) == [
+        at_odds(
+            f"{SERVICE}.secrets",
+            f"GOOGLE_OAUTH_{name} is missing: workspace-mcp exits at once without it "
+            f"(MCP_GOOGLE_OAUTH_{name} is not read)",
+        )
+        for name in missing
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "why"),
+    [
+        ("MCP_ENABLE_OAUTH21", "1", "it follows from other settings"),
+        ("WORKSPACE_EXTERNAL_URL", "http://api.busyb.ai", "it follows from other settings"),
+        ("PORT", "8080", "it follows from other settings"),
+        ("WORKSPACE_MCP_PORT", "8080", "the server listens on `port`"),
+        ("WORKSPACE_MCP_TRANSPORT", "stdio", "it follows from other settings"),
+        (
+            "WORKSPACE_MCP_BASE_URI",
+            "https://api.busyb.ai:8000",
+            "the server appends its port to it; the address follows from routing",
+        ),
+        ("WORKSPACE_MCP_ALLOWED_HOSTS", "api.busyb.ai", "with it the server refuses the load balancer's health checks"),
+        (
+            "GOOGLE_OAUTH_REDIRECT_URI",
+            "https://api.busyb.ai/x/oauth2callback",
+            "it follows from routing, and a path in it would be doubled",
+        ),
+        ("OAUTH_ALLOWED_ORIGINS", "https://x", "it follows from oauth.allowedOrigins"),
+        ("MCP_PATH_PREFIX", "/x", "the path follows from routing; strategy: prefix sets it"),
+        ("WORKSPACE_MCP_OAUTH_PROXY_VALKEY_HOST", "cache", "it follows from oauth.state"),
+    ],
+)
+def test_a_variable_that_would_contradict_the_settings_is_refused(
+    config: dict[str, Any], name: str, value: str, why: str
+) -> None:
+    only(config)["environment"] = {name: value}
+    assert mistakes(config) == [at_odds(f"{SERVICE}.environment", f"{name}: {why}; remove it")]
+
+
+def test_a_variable_that_would_contradict_the_settings_is_refused_as_a_secret_too(config: dict[str, Any]) -> None:
+    only(config)["secrets"]["WORKSPACE_EXTERNAL_URL"] = {"secret": "s", "key": "K"}
+    assert mistakes(config) == [
+        at_odds(f"{SERVICE}.secrets", "WORKSPACE_EXTERNAL_URL: it follows from other settings; remove it")
+    ]
+
+
+UNKNOWN_KEYS = [
+    ([], "enviroment", "environment"),
+    ([], "service", "services"),
+    (["estate"], "taskSubnet", "taskSubnets"),
+    (["services", "google-workspace"], "desiredCuont", "desiredCount"),
+    # Python's spelling is no second spelling.
+    (["services", "google-workspace"], "desired_count", "desiredCount"),
+    (["services", "google-workspace", "image"], "dockerFile", "dockerfile"),
+    (["services", "google-workspace", "oauth"], "clientRedirectURIs", "clientRedirectUris"),
+    (["services", "google-workspace", "oauth", "state"], "backnd", "backend"),
+    (["services", "google-workspace", "permissions"], "buckets", "bucket"),
+    (["services", "google-workspace", "health"], "intervall", "interval"),
+    (["services", "google-workspace", "logs"], "retention", "retentionDays"),
+    (["services", "google-workspace", "discovery"], "tll", "ttl"),
+    (["services", "google-workspace", "routing"], "prority", "priority"),
+    (["services", "google-workspace", "secrets", "GOOGLE_OAUTH_CLIENT_ID"], "secert", "secret"),
+]
+
+
+@pytest.mark.parametrize(("path", "typo", "meant"), UNKNOWN_KEYS)
+def test_an_unknown_key_is_a_mistake_with_a_suggestion(
+    config: dict[str, Any], path: list[str], typo: str, meant: str
+) -> None:
+    only(config)["oauth"]["state"] = {"backend": "memory"}
+    place = config
+    for part in path:
+        place = place.setdefault(part, {})
+    place[typo] = "x"
+    (text,) = mistakes(config)
+    key = f"{PREFIX}:{'.'.join([*path, typo])}"
+    assert text.startswith(f'  {key}\n      is       "x"\n      allowed  one of ')
+    assert meant in text.splitlines()[2].removeprefix("      allowed  one of ").split(", ")
+    assert text.endswith(f"\n      do       rename it to {meant}: nothing reads this key")
+
+
+def test_an_unknown_key_that_resembles_none_is_to_be_removed(config: dict[str, Any]) -> None:
+    only(config)["quux"] = None
+    assert mistakes(config)[0].endswith("do       remove it: nothing reads this key")
+
+
+def test_the_key_is_no_setting(config: dict[str, Any]) -> None:
+    only(config)["ky"] = "x"
+    assert ", key" not in mistakes(config)[0]
+
+
+def test_all_mistakes_are_told_at_once(config: dict[str, Any]) -> None:
+    config["nonsense"] = "1"
+    config["estate"].pop("vpc")
+    only(config).update(cpu=300, desiredCuont=2, port=80, logs={"retentionDays": 30})
+    only(config)["routing"]["priority"] = "first"
+    keys = [text.splitlines()[0].strip().removeprefix(f"{PREFIX}:") for text in mistakes(config)]
+    assert sorted(keys) == [
+        "estate.vpc",
+        "nonsense",
+        "services.google-workspace.cpu",
+        "services.google-workspace.desiredCuont",
+        "services.google-workspace.logs.retentionReason",
+        "services.google-workspace.port",
+        "services.google-workspace.routing.priority",
+    ]
+
+
+def test_a_disagreement_is_told_together_with_a_mistake_elsewhere(config: dict[str, Any]) -> None:
+    only(config).update(desiredCount=2, port=80)
+    assert [text.splitlines()[0] for text in mistakes(config)] == [f"  {SERVICE}.port", f"  {SERVICE}.desiredCount"]
+
+
+def test_a_long_value_is_cut(config: dict[str, Any]) -> None:
+    only(config)["name"] = "x" * 10_000
+    assert max(map(len, mistakes(config)[0].splitlines())) < 200
+
+
+def test_two_services_that_overlap_are_told_what_they_share(config: dict[str, Any]) -> None:
+    config["services"]["copy"] = copy.deepcopy(only(config))
+    host = "api.busyb.ai"
+    assert mistakes(config) == [
+        at_odds(
+            f"{PREFIX}:services",
+            "google-workspace and copy both have "
+            "the listener priority 50, the listener priority 51, the listener priority 52, "
+            f"requests to {host}/google-workspace, requests to {host}/google-workspace/*, "
+            f"requests to {host}/.well-known/oauth-authorization-server/google-workspace, "
+            f"requests to {host}/.well-known/oauth-protected-resource/google-workspace/mcp; change one of them",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "shared"),
+    [
+        ({"name": "busyb-google-workspace-mcp"}, "the name busyb-google-workspace-mcp"),
+        ({"discovery": {"name": "google-workspace"}}, "the discovery name google-workspace"),
+        (
+            {"routing": {"host": "api.busyb.ai", "path": "/second", "priority": 52}},
+            "the listener priority 52",
+        ),
+        (
+            {"routing": {"host": "api.busyb.ai", "path": "/google-workspace/admin", "priority": 60}},
+            "requests to api.busyb.ai/google-workspace/*",
+        ),
+        (
+            {"routing": {"host": "API.busyb.ai", "priority": 60}},
+            "requests to api.busyb.ai/google-workspace",
+        ),
+        (
+            {"routing": {"strategy": "pattern", "host": "api.busyb.ai", "patterns": ["/google*"], "priority": 60}},
+            "requests to api.busyb.ai/google-workspace",
+        ),
+    ],
+)
+def test_services_of_one_stack_cannot_overlap(config: dict[str, Any], changes: dict[str, Any], shared: str) -> None:
+    second = {**copy.deepcopy(only(config)), "routing": {"strategy": "internal"}, **changes}
+    config["services"]["second"] = second
+    (text,) = mistakes(config)
+    assert text.startswith(f"  {PREFIX}:services\n      google-workspace and second both have {shared}")
+
+
+def test_services_side_by_side_are_no_mistake(config: dict[str, Any]) -> None:
+    for number, path in enumerate(("/google-workspace-2", "/google", "/google-workspaces")):
+        config["services"][f"s{number}"] = {
+            **copy.deepcopy(only({"services": {"x": config["services"]["google-workspace"]}})),
+            "routing": {"host": "api.busyb.ai", "path": path, "priority": 100 + 10 * number},
+        }
+    assert len(parsed(config).services) == 4
+
+
+def test_configuration_of_others_is_not_ours_to_judge(config: dict[str, Any]) -> None:
+    texts = {f"{PREFIX}:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in config.items()}
+    assert parse({**texts, "aws:region": "us-east-1", "other:enviroment": "{"}) == parsed(config)
+
+
+@pytest.mark.parametrize("text", ["{", '{"a": }', "[1, 2", '{"a": 1} x', "[" * 100_000])
+def test_rubbish_for_json_is_told_by_its_key(text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse({f"{PREFIX}:services": text, f"{PREFIX}:estate": "["})
+    first, second = refused.value.mistakes
+    assert first.startswith(f"  {PREFIX}:services\n      is       ")
+    assert "\n      allowed  JSON (" in first
+    assert first.endswith(f"do       pulumi config set --path '{PREFIX}:services.<name>' <value>")
+    assert second.startswith(f"  {PREFIX}:estate\n")
+
+
+def test_numbers_may_be_written_as_text(config: dict[str, Any]) -> None:
+    only(config).update(cpu="1024", memory="2048")
+    assert parsed(config).services["google-workspace"].memory == 2048
+
+
+def test_nothing_at_all_is_told_as_missing() -> None:
+    assert [text.splitlines()[0] for text in mistakes({})] == [
+        f"  {PREFIX}:{name}" for name in ("environment", "namePrefix", "estate", "services")
+    ]
+
+
+def test_a_mistake_stops_the_program_before_it_asks_or_registers_anything(
+    deploy: Deploy, config: dict[str, Any]
+) -> None:
+    config["enviroment"] = "x"
+    recorded = deploy(config, fails=True)
+    assert isinstance(recorded.error, SettingsError)
+    assert (recorded.calls, recorded.resources) == ([], [])
+
+
+# The stack's file.
+
+
+def refused_file(path: Path) -> str:
+    with pytest.raises(SettingsError) as refused:
+        read_stack_file(path)
+    return refused.value.mistakes[0]
+
+
+def test_a_missing_stack_file_is_told_by_name(tmp_path: Path) -> None:
+    assert refused_file(tmp_path / "Pulumi.staging.yaml") == (
+        "  Pulumi.staging.yaml: No such file or directory; write it, or name another stack"
+    )
+
+
+@pytest.mark.parametrize(
+    "content", [b"config: [", b"a: b: c", b"\xff\xfe\x00", b"config:\n  ? [a, b]\n  : c", b"\x00", b"- [" * 5000]
+)
+def test_a_stack_file_that_is_not_yaml_is_told_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "Pulumi.staging.yaml"
+    path.write_bytes(content)
+    assert refused_file(path).startswith("  Pulumi.staging.yaml is not the YAML of a stack: ")
+
+
+@pytest.mark.parametrize("content", ["", "config:", "config: text", "other: {}", "- config", "text", "5"])
+def test_a_stack_file_without_configuration_is_told_by_name(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "Pulumi.staging.yaml"
+    path.write_text(content)
+    assert refused_file(path) == "  Pulumi.staging.yaml has no `config:` with keys below it"
+
+
+def test_values_of_a_stack_file_are_handed_over_as_the_engine_does(tmp_path: Path) -> None:
+    path = tmp_path / "Pulumi.staging.yaml"
+    path.write_text(
+        'config:\n  a:text: x\n  a:number: 5\n  a:flag: true\n  a:list: [1, "é"]\n  a:day: {d: 2027-01-31}\n'
+    )
+    raw = read_stack_file(path)
+    assert (raw["a:text"], raw["a:number"], raw["a:flag"]) == ("x", "5", "true")
+    assert json.loads(raw["a:list"]) == [1, "é"]
+    assert json.loads(raw["a:day"]) == {"d": "2027-01-31"}
+
+
+def test_the_production_stack_is_valid(config: dict[str, Any]) -> None:
+    service = parsed(config).services["google-workspace"]
+    assert (service.name, service.url) == ("busyb-google-workspace-mcp", "https://api.busyb.ai/google-workspace")
+
+
+# Bad input of any kind is a SettingsError: never a traceback.
+
+RUBBISH: list[Any] = [
+    None, True, False, 0, -1, 1.5, 1e400, 10**40, "", " ", "x", "\n", "é", "${x}", "{", "[", "*", "\x00", "'", '"',
+    [], [None], [[]], ["x"], {}, {"": ""}, {"x": None}, {"x": {"x": []}}, "a" * 300,
+]  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+def put(config: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
+    *before, last = path
+    place: Any = config
+    for part in before:
+        place = place[part]
+    place[last] = value
+
+
+def full(config: dict[str, Any]) -> dict[str, Any]:
+    """The production stack with every section spelled out, so that there is a place for rubbish in each."""
+    only(config).update(
+        server="workspace-mcp",
+        name="busyb-google-workspace-mcp",
+        image={"context": "image", "dockerfile": "Dockerfile", "target": "x", "args": {"A": "x"}, "digest": None},
+        environment={"A": "x"},
+        variables={},
+        consumers=[],
+        executionRole="r",
+        health={"path": "/health", "interval": 30, "timeout": 5, "startPeriod": 60, "gracePeriod": 60},
+        discovery={"name": "g", "ttl": 60},
+        tags={"Team": "x"},
+    )
+    only(config)["oauth"].update(
+        allowedOrigins=["https://x"], state={"backend": "valkey", "host": "h", "port": 1, "tls": True, "database": 0}
+    )
+    return {**config, "tags": {"Team": "x"}}
+
+
+def taken_or_refused(config: dict[str, Any]) -> None:
+    try:
+        parsed(config)
+    except SettingsError as error:
+        assert error.mistakes
+        assert str(error)
+
+
+def test_rubbish_at_every_place_is_taken_or_refused_and_never_a_traceback(config: dict[str, Any]) -> None:
+    config = full(config)
+    parsed(config)
+    for path in places(config):
+        for value in RUBBISH if path else ():
+            bad = copy.deepcopy(config)
+            put(bad, path, value)
+            taken_or_refused(bad)
+
+
+def test_rubbish_at_several_places_at_once_is_taken_or_refused_and_never_a_traceback(config: dict[str, Any]) -> None:
+    config = full(config)
+    found = [path for path in places(config) if path]
+    chance = random.Random(3)  # noqa: S311 - the same cases in every run
+    for _ in range(300):
+        bad = copy.deepcopy(config)
+        # Deeper places first: rubbish higher up would take them away.
+        for path in sorted(chance.sample(found, 4), key=len, reverse=True):
+            put(bad, path, chance.choice(RUBBISH))
+        taken_or_refused(bad)
+
+
+@pytest.mark.parametrize("routing", [
+    {"strategy": "host", "host": "a.example", "priority": 1, "hostedZone": "b"},
+    {"strategy": "prefix", "host": "a.example", "path": "/x", "priority": 1, "variable": "X"},
+    {"strategy": "pattern", "host": "a.example", "patterns": ["/x*"], "path": "/x", "priority": 1},
+    {"strategy": "internal"},
+])  # fmt: skip
+def test_rubbish_in_every_strategy_is_taken_or_refused_and_never_a_traceback(
+    config: dict[str, Any], routing: dict[str, Any]
+) -> None:
+    only(config)["routing"] = routing
+    parsed(config)
+    for path in places(routing):
+        for value in RUBBISH if path else ():
+            bad = copy.deepcopy(config)
+            put(only(bad)["routing"], path, value)
+            taken_or_refused(bad)

@@ -1,0 +1,166 @@
+"""The shipped stack, exceptions, and many services at once."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.policies.specs import Registered, one
+
+from components import settings
+from components.settings import PolicyException
+from policies import check_stack, evaluate
+from policies.registrations import ROOT, registrations
+from policies.rule import UNKNOWN
+
+TODAY = datetime.date(2026, 12, 1)
+
+
+def exception(**changes: object) -> PolicyException:
+    return PolicyException.model_validate(
+        {
+            "rule": "ecr-repository-disallow-mutable-tags",
+            "resource": "Repo*",
+            "reason": "an old repository, to be replaced",
+            "owner": "platform-team",
+            "expires": "2026-12-31",
+            **changes,
+        }
+    )
+
+
+def mutable() -> list[Registered]:
+    return [one("aws:ecr/repository:Repository", imageTagMutability="MUTABLE")]
+
+
+def production() -> dict[str, str]:
+    return settings.read_stack_file(ROOT / "Pulumi.production.yaml")
+
+
+# --- the shipped stack
+
+
+def test_the_production_stack_passes_with_its_recorded_exceptions_and_needs_each_of_them() -> None:
+    config = production()
+    exceptions = settings.parse(config).policy_exceptions
+    findings = evaluate(registrations(config), exceptions, TODAY)
+
+    assert not list(findings.violations)
+    assert {(v.rule.name, v.resource.name) for v in findings.excepted} == {(e.rule, e.resource) for e in exceptions}
+
+
+def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only() -> None:
+    findings = evaluate(registrations(production()), (), TODAY)
+
+    assert len(findings.violations) == len(settings.parse(production()).policy_exceptions)
+    assert not findings.stops
+
+
+def test_nothing_about_containers_is_left_undecided_in_a_preview_that_builds_the_image() -> None:
+    registered = registrations(production())
+    (task,) = (r for r in registered if r.type == "aws:ecs/taskDefinition:TaskDefinition")
+    findings = evaluate(registered, (), TODAY)
+
+    assert task.inputs["containerDefinitions"] == UNKNOWN, "the case that this test is about"
+    # An execution role's policy names ARNs that a first deployment makes.
+    assert {undecided.resource.name for undecided in findings.undecided} <= {"google-workspace-execution-policy"}
+
+
+def test_a_stack_is_checked_without_cloud_or_cli_in_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PATH", "DOCKER_HOST", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir("/")
+    findings = check_stack("production")
+
+    assert findings.resources > 15
+    assert Path.cwd() == Path("/")
+
+
+def test_a_stack_that_does_not_exist_is_named() -> None:
+    with pytest.raises(settings.SettingsError, match=r"Pulumi\.staging-9\.yaml"):
+        check_stack("staging-9")
+
+
+# --- exceptions
+
+
+def test_an_exception_in_force_allows_what_it_names_and_is_listed() -> None:
+    findings = evaluate(mutable(), [exception()], TODAY)
+
+    assert {v.rule.name for v in findings.excepted} == {"ecr-repository-disallow-mutable-tags"}
+    assert "ecr-repository-disallow-mutable-tags" not in {v.rule.name for v in findings.violations}
+    listed = [line for line in findings.lines() if line.startswith("exception")]
+    assert listed == [
+        "exception  ecr-repository-disallow-mutable-tags on Repo*: "
+        "an old repository, to be replaced (platform-team, until 2026-12-31)"
+    ]
+
+
+@pytest.mark.parametrize("other", [{"resource": "Other"}, {"rule": "ecr-repository-scan-on-push"}])
+def test_an_exception_allows_nothing_else(other: dict[str, str]) -> None:
+    findings = evaluate(mutable(), [exception(**other)], TODAY)
+
+    assert "ecr-repository-disallow-mutable-tags" in {v.rule.name for v in findings.violations}
+
+
+def test_an_expired_exception_allows_nothing_and_fails_by_itself() -> None:
+    last_day = datetime.date(2026, 12, 31)
+    on_it = evaluate(mutable(), [exception()], last_day)
+    after = evaluate(mutable(), [exception()], last_day + datetime.timedelta(days=1))
+
+    assert "policy-exception-renew" not in {v.rule.name for v in on_it.violations}
+    assert {"policy-exception-renew", "ecr-repository-disallow-mutable-tags"} <= {v.rule.name for v in after.violations}
+    assert after.stops
+    assert not after.exceptions
+    assert any("expired on 2026-12-31" in line for line in after.lines())
+
+
+def test_an_exception_from_a_rule_that_does_not_exist_fails() -> None:
+    findings = evaluate([], [exception(rule="ecr-repository-no-such-rule")], TODAY)
+
+    assert [v.problem for v in findings.violations] == [
+        "there is an exception from ecr-repository-no-such-rule, and no such rule"
+    ]
+
+
+@pytest.mark.parametrize("missing", ["rule", "resource", "reason", "owner", "expires"])
+def test_an_exception_has_reason_owner_and_last_day(missing: str) -> None:
+    exceptions = json.loads(production()["mcp-on-ecs:policyExceptions"])
+    del exceptions[0][missing]
+
+    with pytest.raises(settings.SettingsError, match=rf"policyExceptions\[0\]\.{missing}"):
+        settings.parse({**production(), "mcp-on-ecs:policyExceptions": json.dumps(exceptions)})
+
+
+# --- scale
+
+
+def many(count: int) -> dict[str, str]:
+    config = production()
+    (service,) = json.loads(config["mcp-on-ecs:services"]).values()
+    services = {}
+    for number in range(count):
+        one_of_many = json.loads(json.dumps(service))
+        one_of_many["routing"] |= {"path": f"/s{number}", "priority": 100 + 10 * number}
+        services[f"s{number}"] = one_of_many
+    return {**config, "mcp-on-ecs:services": json.dumps(services)}
+
+
+def test_fifty_services_are_all_held_to_all_rules(record_property: Callable[[str, object], None]) -> None:
+    started = time.monotonic()
+    registered = registrations(many(50))
+    ran = time.monotonic()
+    findings = evaluate(registered, (), TODAY)
+    record_property("program_seconds", round(ran - started, 2))
+    record_property("rules_seconds", round(time.monotonic() - ran, 2))
+
+    per_service = len(evaluate(registrations(many(1)), (), TODAY).violations)
+    assert len(findings.violations) == 50 * per_service
+    assert not findings.stops
+    assert {violation.resource.name.partition("-")[0] for violation in findings.violations} == {
+        f"s{number}" for number in range(50)
+    }
