@@ -108,7 +108,6 @@ async def look_up(settings: Settings) -> Estate:
     partition = await _invoke("aws:index/getPartition:getPartition")
     place = f"in account {caller['accountId']}, region {region['region']}"
 
-    remembered = asyncio.ensure_future(_healthy(settings))
     things = asyncio.gather(
         _vpc(estate.vpc, place, findings),
         findings.look_up(
@@ -124,6 +123,12 @@ async def look_up(settings: Settings) -> Estate:
             _invoke("aws:servicediscovery/getDnsNamespace:getDnsNamespace", name=estate.namespace, type="DNS_PRIVATE"),
         ),
         _load_balancer(settings, place, findings),
+        findings.look_up(
+            "the healthy revisions of earlier deployments",
+            f"{place}, parameters below {rollout.healthy_parameter(settings.parameter_prefix, '')}",
+            "allow ssm:GetParametersByPath, or delete the parameter if it is damaged",
+            _healthy(settings),
+        ),
     )
     named = asyncio.gather(
         _each(
@@ -158,7 +163,7 @@ async def look_up(settings: Settings) -> Estate:
             ),
         ),
     )
-    (vpc, cluster, namespace, balancer), (secrets, roles, _, zones) = await asyncio.gather(things, named)
+    (vpc, cluster, namespace, balancer, healthy), (secrets, roles, _, zones) = await asyncio.gather(things, named)
     groups: dict[str, str | None] = {}
     subnets: dict[str, dict[str, Any] | None] = {}
     if vpc:
@@ -197,7 +202,7 @@ async def look_up(settings: Settings) -> Estate:
         security_groups={name: found for name, found in groups.items() if found},
         secrets={name: found for name, found in secrets.items() if found},
         execution_roles={name: role["arn"] for name, role in roles.items() if role},
-        healthy=await remembered,
+        healthy=healthy or {},
         hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
     )
 

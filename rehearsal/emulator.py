@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -26,6 +24,8 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from rehearsal.apart import installed
+
 MINISTACK = "ministack==1.5.33"
 # MiniStack pins botocore exactly, so it cannot share an environment with this program. With `docker` its ECS runs
 # containers.
@@ -34,48 +34,15 @@ START_TIMEOUT = 30.0  # seconds
 
 
 class EmulatorError(Exception):
-    """The emulator could not be installed or started. The message says what to do."""
+    """The emulator could not be started. The message says what to do."""
 
 
 def ensure_installed(root: Path) -> Path:
-    """Install MiniStack under `root`/.rehearsal/emulator-venv unless these versions are there already.
+    """The interpreter of the environment with MiniStack, `.rehearsal/emulator-venv` below `root`; made if need be.
 
-    Args:
-        root: the project's root directory.
-
-    Returns:
-        The Python interpreter of that environment.
-
-    Raises:
-        EmulatorError: no environment could be made, or pip failed (its last lines are in the message).
+    Raises `rehearsal.apart.NotInstalled`.
     """
-    home = root / ".rehearsal" / "emulator-venv"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    with home.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # Two runs in one checkout would install over each other.
-        return _install(home)
-
-
-def _install(home: Path) -> Path:
-    python = home / "bin" / "python"
-    stamp = home / "installed.txt"
-    wanted = "\n".join((*REQUIREMENTS, sys.version.split()[0]))
-    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
-        return python
-    shutil.rmtree(home, ignore_errors=True)
-    for command in (
-        [sys.executable, "-m", "venv", str(home)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise EmulatorError(
-                f"the emulator ({MINISTACK}) could not be installed in {home}: `{' '.join(command)}` "
-                f"ended with {done.returncode}:\n{(done.stderr or done.stdout).strip()[-1500:]}\n"
-                "Check that pip can reach its package index (`pip download ministack`), then run again."
-            )
-    stamp.write_text(wanted)
-    return python
+    return installed(root / ".rehearsal" / "emulator-venv", *REQUIREMENTS)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from components import settings as configuration
 from components.routing import target_group_name
 from components.settings import Service, Settings
 from rehearsal import estate, monitor
+from rehearsal.apart import NotInstalled
 from rehearsal.docker import BuildFailed, Engine, NoBaseImage, NoEngine, PushFailed
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed, stop_kept
 from rehearsal.report import Narrator, Phase, Report, Row
@@ -48,7 +49,7 @@ class RehearsalError(Exception):
     """The rehearsal cannot go on; the message says why and what to do."""
 
 
-_KNOWN = (RehearsalError, EmulatorError, NoEngine, NoBaseImage, BuildFailed, PushFailed)
+_KNOWN = (RehearsalError, EmulatorError, NotInstalled, NoEngine, NoBaseImage, BuildFailed, PushFailed)
 """Errors whose message says all there is to say."""
 
 

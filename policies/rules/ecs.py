@@ -58,12 +58,18 @@ def _number(value: object) -> int | None:
     return int(value) if isinstance(value, str | float | int) and str(value).removesuffix(".0").isdigit() else None
 
 
-def _roles_apart(task: Resource, _: Stack) -> Iterator[str]:
-    # Two roles of which one is not made yet are two roles.
-    if task.knows("taskRoleArn") and task.knows("executionRoleArn"):
-        role = task.get("taskRoleArn")
-        if role and role == task.get("executionRoleArn"):
-            yield "its task role is its execution role"
+def _roles_apart(task: Resource, stack: Stack) -> Iterator[str]:
+    known = [task.knows(name) for name in ("taskRoleArn", "executionRoleArn")]
+    if all(known):
+        same = task.get("taskRoleArn") is not None and task.get("taskRoleArn") == task.get("executionRoleArn")
+    elif any(known):
+        same = False  # One is being made, the other is not.
+    else:
+        # Both are being made: one role for the two, or more.
+        roles = stack.needs(task, "aws:iam/role:Role")
+        same = len(roles) == 1 if roles else task.get("taskRoleArn")
+    if same:
+        yield "its task role is its execution role"
 
 
 def _architecture_agrees(task: Resource, stack: Stack) -> Iterator[str]:
@@ -149,6 +155,7 @@ RULES = (
         remedy="leave executionRole out to have one made, or name one that is not the task's.",
         types=_TASKS,
         check=_roles_apart,
+        whole_stack=True,
     ),
     Rule(
         name="ecs-task-match-image-architecture",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import socket
 import subprocess
 import time
@@ -11,6 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from rehearsal.apart import installed
+from tests.conftest import ROOT
 
 StartServer = Callable[..., int]
 GOOD = {
@@ -29,7 +31,9 @@ GOOD = {
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Starts the server with GOOD and the given environment (None unsets), once per environment; its port."""
-    command = shlex.split(os.environ.get("MCP_SERVER_COMMAND", "workspace-mcp"))
+    # What is tested is what the image ships; its packages would not go together with this project's.
+    python = installed(ROOT / ".rehearsal" / "server-venv", file=ROOT / "image" / "requirements.txt")
+    command = [str(python.with_name("workspace-mcp"))]
     started: dict[tuple[tuple[str, str | None], ...], int] = {}
     processes: list[subprocess.Popen[bytes]] = []
 

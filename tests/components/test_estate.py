@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from program import Account, Deploy, Recorded, listener_rule, only
+from botocore.exceptions import ClientError
+from program import Account, Deploy, Elbv2, Recorded, listener_rule, only
 
 from components.estate import EstateError
 
@@ -414,6 +415,26 @@ def test_rules_are_a_finding_among_the_others(deploy: Deploy, config: dict[str, 
     estate.buckets.clear()
     estate.rules.append(listener_rule(50, ["/billing*"], "billing-tg"))
     assert len(findings(deploy(config, fails=True))) == 2
+
+
+def test_a_damaged_memory_of_healthy_revisions_is_a_finding(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    estate.healthy = {"google-workspace": [{"revision": "x"}]}
+    (text,) = findings(deploy(config, fails=True))
+    assert text.startswith("  the healthy revisions of earlier deployments\n")
+    assert f"looked   {PLACE}, parameters below /busyb/production/healthy/\n" in text
+
+
+def test_rules_that_may_not_be_listed_are_left_to_aws(
+    deploy: Deploy, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not you"}}, "DescribeRules")
+
+    monkeypatch.setattr(Elbv2, "paginate", refuse)
+    assert deploy(config).of("aws:lb/listenerRule:ListenerRule")
+    assert "The listener's rules could not be listed" in caplog.text
 
 
 def test_an_internal_service_asks_nothing_of_the_load_balancer(

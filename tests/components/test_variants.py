@@ -10,6 +10,7 @@ import pytest
 from program import DIGEST, Account, Deploy, Recorded, only, run, target_group_arn
 
 from components.registry import Login, Registry, RegistryArgs
+from components.rollout import NotRolledOut
 from components.service import OversizedError
 from components.settings import Image
 
@@ -336,6 +337,19 @@ def test_a_definition_over_the_limit_is_refused_before_anything_is_registered(
 def test_a_large_definition_below_the_limit_is_registered(deploy: Deploy, config: dict[str, Any]) -> None:
     only(config)["environment"] = {"LARGE": "x" * 60_000}
     assert len(deploy(config).inputs("google-workspace-task-definition")["containerDefinitions"]) > 60_000
+
+
+def test_a_rollback_by_ecs_fails_the_up_and_is_not_remembered_as_healthy(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    estate.running = "arn:aws:ecs:us-east-1:758888582357:task-definition/busyb-google-workspace-mcp:0"
+    recorded = deploy(config, fails=True)
+    assert isinstance(recorded.error, NotRolledOut)
+    assert (
+        "busyb-google-workspace-mcp-service runs busyb-google-workspace-mcp:0, not busyb-google-workspace-mcp:1"
+        in str(recorded.error)
+    )
+    assert "google-workspace-healthy" not in {r.name for r in recorded.resources}
 
 
 def test_the_callers_options_stay_with_the_component(estate: Account) -> None:

@@ -279,8 +279,11 @@ SPECS: dict[str, Spec] = {
     ),
     "ecs-task-separate-roles": Spec(
         passes=[one(TASK, taskRoleArn="arn:1", executionRoleArn="arn:2")],
-        fails=[([one(TASK, taskRoleArn="arn:1", executionRoleArn="arn:1")], "is its execution role")],
-        unknown=([one(TASK, taskRoleArn=UNKNOWN, executionRoleArn="arn:1")], "passes"),
+        fails=[
+            ([one(TASK, taskRoleArn="arn:1", executionRoleArn="arn:1")], "is its execution role"),
+            ([one(ROLE), one(TASK, ROLE, taskRoleArn=UNKNOWN, executionRoleArn=UNKNOWN)], "is its execution role"),
+        ],
+        unknown=([one(TASK, taskRoleArn=UNKNOWN, executionRoleArn=UNKNOWN)], "undecided"),
         absent=([one(TASK)], "passes"),
     ),
     "ecs-task-match-image-architecture": Spec(
@@ -353,13 +356,17 @@ SPECS: dict[str, Spec] = {
     ),
     # Load balancer
     "lb-target-group-require-health-check": flag(
-        TARGET_GROUP, {"healthCheck": {"path": "/health"}}, {"healthCheck": {"enabled": False}}, "no health check", "fails",
+        TARGET_GROUP,
+        {"healthCheck": {"path": "/health"}},
+        {"healthCheck": {"enabled": False}},
+        "no health check",
+        "fails",
     ),
     "lb-target-group-encrypt": flag(TARGET_GROUP, {"protocol": "HTTPS"}, {"protocol": "HTTP"}, "by HTTP", "fails"),
     "lb-listener-rule-strip-prefix": Spec(
         passes=routed("/google-workspace/*", "^/google-workspace/?(.*)$", "/$1"),
         fails=[
-            (routed("/google-workspace/*"), "asked for /google-workspace/mcp where"),
+            (routed("/google-workspace/*"), "asked for /google-workspace/mcp"),
             (routed("/google-workspace/*", "^/googleworkspace/?(.*)$", "/$1"), "answers 404"),
         ],
         unknown=(routed("/google-workspace/*", unknown=True), "undecided"),  # type: ignore[arg-type]
@@ -467,7 +474,7 @@ SPECS: dict[str, Spec] = {
             "Condition": {"StringEquals": {"aws:SourceAccount": "758888582357"}},
         },
         ({"Principal": "*", "Action": "sns:Publish"}, "everybody"),
-        ({"Principal": "*", "Action": "sns:Publish", "Condition": {"StringNotEquals": {"aws:SourceAccount": "1"}}}, "e"),
+        ({"Principal": "*", "Action": "sns:Publish", "Condition": {"StringLike": {"aws:SourceArn": "*"}}}, "everybody"),
     ),
     # S3
     "s3-bucket-block-public-access": setting(

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from tests.policies.specs import Registered, one, routed, served, task
 
 from components import settings
 from policies import Findings, evaluate, rules
 from policies.registrations import ROOT, Registration, registrations
+from tests.policies.specs import Registered, one, routed, served, task
 
 TODAY = datetime.date(2026, 12, 1)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.policies.specs import IMAGE, SPECS, TASK, Registered, one, served, task, variables
 
 from policies import Findings, evaluate, rules
 from policies.rule import SERVICE_COMPONENT, UNKNOWN, Rule
+from tests.policies.specs import IMAGE, SERVICE, SPECS, TASK, Registered, one, served, task, variables
 
 RULES = {rule.name: rule for rule in rules()}
 each_rule = pytest.mark.parametrize("name", sorted(RULES))
@@ -84,6 +84,17 @@ def test_the_containers_of_a_task_whose_image_is_being_built_are_held_to_the_rul
     assert not findings.undecided
 
 
+@pytest.mark.parametrize("rule", [rule.name for rule in rules() if rule.name.startswith("mcp-service-")])
+def test_where_neither_task_nor_component_knows_the_containers_the_report_says_so(rule: str) -> None:
+    unknown, group, service = served(count=2, unknown=True)
+    component = one(SERVICE_COMPONENT, taskDefinitionArn=UNKNOWN)
+    inside = Registered(SERVICE, service.inputs, parent=component.urn, needs=service.needs)
+
+    assert [undecided.resource.type for undecided in held(rule, [component, unknown, group, inside]).undecided] == [
+        SERVICE
+    ]
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
@@ -132,9 +143,14 @@ def test_a_rule_tells_people_what_they_need(rule: Rule) -> None:
 
 def test_the_rules_cover_every_control_that_can_be_decided_at_preview() -> None:
     ids = {id_ for rule in rules() for id_ in rule.ids}
-    wanted = """ECR.1 ECR.2 ECR.3 ECR.5 CKV_AWS_32 ECS.2 ECS.3 ECS.4 ECS.5 ECS.8 ECS.9 ECS.10 ECS.17 ECS.20 CKV_AWS_249
-        CKV_AWS_261 CKV_AWS_378 IAM.1 IAM.21 CKV_AWS_60 CKV_AWS_61 CKV_AWS_274 CKV2_AWS_56 CKV_AWS_393 KMS.1 KMS.2
-        CKV_AWS_66 CKV_AWS_338 CKV_AWS_158 CloudWatch.16 CloudWatch.15 CloudWatch.17 SNS.1 SNS.4 S3.2 S3.3 S3.8 S3.5
-        S3.6 S3.12 S3.14 S3.17 S3.13 E3047 E3048 E3054"""
+    wanted = """
+        ECR.1 ECR.2 ECR.3 ECR.5 ECS.2 ECS.3 ECS.4 ECS.5 ECS.8 ECS.9 ECS.10 ECS.17 ECS.20 IAM.1 IAM.21 KMS.1 KMS.2
+        CloudWatch.15 CloudWatch.16 CloudWatch.17 SNS.1 SNS.4 S3.2 S3.3 S3.5 S3.6 S3.8 S3.12 S3.13 S3.14 S3.17
+        CKV_AWS_19 CKV_AWS_21 CKV_AWS_26 CKV_AWS_32 CKV_AWS_51 CKV_AWS_53 CKV_AWS_54 CKV_AWS_55 CKV_AWS_56 CKV_AWS_60
+        CKV_AWS_61 CKV_AWS_62 CKV_AWS_63 CKV_AWS_66 CKV_AWS_70 CKV_AWS_93 CKV_AWS_136 CKV_AWS_145 CKV_AWS_158
+        CKV_AWS_163 CKV_AWS_169 CKV_AWS_249 CKV_AWS_261 CKV_AWS_274 CKV_AWS_286 CKV_AWS_287 CKV_AWS_288 CKV_AWS_289
+        CKV_AWS_290 CKV_AWS_300 CKV_AWS_319 CKV_AWS_332 CKV_AWS_333 CKV_AWS_334 CKV_AWS_335 CKV_AWS_336 CKV_AWS_338
+        CKV_AWS_355 CKV_AWS_358 CKV_AWS_378 CKV_AWS_379 CKV_AWS_385 CKV_AWS_393 CKV2_AWS_6 CKV2_AWS_40 CKV2_AWS_56
+        CKV2_AWS_61 CKV2_AWS_65 E3047 E3048 E3054"""
 
     assert set(wanted.split()) <= ids

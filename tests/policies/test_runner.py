@@ -19,7 +19,6 @@ import grpc
 import pytest
 from google.protobuf import empty_pb2, struct_pb2
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
-from tests.policies.specs import SPECS, one
 
 from components import settings
 from components.settings import PolicyException
@@ -27,6 +26,7 @@ from policies import Findings, evaluate, rules
 from policies.pack import EXCEPTIONS_IN_FORCE
 from policies.registrations import ROOT, registrations
 from policies.rule import STACK, Registered
+from tests.policies.specs import SPECS, one
 
 STACK_ITSELF = one(STACK)
 
@@ -150,7 +150,10 @@ def test_the_pack_has_every_rule_with_its_severity_and_enforcement(runner: Runne
 
 
 def test_the_runner_finds_in_the_production_stack_what_the_in_process_run_finds(runner: Runner) -> None:
-    resources = [STACK_ITSELF, *registrations(settings.read_stack_file(ROOT / "Pulumi.production.yaml"))]
+    resources: list[Registered] = [
+        STACK_ITSELF,
+        *registrations(settings.read_stack_file(ROOT / "Pulumi.production.yaml")),
+    ]
     findings = evaluate(resources)
 
     assert findings.violations, "otherwise nothing is compared"
@@ -165,7 +168,7 @@ def test_the_runner_finds_the_same_in_the_cases_of_each_rule(runner: Runner, nam
 
 
 def test_the_runner_takes_exceptions_from_the_stacks_configuration() -> None:
-    resources = [
+    resources: list[Registered] = [
         STACK_ITSELF,
         *registrations(settings.read_stack_file(ROOT / "Pulumi.production.yaml")),
     ]

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.policies.specs import Registered, one
 
 from components import settings
 from components.settings import PolicyException
 from policies import check_stack, evaluate
 from policies.registrations import ROOT, registrations
 from policies.rule import UNKNOWN
+from tests.policies.specs import Registered, one
 
 TODAY = datetime.date(2026, 12, 1)
 

@@ -1,0 +1,47 @@
+"""Virtual environments apart from the project's own, for what pins other versions of the same packages."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+
+class NotInstalled(Exception):
+    """The environment could not be made. The message has pip's last lines and what to do."""
+
+
+def installed(home: Path, *requirements: str, file: Path | None = None) -> Path:
+    """The Python interpreter of the environment `home`, made unless it has exactly these packages already.
+
+    requirements: as on pip's command line, `ministack==1.5.33`. file: a requirements file with hashes, beside or
+    instead of them. Raises `NotInstalled`.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Two runs in one checkout would install over each other.
+        return _install(home, requirements, file)
+
+
+def _install(home: Path, requirements: tuple[str, ...], file: Path | None) -> Path:
+    python, stamp = home / "bin" / "python", home / "installed.txt"
+    wanted = "\n".join((*requirements, file.read_text() if file else "", sys.version.split()[0]))
+    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+        return python
+    shutil.rmtree(home, ignore_errors=True)
+    arguments = [*requirements, *(["--require-hashes", "--requirement", str(file)] if file else [])]
+    for command in (
+        [sys.executable, "-m", "venv", str(home)],
+        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise NotInstalled(
+                f"{home} could not be made: `{' '.join(command)}` ended with {done.returncode}:\n"
+                f"{(done.stderr or done.stdout).strip()[-1500:]}\n"
+                "Check that pip can reach its package index, then run again."
+            )
+    stamp.write_text(wanted)
+    return python
