@@ -54,8 +54,6 @@ class Registry(pulumi.ComponentResource):
 
     repository_url: pulumi.Output[str]
     """`ACCOUNT.dkr.ecr.REGION.amazonaws.com/name`."""
-    repository_arn: pulumi.Output[str]
-    """The repository's ARN, which the execution role may pull from."""
     image: pulumi.Output[str]
     """The image as `repository@sha256:...`, never a tag."""
     tag: str | None
@@ -86,7 +84,6 @@ class Registry(pulumi.ComponentResource):
             opts=child,
         )
         self.repository_url = repository.repository_url
-        self.repository_arn = repository.arn
         if context is None:
             self.image = _finished(repository.repository_url, args.image.digest or "")
         else:

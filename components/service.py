@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -37,7 +38,7 @@ def canonical_json(document: Any) -> str:
 
 def _without_empty(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: kept for key, item in value.items() if (kept := _without_empty(item)) not in (None, "", [], {})}
+        return {key: kept for key, item in value.items() if (kept := _without_empty(item)) not in (None, [], {})}
     if isinstance(value, list | tuple):
         return [_without_empty(item) for item in value]
     return value
@@ -180,7 +181,7 @@ class McpService(pulumi.ComponentResource):
         if service.execution_role:
             self.execution_role_arn = pulumi.Output.from_input(estate.execution_roles[service.execution_role])
         else:
-            self.execution_role_arn, execution_policy = self._role("execution", self._execution_statements(logs.arn))
+            self.execution_role_arn, execution_policy = self._role("execution", self._execution_statements())
         task_definition = aws.ecs.TaskDefinition(
             f"{name}-task-definition",
             family=service.name,
@@ -265,6 +266,7 @@ class McpService(pulumi.ComponentResource):
                 "taskDefinitionArn": self.task_definition_arn,
                 "serviceName": self.service_name,
                 "logGroup": self.log_group,
+                **plan,  # A policy on the whole stack sees a component's outputs, not its inputs.
             }
         )
 
@@ -302,16 +304,8 @@ class McpService(pulumi.ComponentResource):
             f"{self._name}-{part}-policy",
             name=f"{args.service.name}-{part}",
             role=role.name,
-            policy=pulumi.Output.all(*[statement["Resource"] for statement in statements]).apply(
-                lambda resources: canonical_json(
-                    {
-                        "Version": "2012-10-17",
-                        "Statement": [
-                            {"Effect": "Allow", **statement, "Resource": resource}
-                            for statement, resource in zip(statements, resources, strict=True)
-                        ],
-                    }
-                )
+            policy=canonical_json(
+                {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement} for statement in statements]}
             ),
             opts=self._child,
         )
@@ -348,23 +342,28 @@ class McpService(pulumi.ComponentResource):
             statements.append({"Sid": "ExecuteCommand", "Action": _EXEC_ACTIONS, "Resource": "*"})
         return statements
 
-    def _execution_statements(self, log_group_arn: pulumi.Output[str]) -> list[dict[str, Any]]:
-        """Pull this image, write this log group, read these secrets; nothing else."""
+    def _execution_statements(self) -> list[dict[str, Any]]:
+        """Pull this image, write this log group, read these secrets; nothing else.
+
+        ARNs are put together from names, so that the policy is known at a preview.
+        """
         service, estate = self._args.service, self._args.estate
+        place = f"{estate.region}:{estate.account}"
         secrets = [estate.secrets[wanted.secret] for wanted in service.secrets.values()]
         keys = sorted({secret.kms_key for secret in secrets if secret.kms_key})
         statements: list[dict[str, Any]] = [
-            # This action knows no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
+            # This action knows no resources:
+            # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerregistry.html
             {"Sid": "RegistryLogin", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
             {
                 "Sid": "Image",
                 "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                "Resource": self._args.registry.repository_arn,
+                "Resource": f"arn:{estate.partition}:ecr:{_repository(service, place)}",
             },
             {
                 "Sid": "Logs",
                 "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-                "Resource": pulumi.Output.concat(log_group_arn, ":*"),
+                "Resource": f"arn:{estate.partition}:logs:{place}:log-group:{log_group_name(service)}:*",
             },
         ]
         if secrets:
@@ -378,3 +377,12 @@ class McpService(pulumi.ComponentResource):
         if keys:
             statements.append({"Sid": "SecretKeys", "Action": "kms:Decrypt", "Resource": keys})
         return statements
+
+
+def _repository(service: Service, place: str) -> str:
+    """Where the image is, as an ECR ARN has it behind `ecr:`; `place` is the stack's own `region:account`."""
+    foreign = re.match(r"(\d+)\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com[a-z.]*/([^@]+)@", service.image.digest or "")
+    if foreign:
+        account, region, name = foreign.groups()
+        return f"{region}:{account}:repository/{name}"
+    return f"{place}:repository/{service.name}"

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pulumi
 from pulumi.runtime import mocks, rpc, set_all_config
-from pulumi.runtime.settings import configure
+from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
 
 from components import settings
@@ -339,18 +339,10 @@ def run(program: Callable[[], Any], account: Account, *, config: dict[str, str],
     recorded = Recorded()
 
     def in_context() -> None:
-        given = _Mocks(account, recorded, preview=preview)
+        monitor = _Monitor(_Mocks(account, recorded, preview=preview), recorded)
+        engine = mocks.MockEngine(logging.getLogger("pulumi"))
         configure(
-            mocks.MockSettings(  # type: ignore[no-untyped-call]
-                monitor=_Monitor(given, recorded),
-                monitor_features=set(),
-                engine=mocks.MockEngine(logging.getLogger("pulumi")),
-                project=settings.NAMESPACE,
-                stack="production",
-                dry_run=preview,
-                organization=None,
-                callbacks=None,
-            )
+            Settings(project=settings.NAMESPACE, stack="production", monitor=monitor, engine=engine, dry_run=preview)
         )
         set_all_config(config)
         try:

@@ -188,6 +188,12 @@ def test_an_ignore_file_of_the_dockerfiles_own_beats_the_common_one(context: Pat
     assert (directory / "Dockerfile.dockerignore").exists()
 
 
+def test_a_comment_in_an_ignore_file_ignores_nothing(context: Path) -> None:
+    (context / ".dockerignore").write_text("#draft\n")
+    (context / "#draft").touch()
+    assert (staged().directory / "#draft").exists()
+
+
 def test_exceptions_in_an_ignore_file_are_kept(context: Path) -> None:
     (context / ".dockerignore").write_text("package\n!package/module.py\n")
     (context / "package" / "other.py").touch()

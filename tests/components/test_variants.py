@@ -200,7 +200,9 @@ def test_its_own_security_group_admits_load_balancer_and_consumers_on_the_port_a
 def test_an_internal_services_own_group_does_not_admit_the_load_balancer(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
-    only(config).update({"securityGroups": [], "consumers": ["core-agent-sg"], "routing": {"strategy": "internal"}})
+    # Beside a public one, so that the load balancer's group is known.
+    internal = {"securityGroups": [], "consumers": ["core-agent-sg"], "routing": {"strategy": "internal"}}
+    config["services"]["second"] = {**only(config), **internal}
     ingress = deploy(config).of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule").values()
     assert [rule["referencedSecurityGroupId"] for rule in ingress] == ["sg-core-agent"]
 
