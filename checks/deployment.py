@@ -1,4 +1,5 @@
-"""What the account says of a deployment: revision, digest, tasks, discovery, logs. Asked by boto3, on AWS and rehearsal alike."""
+"""What the account says of a deployment: revision, digest, tasks, discovery, logs. Asked by boto3, on AWS and
+rehearsal alike."""
 
 from __future__ import annotations
 

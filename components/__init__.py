@@ -1,1 +1,2 @@
-"""What is deployed: settings (the configuration), estate (what exists), and the components registry, routing and service."""
+"""What is deployed: settings (the configuration), estate (what exists), and the components registry, routing and
+service."""

@@ -14,6 +14,7 @@ import pulumi
 
 @functools.cache
 def client(service: str) -> Any:
-    """A boto3 client for `service` with the credentials of the environment, or of the profile and region that the aws provider is configured with."""
+    """A boto3 client for `service` with the credentials of the environment, or of the profile and region that the aws
+    provider is configured with."""
     config = pulumi.Config("aws")
     return boto3.Session(profile_name=config.get("profile"), region_name=config.get("region")).client(service)

@@ -88,7 +88,8 @@ def _compare(facts: dict[str, str]) -> str:
     short = [arn.rsplit("/", 1)[-1] for arn in (wanted, running)]
     evidence = "\n".join(why(account.client, facts["cluster"], wanted, facts["log_group"]))
     raise NotRolledOut(
-        f"{facts['service']} runs {short[1]}, not {short[0]}: ECS rolled the deployment back, or somebody else deployed.\n"
+        f"{facts['service']} runs {short[1]}, not {short[0]}: "
+        "ECS rolled the deployment back, or somebody else deployed.\n"
         f"{evidence}\n"
         f"  do       mend the cause and run pulumi up again; {short[1]} serves meanwhile. More: ./ops status\n"
         f"           to stay on it: ./ops rollback {short[1]}"
@@ -112,7 +113,8 @@ def why(client: Callable[[str], Any], cluster: str, task_definition: str, log_gr
         yield f"  stopped  task {name}: {task.get('stoppedReason') or 'no reason given'}"
         for container in task["containers"]:
             told = f"exit code {container['exitCode']}" if "exitCode" in container else "did not start"
-            yield f"           {container['name']}: {told}{' - ' + container['reason'] if container.get('reason') else ''}"
+            reason = f" - {container['reason']}" if container.get("reason") else ""
+            yield f"           {container['name']}: {told}{reason}"
             if hint := _HINTS.get(container.get("exitCode", -1)):
                 yield f"           {hint}"
     for task in tasks[:1]:

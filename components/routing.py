@@ -32,7 +32,8 @@ _VALUES_PER_RULE = 5
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ListenerRule:
-    """One rule on the listener: for `host` and one of `paths` (none: any), forward, rewritten first if `rewrite` says so."""
+    """One rule on the listener: for `host` and one of `paths` (none: any), forward, rewritten first if `rewrite` says
+    so."""
 
     part: str
     """What the rule is for; the end of its logical name."""
@@ -173,7 +174,8 @@ class Routing(pulumi.ComponentResource):
     """Target group, listener rules, discovery, and security group of a service."""
 
     target_group_arn: pulumi.Output[str] | None
-    """Known once a rule forwards to the group (ECS refuses one without a load balancer); None for an internal service."""
+    """Known once a rule forwards to the group (ECS refuses one without a load balancer); None for an internal
+    service."""
     discovery_arn: pulumi.Output[str]
     """The Cloud Map service's ARN."""
     security_groups: list[pulumi.Input[str]]

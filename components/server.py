@@ -1,4 +1,5 @@
-"""What a server is told about its deployment: environment variables that follow from settings and cannot disagree with them."""
+"""What a server is told about its deployment: environment variables that follow from settings and cannot disagree
+with them."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
     url = service.url or internal_url
     variables = {
         "WORKSPACE_MCP_TRANSPORT": "streamable-http",  # Unset, the server speaks stdio and exits with 0 at once.
-        "WORKSPACE_MCP_HOST": "0.0.0.0",  # Its own default without OAuth 2.1 is 127.0.0.1, which fails target health.
+        "WORKSPACE_MCP_HOST": "0.0.0.0",  # noqa: S104  # Its own default without OAuth 2.1 is 127.0.0.1, which fails target health.
         "PORT": str(service.port),
         "WORKSPACE_EXTERNAL_URL": url,
         "MCP_ENABLE_OAUTH21": "true" if service.oauth.enabled else "false",  # Only the very word `true` switches it on.

@@ -18,7 +18,8 @@ from components.routing import Routing, internal_url
 from components.settings import Service
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
-"""Stands for the image where its digest is not known yet: everything else of the container definitions is known at preview."""
+"""Stands for the image where its digest is not known yet: everything else of the container definitions is known at
+preview."""
 
 # ECS takes 64 KiB for the whole; what is beside the container definitions takes less than 2.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
@@ -272,7 +273,7 @@ class McpService(pulumi.ComponentResource):
 
     def _role(self, part: str, statements: list[dict[str, Any]]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         """A role that ECS tasks of this account may take, with `statements` as its one policy (if there are any)."""
-        args = self._args
+        args, estate = self._args, self._args.estate
         role = aws.iam.Role(
             f"{self._name}-{part}-role",
             name=f"{args.service.name}-{part}-role",
@@ -286,9 +287,9 @@ class McpService(pulumi.ComponentResource):
                             "Principal": {"Service": "ecs-tasks.amazonaws.com"},
                             # Against the confused deputy: only tasks of this account and region.
                             "Condition": {
-                                "StringEquals": {"aws:SourceAccount": args.estate.account},
+                                "StringEquals": {"aws:SourceAccount": estate.account},
                                 "ArnLike": {
-                                    "aws:SourceArn": f"arn:{args.estate.partition}:ecs:{args.estate.region}:{args.estate.account}:*"
+                                    "aws:SourceArn": f"arn:{estate.partition}:ecs:{estate.region}:{estate.account}:*"
                                 },
                             },
                         }

@@ -104,7 +104,8 @@ class Model(BaseModel):
     )
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """Settings that do not go together: the fields concerned, the one to mend first, and what is wrong with what to do."""
+        """Settings that do not go together: the fields concerned, the one to mend first, and what is wrong with what
+        to do."""
         return iter(())
 
     @model_validator(mode="wrap")
@@ -252,7 +253,8 @@ class Estate(Model):
     vpc: Reference
     """The VPC's id (vpc-...) or its Name tag."""
     task_subnets: Annotated[list[Reference], Field(min_length=1)]
-    """Private subnets for the tasks, each by id (subnet-...), CIDR block (10.0.10.0/24) or Name tag. Two zones or more survive the loss of one."""
+    """Private subnets for the tasks, each by id (subnet-...), CIDR block (10.0.10.0/24) or Name tag. Two zones or
+    more survive the loss of one."""
     cluster: Reference
     """The ECS cluster's name."""
     load_balancer: Reference | None = None
@@ -276,7 +278,8 @@ class Image(Model):
     """How the image is made, or which finished one is used."""
 
     context: Reference = "image"
-    """The build context: a directory, absolute or relative to the project. Default: `image`, which packages workspace-mcp."""
+    """The build context: a directory, absolute or relative to the project. Default: `image`, which packages
+    workspace-mcp."""
     dockerfile: Annotated[str, AfterValidator(_relative_path)] = "Dockerfile"
     """The Dockerfile's path within the context. Default Dockerfile."""
     target: Reference | None = None
@@ -290,12 +293,13 @@ class Image(Model):
             str,
             _like(
                 r"([a-z0-9.:/_-]+@)?sha256:[0-9a-f]{64}",
-                "sha256: and 64 hexadecimal digits, with registry/name@ before it where it is not in the own repository",
+                "sha256: and 64 hexadecimal digits, with registry/name@ before it if not in the own repository",
             ),
         ]
         | None
     ) = None
-    """A finished image in place of a build: `sha256:...` in the service's own repository, or `registry/name@sha256:...`. While it is set nothing is built."""
+    """A finished image in place of a build: `sha256:...` in the service's own repository, or
+    `registry/name@sha256:...`. While it is set nothing is built."""
 
     @property
     def architecture(self) -> Literal["X86_64", "ARM64"]:
@@ -392,7 +396,8 @@ class OAuth(Model):
     enabled: bool = True
     """OAuth 2.1. Default true; false is for servers reached from inside the VPC only."""
     client_redirect_uris: list[str] = []
-    """Redirect addresses that a client may register, such as https://claude.ai/api/mcp/auth_callback or http://localhost:* (any port).
+    """Redirect addresses that a client may register, such as https://claude.ai/api/mcp/auth_callback or
+    http://localhost:* (any port).
     Required when reached from outside: unset, the server takes any."""
     allowed_origins: list[Annotated[str, _like(r"https://[^/*,\s]+", "an origin like https://app.example.com")]] = []
     """Origins of browser-based clients that may call the server, beside its own. Default: none."""
@@ -411,7 +416,7 @@ class OAuth(Model):
                 or "*" in (parts.hostname or "*")
             ):
                 raise ValueError(
-                    "https addresses, or http on localhost, each with a host spelled out (no * in it) and without a comma"
+                    "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
                 )
         return uris
 
@@ -498,10 +503,12 @@ class Service(Model):
     key: Annotated[Name, Field(exclude=True)] = "unset"
     """Its key under `services`; not configured."""
     name: Annotated[Name, _like(r".{1,26}", "at most 26 characters")] = "unset"
-    """Base of the physical names: repository, log group, roles, target group, task definition, service. Default: `<namePrefix>-<key>-mcp`.
+    """Base of the physical names: repository, log group, roles, target group, task definition, service. Default:
+    `<namePrefix>-<key>-mcp`.
     At most 26 characters: a target group's name has 32, and carries a port behind it."""
     server: Literal["workspace-mcp", "other"] = "workspace-mcp"
-    """What runs in the image. `workspace-mcp` gets all its settings from here; `other` gets those that `variables` names."""
+    """What runs in the image. `workspace-mcp` gets all its settings from here; `other` gets those that `variables`
+    names."""
     variables: dict[VariableName, VariableTemplate] = {}
     """For `other`: variables built from the deployment, with {url}, {origin}, {host}, {path} and {port} filled in."""
     image: Image = Image()
@@ -523,15 +530,19 @@ class Service(Model):
     permissions: Permissions = Permissions()
     """What the running server may do in the account. Default: nothing."""
     execution_role: Reference | None = None
-    """An existing execution role's name. Default: a role of its own with exactly the rights that starting the task takes."""
+    """An existing execution role's name. Default: a role of its own with exactly the rights that starting the task
+    takes."""
     security_groups: list[Reference] = []
-    """Existing security groups for the tasks, by name or id. Default: one of its own that admits the load balancer and `consumers` on `port` alone."""
+    """Existing security groups for the tasks, by name or id. Default: one of its own that admits the load balancer
+    and `consumers` on `port` alone."""
     consumers: list[Reference] = []
-    """Security groups, by name or id, whose members may call the service inside the VPC (only with a group of its own)."""
+    """Security groups, by name or id, whose members may call the service inside the VPC (only with a group of its
+    own)."""
     exec_enabled: bool = True
     """Allow `aws ecs execute-command` into the tasks. Default true."""
     read_only_root: bool = True
-    """Mount the container's root file system read-only. Default true; what execute-command's agent writes goes to volumes of its own."""
+    """Mount the container's root file system read-only. Default true; what execute-command's agent writes goes to
+    volumes of its own."""
     health: Health = Health()
     """Health checks."""
     logs: Logs = Logs()

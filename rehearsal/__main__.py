@@ -1,4 +1,5 @@
-"""`./rehearse [stack]`: deploy a stack into an emulated AWS on this machine, with real containers, and check the result."""
+"""`./rehearse [stack]`: deploy a stack into an emulated AWS on this machine, with real containers, and check the
+result."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from components.settings import SettingsError
 from rehearsal.report import Narrator, Report
 
-EXIT = """exit status: 0 all of it held; 1 something did not; 2 the configuration or the command line is wrong; 130 interrupted"""
+EXIT = "exit status: 0 all of it held; 1 something did not; 2 wrong configuration or command line; 130 interrupted"
 
 
 def _arguments() -> argparse.Namespace:

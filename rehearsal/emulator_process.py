@@ -85,25 +85,37 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
     ecs, alb: the modules of MiniStack. note: file with the address at which the edge says the health of its targets;
     while there is none (no load balancer), MiniStack's own way stands.
     """
-    for name in ("_record_service_task_healthy", "_stop_task", "_fail_task_start", "_sync_service_targets", "_task_ip", "_ACTION_MAP"):
+    for name in (
+        "_record_service_task_healthy",
+        "_stop_task",
+        "_fail_task_start",
+        "_sync_service_targets",
+        "_task_ip",
+        "_ACTION_MAP",
+    ):
         if not hasattr(ecs, name):
             sys.exit(f"emulator: ministack.services.ecs has no {name} any more; adapt rehearsal/emulator_process.py")
     count_as_healthy, stop = ecs._record_service_task_healthy, ecs._stop_task
 
     def unhealthy(groups: list[str], ip: str) -> str:
         """What the edge says of the task's targets that are not healthy; empty when all are."""
-        health = json.load(urllib.request.urlopen(note.read_text(), timeout=5))
+        health = json.load(urllib.request.urlopen(note.read_text(), timeout=5))  # noqa: S310
         names = [alb._tgs[arn]["TargetGroupName"] for arn in groups if arn in alb._tgs]
         states = [
-            next((target for target in health.get(name, []) if target["target"] == ip), {"state": "unused"}) for name in names
+            next((target for target in health.get(name, []) if target["target"] == ip), {"state": "unused"})
+            for name in names
         ]
         return ", ".join(
-            f"{state['state']}: {state.get('description') or 'not yet asked'}" for state in states if state["state"] != "healthy"
+            f"{state['state']}: {state.get('description') or 'not yet asked'}"
+            for state in states
+            if state["state"] != "healthy"
         )
 
     def record_when_healthy(service_key: str, task: dict[str, Any]) -> None:
         service = ecs._services.get(service_key) or {}
-        groups = [entry["targetGroupArn"] for entry in service.get("loadBalancers") or [] if entry.get("targetGroupArn")]
+        groups = [
+            entry["targetGroupArn"] for entry in service.get("loadBalancers") or [] if entry.get("targetGroupArn")
+        ]
         deadline = time.monotonic() + HEALTH_LIMIT
         while groups and note.exists():
             if not ecs._task_is_active(task["taskArn"], task):

@@ -17,7 +17,7 @@ from rehearsal.emulator import Account
 NEIGHBOURS = {1: "/neighbour*", 2: "/mcp/neighbour*"}
 """Priority -> path pattern of rules on the listener that belong to other services."""
 
-SECRET_VALUE = "rehearsal-value-of-{key}"
+SECRET_VALUE = "rehearsal-value-of-{key}"  # noqa: S105
 """What a secret's JSON key holds, so that a look into logs and outputs can find it where it must not be."""
 
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from checks import Check
 
-_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]–[/]"}
+_MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]-[/]"}
 _WORDS = {True: "passed", False: "**failed**", None: "not run"}
 
 
@@ -52,6 +52,8 @@ class Report:
     phases: list[Phase] = dataclasses.field(default_factory=list)
     resources: list[Row] = dataclasses.field(default_factory=list)
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    policies: list[str] = dataclasses.field(default_factory=list)
+    """What the policies found, exceptions in force among it."""
     checks: list[Check] = dataclasses.field(default_factory=list)
     unproven: list[str] = dataclasses.field(default_factory=list)
     """What was simulated, substituted, or is beyond a rehearsal."""
@@ -91,6 +93,9 @@ class Report:
             yield "\n| output | value |\n|---|---|"
             for name, value in flat(self.outputs):
                 yield f"| {_cell(name)} | `{_cell(value)}` |"
+        if self.policies:
+            yield "\nPolicies:\n"
+            yield from (f"- {line.strip()}" for line in self.policies)
         if self.checks:
             yield "\n| check | result | |\n|---|---|---|"
             for check in self.checks:
@@ -178,13 +183,18 @@ class Narrator:
             if check.passed is False and check.remedy:
                 self.say(f"      do: {escape(check.remedy)}")
 
+    def show_policies(self) -> None:
+        """What the policies found."""
+        for line in self.report.policies:
+            self.say(f"  {escape(line)}")
+
     def conclude(self) -> None:
         """What was not proven, and the verdict."""
         report = self.report
         if report.unproven:
             self.say("Not proven by this rehearsal:")
             for line in report.unproven:
-                self.say(f"  [yellow]–[/] {escape(line)}")
+                self.say(f"  [yellow]-[/] {escape(line)}")
         failed = sum(check.passed is False for check in report.checks)
         if report.failure:
             self.say(f"[red]{escape(report.failure)}[/]")

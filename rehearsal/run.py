@@ -1,4 +1,5 @@
-"""The rehearsal itself: engine, emulated account, estate, deployment, edge, checks, a second pass, and nothing left behind."""
+"""The rehearsal itself: engine, emulated account, estate, deployment, edge, checks, a second pass, and nothing left
+behind."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -21,10 +22,13 @@ from typing import Any
 from rich.console import Console
 
 import checks
+import policies
 from checks import Check, deployment
 from components import settings as configuration
 from components.routing import target_group_name
 from components.settings import Service, Settings
+from policies.registrations import registrations
+from policies.rule import Registered
 from rehearsal import estate, monitor
 from rehearsal.apart import NotInstalled
 from rehearsal.docker import BuildFailed, Engine, NoBaseImage, NoEngine, PushFailed
@@ -36,7 +40,8 @@ HOME = ROOT / ".rehearsal"
 """Caches that make the next rehearsal quick, and notes of kept ones."""
 
 _HEALTH_FACTOR = 0.05
-"""Target health is asked this much more often than configured, so that 2 x 30 s become 3 s; what it means is the same."""
+"""Target health is asked this much more often than configured, so that 2 x 30 s become 3 s; what it means is the
+same."""
 
 _BEYOND = (
     "TLS: the edge speaks plain HTTP; the listener's certificate is not exercised",
@@ -314,11 +319,17 @@ def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
     try:
         with Rehearsal(stack, keep=keep, narrator=narrator) as rehearsal:
             try:
+                with narrator.phase("Policies") as detail:
+                    _hold_to_policies(registrations(stack.config, stack=stack.name), stack, report)
+                    detail.append("before anything is made")
                 deployed = rehearsal.deploy()
+                # Again, now that all values are known.
+                _hold_to_policies(deployed.registrations, stack, report)
                 report.resources = [_row(result) for result in deployed.resources]
                 report.outputs = rehearsal.outputs
                 narrator.show_resources()
                 narrator.show_outputs()
+                narrator.show_policies()
                 _note_unproven(report.unproven, deployed, rehearsal.engine)
                 if rehearsal.engine:
                     with narrator.phase("Checks") as detail:
@@ -362,6 +373,14 @@ class _Images:
         )
 
 
+def _hold_to_policies(registered: Sequence[Registered], stack: Stack, report: Report) -> None:
+    """Raises `RehearsalError` where a mandatory rule is broken; the rest goes into the report."""
+    findings = policies.evaluate(registered, stack.settings.policy_exceptions)
+    report.policies = list(findings.lines())
+    if findings.stops:
+        raise RehearsalError("The policies stop this deployment:\n" + "\n".join(report.policies))
+
+
 def _row(resource: monitor.Result) -> Row:
     return Row(
         name=resource.name,
@@ -392,7 +411,8 @@ def _listener(account: Account, settings: Settings) -> str | None:
     elb = account.client("elbv2")
     balancer = elb.describe_load_balancers(Names=[settings.estate.load_balancer])["LoadBalancers"][0]["LoadBalancerArn"]
     listeners = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
-    return next(listener["ListenerArn"] for listener in listeners if listener["Port"] == settings.estate.listener_port)
+    arns: dict[int, str] = {listener["Port"]: listener["ListenerArn"] for listener in listeners}
+    return arns[settings.estate.listener_port]
 
 
 def _wait_for_target_health(service: Service, edge: Edge) -> Check:

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-from load_balancer import Headers, LoadBalancer
 
 from checks import Check, Expectations, PublicAddress, run
 from checks.check import Failed, Probe, run_probes
+from tests.checks.load_balancer import Headers, LoadBalancer
 
 PREFIX = "/google-workspace"
 StartServer = Callable[..., int]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import NoCredentialsError
-from program import Account, Deploy, Elbv2, Recorded, run
 
 from components import account, settings
+from tests.components.program import Account, Deploy, Elbv2, Recorded, run
 
 PROJECT = Path(__file__).parents[2]
 
@@ -43,7 +43,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:  # noqa: ARG001
+def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:
     """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
 
     def client(service: str) -> Elbv2:

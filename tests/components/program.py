@@ -19,7 +19,7 @@ from pulumi.runtime.stack import run_in_stack
 from components import settings
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
-TOKEN = "planted-registry-password"  # noqa: S105
+TOKEN = "planted-registry-password"
 """The registry password that the described account gives out. It may appear nowhere but marked secret."""
 DIGEST = "sha256:" + "ab" * 32
 """Digest of every image that is built."""

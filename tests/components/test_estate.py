@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from program import Account, Deploy, Elbv2, Recorded, listener_rule, only
 
 from components.estate import EstateError
+from tests.components.program import Account, Deploy, Elbv2, Recorded, listener_rule, only
 
 Change = Callable[[Account, dict[str, Any]], object]
 

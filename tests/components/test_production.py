@@ -6,7 +6,18 @@ import json
 from typing import Any
 
 import pytest
-from program import DIGEST, TOKEN, UNKNOWN, Account, Deploy, Recorded, Secret, secret_arn, target_group_arn
+
+from tests.components.program import (
+    DIGEST,
+    TOKEN,
+    UNKNOWN,
+    Account,
+    Deploy,
+    Recorded,
+    Secret,
+    secret_arn,
+    target_group_arn,
+)
 
 ROLE = "arn:aws:iam::758888582357:role"
 TAGS = {"Environment": "production", "Service": "google-workspace-mcp", "ManagedBy": "pulumi"}

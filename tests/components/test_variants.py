@@ -7,12 +7,12 @@ from typing import Any
 
 import pulumi
 import pytest
-from program import DIGEST, Account, Deploy, Recorded, only, run, target_group_arn
 
 from components.registry import Login, Registry, RegistryArgs
 from components.rollout import NotRolledOut
 from components.service import OversizedError
 from components.settings import Image
+from tests.components.program import DIGEST, Account, Deploy, Recorded, only, run, target_group_arn
 
 FINISHED = "sha256:" + "cd" * 32
 

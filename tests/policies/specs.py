@@ -305,7 +305,7 @@ SPECS: dict[str, Spec] = {
     ),
     "ecs-container-disallow-plain-secrets": container(
         variables(GOOGLE_OAUTH_CLIENT_ID="1234.apps.googleusercontent.com"),
-        variables(GOOGLE_OAUTH_CLIENT_SECRET="planted-value"),  # noqa: S106
+        variables(GOOGLE_OAUTH_CLIENT_SECRET="planted-value"),
         "GOOGLE_OAUTH_CLIENT_SECRET looks like a secret",
         "passes",
     ),

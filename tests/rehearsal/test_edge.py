@@ -219,7 +219,7 @@ def listener(emulator: Any) -> Iterator[Listener]:
         endpoint_url=emulator.endpoint,
         region_name="us-east-1",
         aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106
+        aws_secret_access_key="test",
     )
     name = f"edge-{uuid.uuid4().hex[:8]}"
     made = elbv2.create_load_balancer(Name=name, Subnets=["subnet-a", "subnet-b"])

@@ -104,7 +104,9 @@ def test_a_version_that_crashes_at_start_fails_the_deploy_with_exit_code_and_log
     assert "./ops rollback busyb-google-workspace-mcp:1" in text
 
 
-def test_a_server_that_ends_at_once_is_told_to_have_no_transport(running: Rehearsal, stack: Stack, tmp_path: Path) -> None:
+def test_a_server_that_ends_at_once_is_told_to_have_no_transport(
+    running: Rehearsal, stack: Stack, tmp_path: Path
+) -> None:
     context = image(tmp_path / "stdio", BASE + 'ENTRYPOINT ["python3", "-c", "pass"]\n')
     error = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
     assert kind(error) == "NotRolledOut"
@@ -123,7 +125,10 @@ def test_an_image_that_cannot_start_fails_its_build_before_anything_touches_the_
 def test_a_wrong_json_key_of_a_secret_names_the_key(running: Rehearsal, stack: Stack) -> None:
     key = f"{SERVICE}.secrets.GOOGLE_OAUTH_CLIENT_ID.key"
     error = failing(running, changed(stack, {key: "GOOGLE_CLIENT"}))
-    assert kind(error) in ("NotRolledOut", "ProviderError",)
+    assert kind(error) in (
+        "NotRolledOut",
+        "ProviderError",
+    )
     assert "GOOGLE_CLIENT" in str(error)
 
 
@@ -136,13 +141,19 @@ def test_a_missing_secret_stops_before_anything_is_made(running: Rehearsal, stac
 
 def test_an_image_for_another_architecture_is_refused_before_it_is_registered(running: Rehearsal, stack: Stack) -> None:
     error = failing(running, changed(stack, {f"{SERVICE}.image.platform": "linux/arm64"}))
-    assert kind(error) in ("NoBaseImage", "BuildFailed",)
+    assert kind(error) in (
+        "NoBaseImage",
+        "BuildFailed",
+    )
     assert "arm64" in str(error)
 
 
 def test_a_finished_image_that_does_not_exist_fails_with_the_image_named(running: Rehearsal, stack: Stack) -> None:
     error = failing(running, changed(stack, {f"{SERVICE}.image.digest": "sha256:" + "1" * 64}))
-    assert kind(error) in ("NotRolledOut", "ProviderError",)
+    assert kind(error) in (
+        "NotRolledOut",
+        "ProviderError",
+    )
     assert "1" * 64 in str(error)
 
 
@@ -151,7 +162,9 @@ def test_only_what_became_healthy_is_remembered(running: Rehearsal) -> None:
     remembered = parse(value["Parameter"]["Value"])
     assert [entry.revision for entry in remembered] == ["busyb-google-workspace-mcp:1"]
     policy = json.loads(
-        running.account.client("ecr").get_lifecycle_policy(repositoryName="busyb-google-workspace-mcp")["lifecyclePolicyText"]
+        running.account.client("ecr").get_lifecycle_policy(repositoryName="busyb-google-workspace-mcp")[
+            "lifecyclePolicyText"
+        ]
     )
     protected = [rule["selection"].get("tagPatternList") for rule in policy["rules"]]
     assert [remembered[0].tag] in protected, "the running image must not expire, however many are pushed after it"
