@@ -66,7 +66,7 @@ NAME = "1 to 40 lower-case letters, digits and single hyphens between them, star
 HOST = "a host name like api.example.com: no https:// before it, no port or path behind it"
 PATH = "a path like /google-workspace: letters, digits, . _ ~ and - between slashes, none starting with a dot"
 REFERENCE = "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?"
-URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it) and without a comma"
+URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
 TAG = "1 to 256 letters, digits, spaces and . : / = + - _ @"
 
 ONE_VALUE: dict[str, tuple[Change, str]] = {
@@ -101,7 +101,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f"{SERVICE}.image.digest",
             "repo:latest",
-            "sha256: and 64 hexadecimal digits, with registry/name@ before it where it is not in the own repository",
+            "sha256: and 64 hexadecimal digits, with registry/name@ before it if not in the own repository",
         ),
     ),
     "a Dockerfile outside of the context": (
