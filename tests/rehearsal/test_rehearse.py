@@ -1,0 +1,149 @@
+"""`./rehearse` as a person runs it: the whole way, its reports, its mistakes, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rehearsal.docker import Engine
+from rehearsal.estate import SECRET_VALUE
+from tests.conftest import ROOT
+from tests.stacks import SERVICE, changed, production
+
+
+@pytest.fixture
+def stack_file() -> Iterator[Path]:
+    """A stack of its own, as a file beside the shipped ones."""
+    path = ROOT / f"Pulumi.test-{os.getpid()}.yaml"
+    path.write_text((ROOT / "Pulumi.production.yaml").read_text())
+    yield path
+    path.unlink()
+
+
+def rehearse(*arguments: str, engine: Engine, wait: bool = True) -> subprocess.Popen[str]:
+    """Start it as ./rehearse does, on the session's Docker engine."""
+    command = [sys.executable, "-m", "rehearsal", *arguments]
+    environment = {**os.environ, "DOCKER_HOST": engine.host}
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    if wait:
+        process.wait(300)
+    return process
+
+
+def text(process: subprocess.Popen[str]) -> str:
+    assert process.stdout and process.stderr
+    return process.stdout.read() + process.stderr.read()
+
+
+def stack_name(path: Path) -> str:
+    return path.name.removeprefix("Pulumi.").removesuffix(".yaml")
+
+
+def left_behind(engine: Engine) -> list[str]:
+    """Containers and processes of a rehearsal."""
+    containers = [
+        c.name for c in engine.api.containers.list(all=True) if any("ministack" in key for key in c.labels)
+    ]
+    processes = subprocess.run(["pgrep", "-af", "emulator_process|rehearsal.edge"], capture_output=True, text=True)
+    return containers + processes.stdout.splitlines()
+
+
+def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_file: Path, tmp_path: Path) -> None:
+    before = left_behind(engine)
+    process = rehearse(stack_name(stack_file), "--json", "--report", str(tmp_path / "report.md"), engine=engine)
+    printed = text(process)
+    assert process.returncode == 0, printed
+    report = json.loads(printed)
+    assert report["passed"]
+    assert [phase["name"] for phase in report["phases"]] == [
+        "Docker engine",
+        "Emulated AWS",
+        "Estate",
+        "Policies",
+        "Deployment",
+        "Checks",
+        "Second pass",
+        "Cleaning up",
+    ]
+    assert {row["action"] for row in report["resources"]} == {"created"}
+    assert "0 of" in next(phase["detail"] for phase in report["phases"] if phase["name"] == "Second pass")
+    assert [check["name"] for check in report["checks"] if check["passed"] is False] == []
+    assert "MCP without a token is refused and told where to sign in" in {check["name"] for check in report["checks"]}
+    markdown = (tmp_path / "report.md").read_text()
+    assert markdown.startswith(f"# Rehearsal of {stack_name(stack_file)}: passed")
+    planted = SECRET_VALUE.split("{")[0]
+    assert planted not in printed + markdown, "no secret in a report"
+    assert sorted(left_behind(engine)) == sorted(before)
+
+
+def test_a_mistake_in_the_configuration_is_told_without_a_traceback(engine: Engine, stack_file: Path) -> None:
+    stack_file.write_text(stack_file.read_text().replace("cpu: 512", "cpuu: 512"))
+    process = rehearse(stack_name(stack_file), engine=engine)
+    printed = text(process)
+    assert process.returncode == 2
+    assert "rename it to cpu" in printed
+    assert "Traceback" not in printed
+
+
+def test_an_unknown_stack_is_told_by_the_name_of_its_file(engine: Engine) -> None:
+    process = rehearse("nowhere", engine=engine)
+    printed = text(process)
+    assert process.returncode == 2
+    assert "Pulumi.nowhere.yaml" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_broken_mandatory_policy_stops_it_before_anything_is_made(engine: Engine, stack_file: Path) -> None:
+    broken = changed(production(stack_name(stack_file)), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}})
+    lines = ["config:", *(f"  {key}: {json.dumps(value)}" for key, value in broken.config.items())]
+    stack_file.write_text("\n".join(lines))
+    process = rehearse(stack_name(stack_file), "--json", engine=engine)
+    report = json.loads(text(process))
+    assert process.returncode == 1
+    assert "API_TOKEN" in report["failure"]
+    assert "The policies stop this deployment" in report["failure"]
+    assert report["resources"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_rehearsal_leaves_nothing_behind(
+    engine: Engine, stack_file: Path, number: signal.Signals
+) -> None:
+    before = left_behind(engine)
+    process = rehearse(stack_name(stack_file), "--json", engine=engine, wait=False)
+    deadline = time.monotonic() + 60
+    while len(left_behind(engine)) <= len(before) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(number)
+    process.wait(60)
+    assert process.returncode == 130, text(process)
+    assert sorted(left_behind(engine)) == sorted(before)
+
+
+def test_a_kept_rehearsal_is_deployed_onto_again_and_ended_by_stop(engine: Engine, stack_file: Path) -> None:
+    before = left_behind(engine)
+    name = stack_name(stack_file)
+    first = rehearse(name, "--keep", "--json", engine=engine)
+    try:
+        assert first.returncode == 0, text(first)
+        assert len(left_behind(engine)) > len(before)
+        again = rehearse(name, "--json", engine=engine)
+        report = json.loads(text(again))
+        assert again.returncode == 0
+        assert {row["action"] for row in report["resources"]} == {"same"}
+    finally:
+        stopped = rehearse(name, "--stop", engine=engine)
+    assert stopped.returncode == 0
+    assert sorted(left_behind(engine)) == sorted(before)
+    assert not (ROOT / ".rehearsal" / "kept" / f"{name}.json").exists()
