@@ -1,0 +1,86 @@
+"""`docs/configuration.md`, from the settings themselves: `python -m components.reference > docs/configuration.md`."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from components.settings import NAMESPACE, Settings
+
+_WORDS = {str: "text", int: "number", bool: "true or false", dict: "map", list: "list"}
+
+
+def markdown() -> str:
+    """The reference: a table for each model, in the order in which the settings lead to them."""
+    lines = [
+        "# Configuration",
+        "",
+        "Generated from `components/settings.py` by `python -m components.reference`; a test keeps it fresh.",
+        f"Keys of `Pulumi.<stack>.yaml` begin with `{NAMESPACE}:`. Set one with",
+        f"`pulumi config set --path {NAMESPACE}:services.google-workspace.memory 2048`. A key that is not listed here is refused.",
+    ]
+    for path, model in _models(Settings, NAMESPACE + ":"):
+        lines += ["", f"## `{path.rstrip('.')}`", "", " ".join((model.__doc__ or "").split()), ""]
+        lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
+        lines += [_row(name, field) for name, field in model.model_fields.items() if not field.exclude]
+    return "\n".join(lines) + "\n"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
+    return f"| `{field.alias or name}` | {_type(field.annotation)} | {_default(field)} | {meaning} |"
+
+
+def _default(field: FieldInfo) -> str:
+    if field.default is PydanticUndefined:
+        return "required"
+    if field.default is None or isinstance(field.default, BaseModel) or field.default in ({}, [], "unset"):
+        return ""
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def _type(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(_type(member) for member in arguments if member is not type(None)))
+    if origin is typing.Annotated:
+        return _type(arguments[0])
+    if origin is list:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"map to {_type(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "settings below"
+    return _WORDS.get(annotation, getattr(annotation, "__name__", str(annotation)))
+
+
+def _models(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield path, model
+    for name, field in model.model_fields.items():
+        for suffix, nested in _nested(field.annotation):
+            key = f"{path}{field.alias or name}{suffix}"
+            strategy = nested.model_fields.get("strategy") or nested.model_fields.get("backend")
+            choice = f" ({typing.get_args(strategy.annotation)[0]})" if strategy else ""
+            yield from ((p + choice if m is nested else p, m) for p, m in _models(nested, f"{key}."))
+
+
+def _nested(annotation: Any, suffix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield suffix, annotation
+        return
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    for argument in arguments[1:] if origin is dict else arguments:
+        yield from _nested(argument, suffix + {dict: ".NAME", list: "[]"}.get(origin or object, ""))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(markdown())
