@@ -102,7 +102,8 @@ def _table(figures: dict[str, list[float]], size: int, runs: int, substituted: l
         "# Figures",
         "",
         f"Measured by `python -m benchmarks` on {datetime.now(tz=UTC):%Y-%m-%d}:",
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}; {runs} runs each.",
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()},",
+        f"Python {platform.python_version()}; {runs} runs each.",
     ]
     if substituted:
         lines.append(f"Base image {', '.join(substituted)} was stood in for by a Debian made on the machine.")

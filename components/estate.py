@@ -19,15 +19,32 @@ from components.settings import Service, Settings
 
 T = TypeVar("T")
 
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+"""Answers a look-up: its token and, by name, its arguments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """Something that is missing or unfit."""
+
+    what: str
+    where: str
+    why: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"  {self.what}\n      looked   {self.where}\n      found    {self.why}\n      do       {self.remedy}"
+
 
 class EstateError(pulumi.RunError):
-    """Something the deployment stands on is missing or unfit. `findings` has one text each; the message shows all."""
+    """Something the deployment stands on is missing or unfit; the message shows all `findings`."""
 
-    def __init__(self, findings: list[str]) -> None:
+    def __init__(self, findings: list[Finding]) -> None:
         self.findings = findings
         noun = "thing is" if len(findings) == 1 else "things are"
         super().__init__(
-            f"{len(findings)} {noun} missing or unfit in the estate; nothing was changed.\n" + "\n".join(findings)
+            f"{len(findings)} {noun} missing or unfit in the estate; nothing was changed.\n"
+            + "\n".join(map(str, findings))
         )
 
 
@@ -67,13 +84,14 @@ class Estate:
 
 
 class _Findings:
-    """Collects what is missing, so that all of it is reported at once."""
+    """Asks, and collects what is missing, so that all of it is reported at once."""
 
-    def __init__(self) -> None:
-        self.texts: list[str] = []
+    def __init__(self, ask: Ask, client: Callable[[str], Any], warn: Callable[[str], None]) -> None:
+        self.found: list[Finding] = []
+        self.ask, self.client, self.warn = ask, client, warn
 
     def add(self, what: str, where: str, why: str, remedy: str) -> None:
-        self.texts.append(f"  {what}\n      looked   {where}\n      found    {why}\n      do       {remedy}")
+        self.found.append(Finding(what, where, why, remedy))
 
     async def look_up(self, what: str, where: str, remedy: str, answer: Awaitable[T]) -> T | None:
         try:
@@ -92,20 +110,30 @@ async def _invoke(token: str, **args: Any) -> dict[str, Any]:
     return result
 
 
-async def look_up(settings: Settings) -> Estate:
-    """Everything that `settings` names, found in parallel. Raises `EstateError` with all that is missing or unfit."""
-    estate, findings = settings.estate, _Findings()
+async def look_up(
+    settings: Settings,
+    *,
+    ask: Ask = _invoke,
+    client: Callable[[str], Any] | None = None,
+    warn: Callable[[str], None] = pulumi.log.warn,
+) -> Estate:
+    """Everything that `settings` names, found in parallel. Raises `EstateError` with all that is missing or unfit.
+
+    ask: answers a Pulumi look-up by its token. client: gives a boto3 client; default `account.client`.
+    warn: told what could not be decided. The defaults are a running program's; operations ask without one.
+    """
+    estate, findings = settings.estate, _Findings(ask, client or account.client, warn)
     services = list(settings.services.values())
     caller = await findings.look_up(
         "the AWS account",
         "with this shell's credentials",
         "log in, for example: aws sso login",
-        _invoke("aws:index/getCallerIdentity:getCallerIdentity"),
+        findings.ask("aws:index/getCallerIdentity:getCallerIdentity"),
     )
     if caller is None:
-        raise EstateError(findings.texts)
-    region = await _invoke("aws:index/getRegion:getRegion")
-    partition = await _invoke("aws:index/getPartition:getPartition")
+        raise EstateError(findings.found)
+    region = await findings.ask("aws:index/getRegion:getRegion")
+    partition = await findings.ask("aws:index/getPartition:getPartition")
     place = f"in account {caller['accountId']}, region {region['region']}"
 
     things = asyncio.gather(
@@ -114,20 +142,22 @@ async def look_up(settings: Settings) -> Estate:
             f"cluster {estate.cluster}",
             place,
             "correct estate.cluster; aws ecs list-clusters",
-            _invoke("aws:ecs/getCluster:getCluster", clusterName=estate.cluster),
+            findings.ask("aws:ecs/getCluster:getCluster", clusterName=estate.cluster),
         ),
         findings.look_up(
             f"private namespace {estate.namespace}",
             f"{place}, of type DNS_PRIVATE",
             "correct estate.namespace; aws servicediscovery list-namespaces",
-            _invoke("aws:servicediscovery/getDnsNamespace:getDnsNamespace", name=estate.namespace, type="DNS_PRIVATE"),
+            findings.ask(
+                "aws:servicediscovery/getDnsNamespace:getDnsNamespace", name=estate.namespace, type="DNS_PRIVATE"
+            ),
         ),
         _load_balancer(settings, place, findings),
         findings.look_up(
             "the healthy revisions of earlier deployments",
             f"{place}, parameters below {rollout.healthy_parameter(settings.parameter_prefix, '')}",
             "allow ssm:GetParametersByPath, or delete the parameter if it is damaged",
-            _healthy(settings),
+            _healthy(settings, findings),
         ),
     )
     named = asyncio.gather(
@@ -141,7 +171,7 @@ async def look_up(settings: Settings) -> Estate:
                 f"execution role {name}",
                 place,
                 "correct executionRole, or remove it to have one made",
-                _invoke("aws:iam/getRole:getRole", name=name),
+                findings.ask("aws:iam/getRole:getRole", name=name),
             ),
         ),
         _each(
@@ -150,7 +180,7 @@ async def look_up(settings: Settings) -> Estate:
                 f"bucket {name}",
                 place,
                 "correct permissions.bucket; aws s3api list-buckets",
-                _invoke("aws:s3/getBucket:getBucket", bucket=name),
+                findings.ask("aws:s3/getBucket:getBucket", bucket=name),
             ),
         ),
         _each(
@@ -159,7 +189,7 @@ async def look_up(settings: Settings) -> Estate:
                 f"hosted zone {name}",
                 place,
                 "correct routing.hostedZone; aws route53 list-hosted-zones",
-                _invoke("aws:route53/getZone:getZone", name=name),
+                findings.ask("aws:route53/getZone:getZone", name=name),
             ),
         ),
     )
@@ -177,12 +207,13 @@ async def look_up(settings: Settings) -> Estate:
     listener = await _listener(settings, balancer, vpc, findings) if balancer else None
     if listener:
         _check_rules(listener["arn"], services, findings)
+        _check_certificates(listener["arn"], services, findings)
     if cluster and cluster["status"] != "ACTIVE":
         findings.add(
             f"cluster {estate.cluster}", place, f"it is {cluster['status']}", "name an active cluster in estate.cluster"
         )
-    if findings.texts:
-        raise EstateError(findings.texts)
+    if findings.found:
+        raise EstateError(findings.found)
     assert vpc and cluster and namespace
     return Estate(
         account=caller["accountId"],
@@ -212,9 +243,9 @@ async def _each(names: Iterable[str], look_up: Callable[[str], Awaitable[T]]) ->
     return dict(zip(ordered, await asyncio.gather(*map(look_up, ordered)), strict=True))
 
 
-async def _healthy(settings: Settings) -> dict[str, tuple[HealthyRevision, ...]]:
+async def _healthy(settings: Settings, findings: _Findings) -> dict[str, tuple[HealthyRevision, ...]]:
     prefix = rollout.healthy_parameter(settings.parameter_prefix, "")
-    found = await _invoke("aws:ssm/getParametersByPath:getParametersByPath", path=prefix.rstrip("/"))
+    found = await findings.ask("aws:ssm/getParametersByPath:getParametersByPath", path=prefix.rstrip("/"))
     pairs = zip(found.get("names") or [], found.get("values") or [], strict=True)
     return {name.removeprefix(prefix): rollout.parse(value) for name, value in pairs}
 
@@ -227,7 +258,7 @@ def is_id(kind: str, wanted: str) -> bool:
 async def _vpc(wanted: str, place: str, findings: _Findings) -> dict[str, Any] | None:
     by = {"id": wanted} if is_id("vpc", wanted) else {"tags": {"Name": wanted}}
     return await findings.look_up(
-        f"VPC {wanted}", place, "correct estate.vpc; aws ec2 describe-vpcs", _invoke("aws:ec2/getVpc:getVpc", **by)
+        f"VPC {wanted}", place, "correct estate.vpc; aws ec2 describe-vpcs", findings.ask("aws:ec2/getVpc:getVpc", **by)
     )
 
 
@@ -243,7 +274,7 @@ async def _subnet(wanted: str, vpc: dict[str, Any], findings: _Findings) -> dict
         f"subnet {wanted}",
         where,
         "correct estate.taskSubnets; aws ec2 describe-subnets",
-        _invoke("aws:ec2/getSubnet:getSubnet", **by),
+        findings.ask("aws:ec2/getSubnet:getSubnet", **by),
     )
     if found and found["vpcId"] != vpc["id"]:
         findings.add(
@@ -264,7 +295,7 @@ async def _security_group(wanted: str, vpc: dict[str, Any], findings: _Findings)
         f"security group {wanted}",
         f"in {vpc['id']}",
         "correct securityGroups or consumers; aws ec2 describe-security-groups",
-        _invoke("aws:ec2/getSecurityGroup:getSecurityGroup", vpcId=vpc["id"], **by),
+        findings.ask("aws:ec2/getSecurityGroup:getSecurityGroup", vpcId=vpc["id"], **by),
     )
     return found["id"] if found else None
 
@@ -275,7 +306,7 @@ async def _secret(name: str, place: str, findings: _Findings) -> FoundSecret | N
         f"secret {name}",
         place,
         "correct it under secrets, or create it: aws secretsmanager create-secret",
-        _invoke("aws:secretsmanager/getSecret:getSecret", **by),
+        findings.ask("aws:secretsmanager/getSecret:getSecret", **by),
     )
     return FoundSecret(arn=found["arn"], kms_key=found.get("kmsKeyId") or None) if found else None
 
@@ -288,7 +319,7 @@ async def _load_balancer(settings: Settings, place: str, findings: _Findings) ->
         f"load balancer {name}",
         place,
         "correct estate.loadBalancer; aws elbv2 describe-load-balancers",
-        _invoke("aws:lb/getLoadBalancer:getLoadBalancer", name=name),
+        findings.ask("aws:lb/getLoadBalancer:getLoadBalancer", name=name),
     )
     if found and found["loadBalancerType"] != "application":
         findings.add(
@@ -316,7 +347,7 @@ async def _listener(
         f"listener on port {estate.listener_port}",
         f"at load balancer {estate.load_balancer}",
         "correct estate.listenerPort; aws elbv2 describe-listeners",
-        _invoke("aws:lb/getListener:getListener", loadBalancerArn=balancer["arn"], port=estate.listener_port),
+        findings.ask("aws:lb/getListener:getListener", loadBalancerArn=balancer["arn"], port=estate.listener_port),
     )
     if found and found["protocol"] != "HTTPS":
         findings.add(
@@ -348,14 +379,41 @@ class TakenRule:
 
 def _check_rules(listener: str, services: list[Service], findings: _Findings) -> None:
     try:
-        taken = listener_holders(account.client("elbv2"), listener)
+        taken = listener_holders(findings.client("elbv2"), listener)
     except (BotoCoreError, ClientError) as error:
-        pulumi.log.warn(
+        findings.warn(
             f"The listener's rules could not be listed ({error}); whether priorities and paths are free is left to AWS."
         )
         return
     for text in rule_conflicts(taken, services):
         findings.add(*text)
+
+
+def _check_certificates(listener: str, services: list[Service], findings: _Findings) -> None:
+    try:
+        names = certificate_names(findings.client, listener)
+    except (BotoCoreError, ClientError) as error:
+        findings.warn(
+            f"The listener's certificates could not be read ({error}); whether they cover the hosts is not known."
+        )
+        return
+    for host in sorted({service.public.host for service in services if service.public}):
+        # A wildcard stands for one label: https://docs.aws.amazon.com/acm/latest/userguide/acm-concepts.html
+        if not {host, "*." + host.split(".", 1)[1]} & names:
+            findings.add(
+                f"a certificate for {host}",
+                "among the listener's certificates",
+                f"they cover {', '.join(sorted(names)) or 'nothing'}",
+                "add one to the listener: aws elbv2 add-listener-certificates; or choose another routing.host",
+            )
+
+
+def certificate_names(client: Callable[[str], Any], listener: str) -> set[str]:
+    """The names, in lower case, that the listener's certificates cover. `client` gives a boto3 client."""
+    pages = client("elbv2").get_paginator("describe_listener_certificates").paginate(ListenerArn=listener)
+    arns = {certificate["CertificateArn"] for page in pages for certificate in page["Certificates"]}
+    found = [client("acm").describe_certificate(CertificateArn=arn)["Certificate"] for arn in sorted(arns)]
+    return {name.lower() for each in found for name in (each["DomainName"], *each.get("SubjectAlternativeNames", []))}
 
 
 def listener_holders(elbv2: Any, listener: str) -> list[TakenRule]:

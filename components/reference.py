@@ -24,7 +24,8 @@ def markdown() -> str:
         "",
         "Generated from `components/settings.py` by `python -m components.reference`; a test keeps it fresh.",
         f"Keys of `Pulumi.<stack>.yaml` begin with `{NAMESPACE}:`. Set one with",
-        f"`pulumi config set --path {NAMESPACE}:services.google-workspace.memory 2048`. A key that is not listed here is refused.",
+        f"`pulumi config set --path {NAMESPACE}:services.google-workspace.memory 2048`.",
+        "A key that is not listed here is refused.",
     ]
     for path, model in _models(Settings, NAMESPACE + ":"):
         lines += ["", f"## `{path.rstrip('.')}`", "", " ".join((model.__doc__ or "").split()), ""]
@@ -79,7 +80,7 @@ def _nested(annotation: Any, suffix: str = "") -> Iterator[tuple[str, type[BaseM
         return
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     for argument in arguments[1:] if origin is dict else arguments:
-        yield from _nested(argument, suffix + {dict: ".NAME", list: "[]"}.get(origin or object, ""))
+        yield from _nested(argument, suffix + (".NAME" if origin is dict else "[]" if origin is list else ""))
 
 
 if __name__ == "__main__":

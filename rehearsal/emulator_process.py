@@ -147,6 +147,20 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
     ecs._ACTION_MAP["StopTask"] = stop_after_draining
 
 
+def describe_listener_certificates(alb: Any) -> None:
+    """Answer DescribeListenerCertificates, which MiniStack lacks, from the listener's default certificate."""
+
+    def describe(parameters: dict[str, Any]) -> Any:
+        listener = alb._listeners.get(alb._p(parameters, "ListenerArn")) or {}
+        members = "".join(
+            f"<member><CertificateArn>{arn}</CertificateArn><IsDefault>true</IsDefault></member>"
+            for arn in listener.get("Certificates", [])
+        )
+        return alb._xml(200, "DescribeListenerCertificates", f"<Certificates>{members}</Certificates>")
+
+    alb._ACTION_MAP["DescribeListenerCertificates"] = describe
+
+
 async def serve(bind: list[str], follow_parent: bool) -> None:
     """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
@@ -185,6 +199,7 @@ def main() -> None:
     from ministack.services import alb, ec2, ecs
 
     pin_ids(ec2, arguments.ids)
+    describe_listener_certificates(alb)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))

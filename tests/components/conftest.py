@@ -47,8 +47,8 @@ def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) ->
     """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
 
     def client(service: str) -> Elbv2:
-        if service != "elbv2":
-            raise NoCredentialsError  # So that what is asked beside the listener's rules is asked of nobody.
+        if service not in ("elbv2", "acm"):
+            raise NoCredentialsError  # So that what is asked beside the listener is asked of nobody.
         return Elbv2(estate)
 
     def deploy(config: dict[str, Any], *, preview: bool = False, fails: bool = False) -> Recorded:

@@ -88,6 +88,10 @@ class Account:
         ]
     )
     """As boto3's describe_rules answers."""
+    certificates: dict[str, list[str]] = dataclasses.field(
+        default_factory=lambda: {arn("acm", "certificate/1"): ["busyb.ai", "*.busyb.ai", "*.example.com"]}
+    )
+    """The listener's certificates: ARN -> names."""
 
     def answer(self, token: str, args: dict[str, Any]) -> dict[str, Any] | None:
         """What a look-up finds, or None."""
@@ -315,19 +319,25 @@ def _readable(value: Any) -> Any:
 
 
 class Elbv2:
-    """Stands for boto3's client where the program lists a listener's rules; the rehearsal asks the emulator's."""
+    """Stands for boto3's clients where the program asks for a listener's rules and certificates."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
 
     def get_paginator(self, operation: str) -> Elbv2:
-        assert operation == "describe_rules"
+        assert operation in ("describe_rules", "describe_listener_certificates")
         return self
 
     def paginate(self, *, ListenerArn: str) -> Iterator[dict[str, Any]]:
         assert ListenerArn.startswith(arn("elasticloadbalancing", "listener/"))
         for rule in self.account.rules:  # A page each: that pages are put together is part of what is tested.
-            yield {"Rules": [rule]}
+            yield {"Rules": [rule], "Certificates": []}
+        for certificate in self.account.certificates:
+            yield {"Rules": [], "Certificates": [{"CertificateArn": certificate}]}
+
+    def describe_certificate(self, *, CertificateArn: str) -> dict[str, Any]:
+        first, *others = self.account.certificates[CertificateArn]
+        return {"Certificate": {"DomainName": first, "SubjectAlternativeNames": [first, *others]}}
 
 
 Deploy = Callable[..., Recorded]

@@ -17,7 +17,7 @@ Change = Callable[[Account, dict[str, Any]], object]
 def findings(recorded: Recorded) -> list[str]:
     assert isinstance(recorded.error, EstateError), recorded.error
     assert not recorded.resources, "something was registered before the error"
-    return recorded.error.findings
+    return [str(finding) for finding in recorded.error.findings]
 
 
 NOTHING = "no matching thing found"
@@ -435,6 +435,25 @@ def test_rules_that_may_not_be_listed_are_left_to_aws(
     monkeypatch.setattr(Elbv2, "paginate", refuse)
     assert deploy(config).of("aws:lb/listenerRule:ListenerRule")
     assert "The listener's rules could not be listed" in caplog.text
+    assert "The listener's certificates could not be read" in caplog.text
+
+
+def test_a_host_that_no_certificate_covers_is_refused_with_what_they_cover(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    only(config)["routing"]["host"] = "mcp.tools.busyb.ai"
+    (text,) = findings(deploy(config, fails=True))
+    assert "a certificate for mcp.tools.busyb.ai" in text
+    assert "they cover *.busyb.ai, *.example.com, busyb.ai" in text
+
+
+@pytest.mark.parametrize("names", [["api.busyb.ai"], ["other.example", "*.BusyB.ai"]])
+def test_a_host_is_covered_by_its_own_name_or_a_wildcard_on_any_certificate(
+    deploy: Deploy, config: dict[str, Any], estate: Account, names: list[str]
+) -> None:
+    estate.certificates["arn:second"] = names
+    estate.certificates["arn:aws:acm:first"] = ["unrelated.example"]
+    assert deploy(config).of("aws:lb/listenerRule:ListenerRule")
 
 
 def test_an_internal_service_asks_nothing_of_the_load_balancer(

@@ -51,9 +51,7 @@ def stack_name(path: Path) -> str:
 
 def left_behind(engine: Engine) -> list[str]:
     """Containers and processes of a rehearsal."""
-    containers = [
-        c.name for c in engine.api.containers.list(all=True) if any("ministack" in key for key in c.labels)
-    ]
+    containers = [c.name for c in engine.api.containers.list(all=True) if any("ministack" in key for key in c.labels)]
     processes = subprocess.run(["pgrep", "-af", "emulator_process|rehearsal.edge"], capture_output=True, text=True)
     return containers + processes.stdout.splitlines()
 
@@ -104,7 +102,9 @@ def test_an_unknown_stack_is_told_by_the_name_of_its_file(engine: Engine) -> Non
 
 
 def test_a_broken_mandatory_policy_stops_it_before_anything_is_made(engine: Engine, stack_file: Path) -> None:
-    broken = changed(production(stack_name(stack_file)), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}})
+    broken = changed(
+        production(stack_name(stack_file)), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}}
+    )
     lines = ["config:", *(f"  {key}: {json.dumps(value)}" for key, value in broken.config.items())]
     stack_file.write_text("\n".join(lines))
     process = rehearse(stack_name(stack_file), "--json", engine=engine)
