@@ -38,6 +38,8 @@ class HealthyRevision:
     """`sha256:...` of its image."""
     tag: str | None
     """The image's tag, if it was built by a deployment of ours."""
+    rejected: bool = False
+    """Whether somebody went back from it: healthy, but wrong."""
 
 
 def healthy_parameter(prefix: str, key: str) -> str:

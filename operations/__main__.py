@@ -1,0 +1,251 @@
+"""Operate a deployed stack, on its account or, with --rehearsal, on a kept rehearsal of it."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from checks import Check
+from components.context import ContextError
+from components.settings import SettingsError
+from operations.target import UNREACHABLE, OperationError, Target, kept, real
+
+EXIT = (
+    "exit status: 0 all is well; 1 something is wrong; 2 wrong command line or configuration; "
+    "3 the account cannot be reached; 130 interrupted"
+)
+
+Verb = Callable[[Target, argparse.Namespace, "Output"], int]
+
+
+class Output:
+    """Tells the outcome to people, or with `machines` as one JSON document."""
+
+    def __init__(self, *, machines: bool) -> None:
+        self.machines, self._console = machines, Console()
+        self._document: dict[str, Any] = {}
+
+    def say(self, text: str) -> None:
+        """A line for people."""
+        if not self.machines:
+            self._console.print(escape(text), highlight=False, soft_wrap=True)
+
+    def record(self, name: str, value: Any) -> None:
+        """A part of the document for machines."""
+        self._document[name] = value
+
+    def checks(self, checks: list[Check]) -> int:
+        """A table of checks; the exit status that follows from them."""
+        self.record("checks", [dataclasses.asdict(check) for check in checks])
+        marks = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]-[/]"}
+        for check in checks:
+            if not self.machines:
+                line = f"{marks[check.passed]} {escape(check.name)} [dim]{escape(check.detail)}[/]"
+                self._console.print(line, highlight=False, soft_wrap=True)
+            if check.passed is False and check.remedy:
+                self.say(f"    do: {check.remedy}")
+        failed = sum(check.passed is False for check in checks)
+        self.say(f"{len(checks)} checks: {failed} failed, {sum(check.passed is None for check in checks)} not run")
+        return 1 if failed else 0
+
+    def table(self, rows: list[dict[str, Any]]) -> None:
+        """Rows of the same columns."""
+        if self.machines or not rows:
+            return
+        table = Table(*rows[0])
+        for row in rows:
+            table.add_row(*(escape("" if value is None else str(value)) for value in row.values()))
+        self._console.print(table)
+
+    def close(self) -> None:
+        """Print the document, for machines."""
+        if self.machines:
+            print(json.dumps(self._document, indent=2, default=str, ensure_ascii=False))
+
+
+def _preflight(target: Target, _options: argparse.Namespace, output: Output) -> int:
+    from operations.preflight import preflight
+
+    return output.checks(preflight(target))
+
+
+def _verify(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.verify import named, verify
+
+    services = target.services(options.service)
+    return output.checks([c for s in services for c in named(s, verify(target, s), several=len(services) > 1)])
+
+
+def _status(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.revisions import status
+
+    found = [status(target, service) for service in target.services(options.service)]
+    output.record("services", found)
+    for service in found:
+        for name, value in service.items():
+            lines = value if isinstance(value, list) else [value]
+            for line in lines or ["none"]:
+                text = ", ".join(f"{part}" for part in line.values() if part) if isinstance(line, dict) else line
+                output.say(f"  {name:<12} {text}")
+    return 0
+
+
+def _history(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.revisions import history
+
+    for service in target.services(options.service):
+        revisions = history(target, service)
+        output.record(service.key, [dataclasses.asdict(entry) for entry in revisions])
+        output.table(
+            [
+                {
+                    "revision": entry.name,
+                    "registered": f"{entry.registered:%Y-%m-%d %H:%M}" if entry.registered else "",
+                    "image": entry.tag or entry.digest[:19],
+                    "source": entry.source,
+                    "healthy": "went back from it" if entry.rejected else "yes" if entry.healthy else "never",
+                    "": "runs" if entry.running else "image is gone" if entry.available is False else "",
+                }
+                for entry in revisions
+            ]
+        )
+    return 0
+
+
+def _rollback(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.rollback import rollback
+
+    done = rollback(
+        target,
+        target.service(options.service),
+        options.revision,
+        dry_run=options.dry_run,
+        even_if_never_healthy=options.even_if_never_healthy,
+        say=output.say,
+    )
+    output.record("rollback", dataclasses.asdict(done))
+    if done.dry_run:
+        output.say(f"Would go back from {done.left} to {done.to}, {done.image}, and set {done.pinned}.")
+        return 0
+    status = output.checks(done.checks)
+    output.say(f"{done.service} is back on {done.to} (from {done.left}) after {done.seconds:.1f} s.")
+    output.say(f"Set {done.pinned}, so that pulumi up keeps it. Remove the key when the mended version is to be built.")
+    return status
+
+
+def _logs(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.console import logs
+
+    lines: list[str] = []
+    say = lines.append if output.machines else output.say
+    logs(target, target.service(options.service), say, since=options.since, follow=options.follow)
+    output.record("lines", lines)
+    return 0
+
+
+def _exec(target: Target, options: argparse.Namespace, _output: Output) -> int:
+    from operations.console import execute
+
+    return execute(target, target.service(options.service), options.command)
+
+
+def _policies(options: argparse.Namespace, output: Output) -> int:
+    import policies
+
+    if options.list:
+        listed = [
+            {
+                "rule": rule.name,
+                "severity": rule.severity.value,
+                "ids": " ".join(rule.ids),
+                "description": rule.description,
+            }
+            for rule in policies.rules()
+        ]
+        output.record("rules", listed)
+        output.table(listed)
+        return 0
+    findings = policies.check_stack(options.stack)
+    output.record("findings", list(findings.lines()))
+    for line in findings.lines():
+        output.say(line)
+    return 1 if findings.stops else 0
+
+
+_VERBS: dict[str, tuple[Verb, str]] = {
+    "preflight": (_preflight, "check, before a deployment, everything that it needs"),
+    "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
+    "status": (_status, "what runs, since when, from which image; deployments, alarms, the last events"),
+    "history": (_history, "revisions, and whether each ever became healthy"),
+    "rollback": (_rollback, "go back to a revision that was healthy"),
+    "logs": (_logs, "log lines"),
+    "exec": (_exec, "run a command in a running task"),
+}
+
+
+def _arguments() -> argparse.Namespace:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--stack", default="production", help="the stack (default: production)")
+    common.add_argument("--service", metavar="KEY", help="the service, where the stack has several")
+    common.add_argument("--rehearsal", action="store_true", help="work on the kept rehearsal of the stack")
+    common.add_argument("--json", action="store_true", help="print one JSON document")
+    parser = argparse.ArgumentParser(prog="./ops", description=__doc__, epilog=EXIT)
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parsers = {
+        name: verbs.add_parser(name, parents=[common], help=text, epilog=EXIT) for name, (_, text) in _VERBS.items()
+    }
+    parsers["rollback"].add_argument(
+        "revision", nargs="?", help="number or family:number (default: the last healthy one)"
+    )
+    parsers["rollback"].add_argument("--dry-run", action="store_true", help="say what would be done")
+    parsers["rollback"].add_argument(
+        "--even-if-never-healthy", action="store_true", help="go to a revision that never was"
+    )
+    parsers["logs"].add_argument("--since", default="1h", help="how far back: 90s, 15m, 2h, 7d (default: 1h)")
+    parsers["logs"].add_argument("--follow", action="store_true", help="go on until interrupted")
+    parsers["exec"].add_argument(
+        "command", nargs="*", help="the command (default: a shell); after -- if it has options"
+    )
+    rules = verbs.add_parser(
+        "policies", parents=[common], help="hold what the program registers to the policies", epilog=EXIT
+    )
+    rules.add_argument("--list", action="store_true", help="list the rules")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the verb; the exit status."""
+    options = _arguments()
+    output = Output(machines=options.json)
+    try:
+        if options.verb == "policies":
+            status = _policies(options, output)
+        else:
+            target = kept(options.stack) if options.rehearsal else real(options.stack)
+            status = _VERBS[options.verb][0](target, options, output)
+    except (SettingsError, ContextError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except OperationError as error:
+        print(error, file=sys.stderr)
+        return error.status
+    except (BotoCoreError, ClientError) as error:
+        print(f"The account refused or did not answer: {error}", file=sys.stderr)
+        return UNREACHABLE
+    except KeyboardInterrupt:
+        return 130
+    output.close()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

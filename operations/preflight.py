@@ -1,0 +1,327 @@
+"""`preflight`: everything that a deployment needs, asked before it; all faults at once, each with its remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from checks import Check
+from checks.check import Failed, NotRun
+from components import estate as estates
+from components.settings import Service, Settings
+from operations.target import Target
+from rehearsal.calls import Context, functions
+from rehearsal.emulator import Account
+
+ACTIONS = (
+    "ecr:CreateRepository",
+    "ecr:PutImage",
+    "ecr:PutLifecyclePolicy",
+    "ecs:CreateService",
+    "ecs:RegisterTaskDefinition",
+    "ecs:UpdateService",
+    "elasticloadbalancing:CreateRule",
+    "elasticloadbalancing:CreateTargetGroup",
+    "iam:CreateRole",
+    "iam:PassRole",
+    "iam:PutRolePolicy",
+    "logs:CreateLogGroup",
+    "logs:PutRetentionPolicy",
+    "servicediscovery:CreateService",
+    "ssm:PutParameter",
+)
+"""What the deployer must be allowed to do, by way of its gravest actions."""
+
+_FARGATE_VCPU_QUOTA = "L-3032A538"
+"""Fargate On-Demand vCPU resource count: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
+
+Question = tuple[str, str, Callable[[], str]]
+"""What should be true, what to do if not, and the question itself, as a check's probe has them."""
+
+
+def preflight(target: Target) -> list[Check]:
+    """All findings, asked in parallel; the order is fixed. Values of secrets are read, and never told."""
+    questions: list[Question] = []
+    for service in target.settings.services.values():
+        questions += _about(target, service)
+    questions += [
+        ("the caller may deploy", "have the missing actions allowed", partial(_permissions, target)),
+        ("a Docker engine answers", "start Docker, or set DOCKER_HOST", partial(_docker, target)),
+        (
+            "the Fargate quota has room",
+            "raise it: aws service-quotas request-service-quota-increase",
+            partial(_quota, target),
+        ),
+        (
+            "the tasks' subnets have a way out",
+            "add a route to a NAT gateway: images and Google are outside",
+            partial(_way_out, target),
+        ),
+    ]
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(_estate, target)
+        asked = list(pool.map(_ask, questions))
+        return [*found.result(), *asked]
+
+
+def _estate(target: Target) -> list[Check]:
+    """What the program itself looks up, asked by the very same code, without the program."""
+    started = time.monotonic()
+    warnings: list[str] = []
+    context = Context(account=cast(Account, _Clients(target)), docker=None, directory=Path.cwd())
+
+    async def ask(token: str, **arguments: Any) -> dict[str, Any]:
+        answer, _ = functions[token]
+        return await asyncio.to_thread(answer, context, arguments)
+
+    look_up = estates.look_up(target.settings, ask=ask, client=target.client, warn=warnings.append)
+    try:
+        asyncio.run(look_up)
+        findings: list[estates.Finding] = []
+    except estates.EstateError as error:
+        findings = error.findings
+    seconds = time.monotonic() - started
+    checks = [
+        Check(
+            name=finding.what,
+            passed=False,
+            detail=f"{finding.why} ({finding.where})",
+            remedy=finding.remedy,
+            seconds=seconds,
+        )
+        for finding in findings
+    ]
+    checks += [Check(name="the listener", passed=None, detail=text, remedy="", seconds=0) for text in warnings]
+    if not findings:
+        detail = "network, groups, cluster, namespace, load balancer, rules, certificates, secrets, buckets, roles"
+        checks.insert(
+            0,
+            Check(
+                name="the estate has all that the stack names", passed=True, detail=detail, remedy="", seconds=seconds
+            ),
+        )
+    return checks
+
+
+class _Clients:
+    """The account as the look-ups of `rehearsal.calls` need it."""
+
+    def __init__(self, target: Target) -> None:
+        self.account, self.region, self.client = target.account, target.region, target.client
+
+
+def _ask(question: Question) -> Check:
+    name, remedy, ask = question
+    started = time.monotonic()
+    passed: bool | None = True
+    try:
+        detail, told = ask(), ""
+    except Failed as failure:
+        passed, detail, told = False, str(failure), failure.remedy or remedy
+    except NotRun as reason:
+        passed, detail, told = None, str(reason), ""
+    except (BotoCoreError, ClientError) as error:
+        passed, detail, told = None, f"could not be asked: {error}", ""
+    return Check(name=name, passed=passed, detail=detail, remedy=told, seconds=time.monotonic() - started)
+
+
+def _about(target: Target, service: Service) -> Iterator[Question]:
+    key = service.key
+    for secret in sorted({wanted.secret for wanted in service.secrets.values()}):
+        keys = sorted(wanted.key for wanted in service.secrets.values() if wanted.secret == secret)
+        yield (
+            f"secret {secret} has {', '.join(keys)}",
+            f"put the key into the secret's JSON, or correct services.{key}.secrets",
+            partial(_secret_keys, target, secret, keys),
+        )
+    yield (
+        f"an existing repository {service.name} fits",
+        "tags cannot be made immutable by hand later than the first push: let pulumi import and change it",
+        partial(_repository, target, service),
+    )
+    for group in service.security_groups:
+        yield (
+            f"security group {group} admits the load balancer on port {service.port}",
+            "add the rule, or leave securityGroups empty to have a group of the service's own",
+            partial(_security_group, target, service, group),
+        )
+    if service.execution_role:
+        yield (
+            f"execution role {service.execution_role} can start the tasks",
+            "attach the missing rights, or remove executionRole to have a role of its own made",
+            partial(_execution_role, target, service),
+        )
+
+
+def _secret_keys(target: Target, secret: str, keys: list[str]) -> str:
+    manager = target.client("secretsmanager")
+    try:
+        value = manager.get_secret_value(SecretId=secret).get("SecretString", "")
+    except manager.exceptions.ResourceNotFoundException:
+        raise NotRun("the secret is missing") from None
+    try:
+        document = json.loads(value)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise Failed("its value is not a JSON object")
+    missing = [key for key in keys if not document.get(key)]
+    if missing:
+        raise Failed(f"{', '.join(missing)} is missing or empty; its keys are {', '.join(sorted(document)) or 'none'}")
+    return "present, and not empty"
+
+
+def _repository(target: Target, service: Service) -> str:
+    ecr = target.client("ecr")
+    try:
+        (found,) = ecr.describe_repositories(repositoryNames=[service.name])["repositories"]
+    except ecr.exceptions.RepositoryNotFoundException:
+        return "there is none yet"
+    problems = []
+    if found["imageTagMutability"] != "IMMUTABLE":
+        problems.append("its tags can be overwritten")
+    encryption = found.get("encryptionConfiguration", {}).get("encryptionType", "AES256")
+    if encryption != "AES256":
+        problems.append(f"it is encrypted with {encryption}, and a change would replace it")
+    if problems:
+        raise Failed("; ".join(problems))
+    return "immutable tags, AES256"
+
+
+def _security_group(target: Target, service: Service, group: str) -> str:
+    ec2, elb, estate = target.client("ec2"), target.client("elbv2"), target.settings.estate
+    by = (
+        {"GroupIds": [group]}
+        if estates.is_id("sg", group)
+        else {"Filters": [{"Name": "group-name", "Values": [group]}]}
+    )
+    found = ec2.describe_security_groups(**by)["SecurityGroups"]
+    if not found:
+        raise NotRun("the group is missing")
+    balancers: set[str] = set()
+    if service.public and estate.load_balancer:
+        (balancer,) = elb.describe_load_balancers(Names=[estate.load_balancer])["LoadBalancers"]
+        balancers = set(balancer["SecurityGroups"])
+    admitted, others = False, []
+    for rule in found[0]["IpPermissions"]:
+        low, high = rule.get("FromPort", 0), rule.get("ToPort", 65535)
+        sources = [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] + [r["CidrIp"] for r in rule["IpRanges"]]
+        ports = str(low) if low == high else f"{low}-{high}"
+        for source in sources:
+            if source in balancers and low <= service.port <= high:
+                admitted = True
+                if low == high:
+                    continue
+            others.append(f"{source} on {ports}")
+    if balancers and not admitted:
+        raise Failed(f"nothing admits {', '.join(sorted(balancers))} on {service.port}")
+    return f"it also lets in {', '.join(others)}" if others else "and nothing else"
+
+
+def _execution_role(target: Target, service: Service) -> str:
+    iam = target.client("iam")
+    arn = iam.get_role(RoleName=service.execution_role)["Role"]["Arn"]
+    actions = ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "logs:PutLogEvents", "secretsmanager:GetSecretValue"]
+    denied = _denied(target, arn, actions)
+    if denied:
+        raise Failed(f"it lacks {', '.join(denied)}")
+    return "pull, log and secret rights"
+
+
+def _permissions(target: Target) -> str:
+    arn = target.client("sts").get_caller_identity()["Arn"]
+    if arn.endswith(":root"):
+        return f"{arn} may do everything"
+    if ":assumed-role/" in arn:
+        # A session is simulated as its role.
+        arn = target.client("iam").get_role(RoleName=arn.split("/")[1])["Role"]["Arn"]
+    denied = _denied(target, arn, list(ACTIONS))
+    if denied:
+        raise Failed(f"{arn} lacks {', '.join(denied)}")
+    return f"{len(ACTIONS)} actions allowed to {arn}"
+
+
+def _denied(target: Target, arn: str, actions: list[str]) -> list[str]:
+    results = target.client("iam").simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)[
+        "EvaluationResults"
+    ]
+    return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
+
+
+def _docker(target: Target) -> str:
+    import docker
+
+    building = [service for service in target.settings.services.values() if not service.image.digest]
+    if not building:
+        return "nothing is built: every image is a finished one"
+    try:
+        engine = docker.DockerClient(base_url=target.docker_host) if target.docker_host else docker.from_env()
+        version = engine.version()
+    except docker.errors.DockerException as error:
+        raise Failed(str(error)) from None
+    foreign = {service.image.platform for service in building} - {f"linux/{version['Arch']}"}
+    if foreign:
+        raise NotRun(f"{', '.join(sorted(foreign))} on {version['Arch']} needs emulation (qemu-user-static); not tried")
+    return f"version {version['Version']} on {version['Arch']}, {platform.system()}"
+
+
+def _quota(target: Target) -> str:
+    if target.rehearsed:
+        raise NotRun("the emulator has no quotas")
+    wanted = sum(service.cpu / 1024 * service.desired_count * 2 for service in target.settings.services.values())
+    quota = target.client("service-quotas").get_service_quota(ServiceCode="fargate", QuotaCode=_FARGATE_VCPU_QUOTA)[
+        "Quota"
+    ]
+    if quota["Value"] < wanted:
+        raise Failed(f"{quota['Value']:.0f} vCPU in all; a rollout of this stack takes {wanted:.1f} beside what runs")
+    return f"{quota['Value']:.0f} vCPU in all; a rollout of this stack takes {wanted:.1f}"
+
+
+def _way_out(target: Target) -> str:
+    if target.rehearsed:
+        raise NotRun("the emulated network carries no traffic")
+    ec2, settings = target.client("ec2"), target.settings
+    subnets = _subnets(ec2, settings)
+    tables = ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [subnets[0]["VpcId"]]}])["RouteTables"]
+    nothing: dict[str, Any] = {"Routes": []}
+    main = next((table for table in tables if any(a.get("Main") for a in table["Associations"])), nothing)
+    closed = []
+    for subnet in subnets:
+        own = (t for t in tables if any(a.get("SubnetId") == subnet["SubnetId"] for a in t["Associations"]))
+        routes = next(own, main)["Routes"]
+        if not any(
+            route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State") == "active" for route in routes
+        ):
+            closed.append(f"{subnet['SubnetId']} ({subnet['CidrBlock']})")
+    if closed:
+        raise Failed(f"no default route in {', '.join(closed)}: an image pull would time out")
+    return f"{len(subnets)} subnets with a default route"
+
+
+def _subnets(ec2: Any, settings: Settings) -> list[Any]:
+    found = ec2.describe_subnets(
+        Filters=[{"Name": "cidr-block", "Values": [s for s in settings.estate.task_subnets if "/" in s] or ["*"]}]
+    )
+    wanted = set(settings.estate.task_subnets)
+    subnets = [
+        subnet
+        for subnet in found["Subnets"]
+        if {
+            subnet["SubnetId"],
+            subnet["CidrBlock"],
+            *(t["Value"] for t in subnet.get("Tags", []) if t["Key"] == "Name"),
+        }
+        & wanted
+    ]
+    if not subnets:
+        raise NotRun("the subnets are missing")
+    return subnets

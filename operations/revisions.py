@@ -1,0 +1,144 @@
+"""`history` and `status`: what runs, what ran, and which of it was healthy."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from components import rollout
+from components.rollout import HealthyRevision
+from components.settings import Service
+from operations.target import Target, revision, service_name
+
+SHOWN = 20
+"""Revisions that `history` looks at, newest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Revision:
+    """One revision of a service's task definition."""
+
+    name: str
+    """`family:number`."""
+    arn: str
+    image: str
+    digest: str
+    tag: str | None
+    registered: datetime | None
+    source: str | None
+    """Git revision of the image's source."""
+    healthy: bool
+    """Whether a deployment of it ever succeeded."""
+    rejected: bool
+    """Whether somebody went back from it."""
+    running: bool
+    available: bool | None
+    """Whether its image is still in the registry; None for a registry of others."""
+
+
+def healthy(target: Target, service: Service) -> tuple[HealthyRevision, ...]:
+    """The revisions that became healthy, newest first."""
+    ssm = target.client("ssm")
+    name = rollout.healthy_parameter(target.settings.parameter_prefix, service.key)
+    try:
+        return rollout.parse(ssm.get_parameter(Name=name)["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        return ()
+
+
+def history(target: Target, service: Service) -> list[Revision]:
+    """The newest revisions, newest first."""
+    ecs = target.client("ecs")
+    arns = ecs.list_task_definitions(familyPrefix=service.name, sort="DESC", maxResults=SHOWN)["taskDefinitionArns"]
+    running = revision(target.described(service)["taskDefinition"])
+    known = {entry.revision: entry for entry in healthy(target, service)}
+    tags = {entry.digest: entry.tag for entry in known.values()}
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda arn: ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"]), arns))
+    digests = {_image(entry).partition("@")[2] for entry in found}
+    available = _in_registry(target, service, digests)
+    return [
+        Revision(
+            name=(name := revision(entry["taskDefinition"]["taskDefinitionArn"])),
+            arn=entry["taskDefinition"]["taskDefinitionArn"],
+            image=(image := _image(entry)),
+            digest=(digest := image.partition("@")[2]),
+            tag=available.get(digest) or tags.get(digest),
+            registered=entry["taskDefinition"].get("registeredAt"),
+            source=next((tag["value"] for tag in entry.get("tags", []) if tag["key"] == "SourceRevision"), None),
+            healthy=name in known,
+            rejected=name in known and known[name].rejected,
+            running=name == running,
+            available=digest in available if image.split("@")[0].endswith(f"/{service.name}") else None,
+        )
+        for entry in found
+    ]
+
+
+def _image(entry: dict[str, Any]) -> str:
+    return str(entry["taskDefinition"]["containerDefinitions"][0]["image"])
+
+
+def _in_registry(target: Target, service: Service, digests: set[str]) -> dict[str, str | None]:
+    """Digest -> tag (if any) of the images that are in the service's own repository."""
+    ecr = target.client("ecr")
+    wanted = [{"imageDigest": digest} for digest in sorted(digests) if digest]
+    if not wanted:
+        return {}
+    try:
+        found = ecr.batch_get_image(repositoryName=service.name, imageIds=wanted)["images"]
+    except ecr.exceptions.RepositoryNotFoundException:
+        return {}
+    present: dict[str, str | None] = {}
+    for image in found:
+        present[image["imageId"]["imageDigest"]] = image["imageId"].get("imageTag") or present.get(
+            image["imageId"]["imageDigest"]
+        )
+    return present
+
+
+def status(target: Target, service: Service) -> dict[str, Any]:
+    """What runs, since when, from which image and source; deployments, alarms, and ECS's last words."""
+    described = target.described(service)
+    revisions = history(target, service)
+    running = next((entry for entry in revisions if entry.running), None)
+    deployments = [
+        {
+            "revision": revision(entry["taskDefinition"]),
+            "state": entry.get("rolloutState", entry["status"]),
+            "reason": entry.get("rolloutStateReason", ""),
+            "tasks": f"{entry['runningCount']} of {entry['desiredCount']}",
+            "since": entry["createdAt"],
+        }
+        for entry in described["deployments"]
+    ]
+    failed = [entry for entry in described["deployments"] if entry.get("rolloutState") == "FAILED"]
+    log_group = f"/ecs/{service.name}"
+    return {
+        "service": service_name(service),
+        "address": service.url or f"{service.discovery_name}.{target.settings.estate.namespace}:{service.port}",
+        "running": revision(described["taskDefinition"]),
+        "tasks": f"{described['runningCount']} of {described['desiredCount']}",
+        "since": next(
+            (d["since"] for d in deployments if d["revision"] == revision(described["taskDefinition"])), None
+        ),
+        "image": running.image if running else None,
+        "tag": running.tag if running else None,
+        "source": running.source if running else None,
+        "healthy": bool(running and running.healthy),
+        "deployments": deployments,
+        "failures": [
+            line.strip()
+            for entry in failed[:1]
+            for line in rollout.why(target.client, target.settings.estate.cluster, entry["taskDefinition"], log_group)
+        ],
+        "alarms": [
+            {"name": alarm["AlarmName"], "state": alarm["StateValue"]}
+            for alarm in target.client("cloudwatch").describe_alarms(AlarmNamePrefix=service.name)["MetricAlarms"]
+        ],
+        "events": [
+            {"at": event["createdAt"], "message": event["message"]} for event in described.get("events", [])[:5]
+        ],
+    }

@@ -1,0 +1,184 @@
+"""`rollback`: back to a revision that was healthy, without building anything, and so that it stays."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from checks import Check, deployment
+from components import rollout
+from components.routing import target_group_name
+from components.settings import NAMESPACE, Service
+from operations.revisions import Revision, healthy, history
+from operations.target import OperationError, Target, revision, service_name
+from operations.verify import verify
+
+_STEADY_LIMIT = 600.0
+"""Seconds that the service may take until it runs the old revision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback:
+    """What was done, or with `dry_run` would be."""
+
+    service: str
+    left: str
+    to: str
+    image: str
+    pinned: str
+    """The configuration key that now holds the digest, with its file."""
+    seconds: float
+    """From the request until the service was steady on the old revision."""
+    dry_run: bool
+    checks: list[Check]
+
+
+def rollback(
+    target: Target,
+    service: Service,
+    wanted: str | None = None,
+    *,
+    dry_run: bool = False,
+    even_if_never_healthy: bool = False,
+    say: Callable[[str], None] = lambda _text: None,
+) -> Rollback:
+    """Go back to `wanted` (number, family:number or ARN), or to the newest healthy revision before the running one.
+
+    Pins the image in the stack's configuration, so that the next `pulumi up` keeps it, and remembers that the revision
+    that was left is wrong. Where `wanted` runs already (ECS went back by itself), only that is done. Raises
+    `OperationError` before anything is changed where it cannot be done.
+    """
+    started = time.monotonic()
+    revisions = history(target, service)
+    running = next((entry for entry in revisions if entry.running), None)
+    if running is None:
+        running_name = revision(target.described(service)["taskDefinition"])
+        raise OperationError(
+            f"{running_name} runs, which is not among the newest revisions of {service.name}. See ./ops history."
+        )
+    goal = _choose(service, revisions, running, wanted, even_if_never_healthy=even_if_never_healthy)
+    key = f"{NAMESPACE}:services.{service.key}.image.digest"
+    result = Rollback(
+        service=service_name(service),
+        left=running.name,
+        to=goal.name,
+        image=goal.image,
+        pinned=f"{key} in {target.file.name}",
+        seconds=0.0,
+        dry_run=dry_run,
+        checks=[],
+    )
+    if dry_run:
+        return result
+    if not goal.running:
+        say(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
+        target.client("ecs").update_service(
+            cluster=target.settings.estate.cluster, service=service_name(service), taskDefinition=goal.arn
+        )
+    try:
+        pin(target.file, service, goal)
+        _reject(target, service, running, goal)
+        _wait(target, service, goal, say)
+    except KeyboardInterrupt:
+        raise OperationError(
+            f"Interrupted. ECS goes on with {goal.name} by itself; watch it: ./ops status. {key} may not be set yet: "
+            f"./ops rollback {goal.name} completes it.",
+            130,
+        ) from None
+    seconds = time.monotonic() - started
+    deployed = dataclasses.replace(
+        deployment.of_service(target.settings, service, target.outputs), task_definition=goal.arn, image=goal.image
+    )
+    return dataclasses.replace(result, seconds=seconds, checks=verify(target, service, deployed))
+
+
+def _choose(
+    service: Service, revisions: list[Revision], running: Revision, wanted: str | None, *, even_if_never_healthy: bool
+) -> Revision:
+    if wanted is None:
+        older = revisions[revisions.index(running) + 1 :]
+        goal = next((entry for entry in older if entry.healthy and not entry.rejected), None)
+        if goal is None:
+            raise OperationError(
+                f"No revision before {running.name} was ever healthy, so there is nothing to go back to. "
+                "See ./ops history; name one with --even-if-never-healthy, or mend the cause and deploy: pulumi up."
+            )
+    else:
+        name = revision(wanted) if ":" in wanted else f"{service.name}:{wanted}"
+        goal = next((entry for entry in revisions if entry.name == name), None)
+        if goal is None:
+            known = ", ".join(entry.name for entry in revisions)
+            raise OperationError(f"There is no revision {name}; there are {known}.", 2)
+        if not goal.healthy and not even_if_never_healthy:
+            raise OperationError(f"{name} was never healthy. If you are sure: --even-if-never-healthy")
+    if goal.available is False:
+        raise OperationError(
+            f"The image of {goal.name}, {goal.digest}, is no longer in the registry. Choose another one: ./ops history"
+        )
+    return goal
+
+
+def pin(file: Path, service: Service, goal: Revision) -> None:
+    """Set the service's image.digest in the stack's file; comments and order stay. Written whole or not at all."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(file.read_text())
+    own = goal.image.split("@")[0].endswith(f"/{service.name}")
+    settings = document["config"][f"{NAMESPACE}:services"][service.key]
+    settings.setdefault("image", {})["digest"] = goal.digest if own else goal.image
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "w") as stream:
+            yaml.dump(document, stream)
+        Path(name).chmod(file.stat().st_mode & 0o777)
+        Path(name).replace(file)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _reject(target: Target, service: Service, left: Revision, goal: Revision) -> None:
+    """Remember that the revision that was left is wrong, so that the next rollback does not lead to it."""
+    known = healthy(target, service)
+    if left.name == goal.name or not known:
+        return
+    entries = [dataclasses.replace(entry, rejected=entry.rejected or entry.revision == left.name) for entry in known]
+    target.client("ssm").put_parameter(
+        Name=rollout.healthy_parameter(target.settings.parameter_prefix, service.key),
+        Value=json.dumps([dataclasses.asdict(entry) for entry in entries]),
+        Overwrite=True,
+    )
+
+
+def _wait(target: Target, service: Service, goal: Revision, say: Callable[[str], None]) -> None:
+    deadline = time.monotonic() + _STEADY_LIMIT
+    while True:
+        described = target.described(service)
+        primary = next(entry for entry in described["deployments"] if entry["status"] == "PRIMARY")
+        told = f"{described['runningCount']} of {described['desiredCount']} tasks, {primary.get('rolloutState', '')}"
+        if revision(primary["taskDefinition"]) != goal.name or primary.get("rolloutState") == "FAILED":
+            reasons = "\n".join(
+                rollout.why(target.client, target.settings.estate.cluster, goal.arn, f"/ecs/{service.name}")
+            )
+            raise OperationError(f"ECS did not keep {goal.name}: {primary.get('rolloutStateReason', told)}\n{reasons}")
+        if primary.get("rolloutState") == "COMPLETED" and described["runningCount"] == described["desiredCount"]:
+            targets = target.target_health(target_group_name(service)) if service.public else []
+            if all(entry["state"] in ("healthy", "draining") for entry in targets):
+                return
+            told += ", " + ", ".join(f"{entry['target']} {entry['state']}" for entry in targets)
+        if time.monotonic() > deadline:
+            raise OperationError(
+                f"After {_STEADY_LIMIT:.0f} s {goal.name} is not steady: {told}. ECS goes on; watch it: ./ops status"
+            )
+        say(told)
+        time.sleep(0.2)

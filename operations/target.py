@@ -1,0 +1,204 @@
+"""What a verb works on: a stack's settings, its account, its outputs, and how its public address is reached."""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx2
+from botocore.exceptions import BotoCoreError, ClientError
+
+from components import settings as configuration
+from components.settings import Service, Settings
+from rehearsal.run import ROOT, Kept
+
+TargetHealth = Callable[[str], list[dict[str, Any]]]
+"""Target group name -> targets, each {target, port, state, description} in AWS's words."""
+
+
+class OperationError(Exception):
+    """A verb cannot do its work; the message says why and what to do. `status` is the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+UNREACHABLE = 3
+"""Exit status when the account cannot be reached."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One stack and the account that it is deployed to."""
+
+    stack: str
+    file: Path
+    """The stack's configuration file."""
+    settings: Settings
+    account: str
+    region: str
+    client: Callable[[str], Any] = field(repr=False)
+    """Gives the boto3 client of a service."""
+    read_outputs: Callable[[], dict[str, Any]] = field(repr=False)
+    connect_to: str | None = None
+    """The edge of a rehearsal, in place of the public host's address."""
+    edge_health: Callable[[], dict[str, list[dict[str, Any]]]] | None = field(default=None, repr=False)
+    docker_host: str | None = None
+    """The engine on which a rehearsal's tasks run."""
+
+    @property
+    def rehearsed(self) -> bool:
+        """Whether the account is an emulated one."""
+        return self.connect_to is not None or self.docker_host is not None
+
+    @functools.cached_property
+    def outputs(self) -> dict[str, Any]:
+        """The stack's outputs. Raises `OperationError`."""
+        return self.read_outputs()
+
+    def services(self, key: str | None) -> list[Service]:
+        """The service named `key`, or all. Raises `OperationError` for an unknown one."""
+        known = self.settings.services
+        if key is None:
+            return list(known.values())
+        if key not in known:
+            raise OperationError(f"Stack {self.stack} has no service {key}; it has {', '.join(known)}.", 2)
+        return [known[key]]
+
+    def service(self, key: str | None) -> Service:
+        """The service named `key`, or the only one."""
+        services = self.services(key)
+        if len(services) > 1:
+            raise OperationError(
+                f"Stack {self.stack} has several services; add --service {' or '.join(self.settings.services)}.", 2
+            )
+        return services[0]
+
+    def described(self, service: Service) -> dict[str, Any]:
+        """ECS's description of the service. Raises `OperationError` where there is none."""
+        name = service_name(service)
+        found = self.client("ecs").describe_services(cluster=self.settings.estate.cluster, services=[name])["services"]
+        if not found or found[0]["status"] != "ACTIVE":
+            raise OperationError(
+                f"There is no service {name} in cluster {self.settings.estate.cluster}. Deploy it: pulumi up."
+            )
+        return dict(found[0])
+
+    def target_health(self, group_name: str) -> list[dict[str, Any]]:
+        """The targets of a target group. The emulated ELB always says healthy; there the edge is asked."""
+        if self.edge_health:
+            return self.edge_health().get(group_name, [])
+        elb = self.client("elbv2")
+        arn = elb.describe_target_groups(Names=[group_name])["TargetGroups"][0]["TargetGroupArn"]
+        return [
+            {
+                "target": entry["Target"]["Id"],
+                "port": entry["Target"]["Port"],
+                "state": entry["TargetHealth"]["State"],
+                "description": entry["TargetHealth"].get("Description"),
+            }
+            for entry in elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
+        ]
+
+
+def service_name(service: Service) -> str:
+    """The ECS service's name."""
+    return f"{service.name}-service"
+
+
+def real(stack: str) -> Target:
+    """The stack on its account, with this shell's credentials. Raises `SettingsError`, `OperationError`."""
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    config = configuration.read_stack_file(file)
+    settings = configuration.parse(config)
+    region = config.get("aws:region")
+    try:
+        session = boto3.Session(profile_name=config.get("aws:profile"), region_name=region)
+        caller = session.client("sts").get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        raise OperationError(
+            f"The AWS account cannot be reached: {error}. Log in, for example: aws sso login", UNREACHABLE
+        ) from None
+    allowed = json.loads(config.get("aws:allowedAccountIds", "[]"))
+    if allowed and caller["Account"] not in map(str, allowed):
+        raise OperationError(
+            f"This shell is logged in to account {caller['Account']}, "
+            f"but stack {stack} is for {', '.join(map(str, allowed))}. "
+            "Log in to the other account, or name another stack.",
+            UNREACHABLE,
+        )
+    return Target(
+        stack=stack,
+        file=file,
+        settings=settings,
+        account=caller["Account"],
+        region=session.region_name,
+        client=functools.cache(session.client),
+        read_outputs=lambda: _pulumi_outputs(stack),
+    )
+
+
+def kept(stack: str) -> Target:
+    """The stack's kept rehearsal. Raises `SettingsError`, `OperationError`."""
+    note = Kept.read(stack)
+    if note is None:
+        raise OperationError(f"No rehearsal of {stack} is kept. Make one: ./rehearse {stack} --keep", 2)
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    return of_rehearsal(stack, file, configuration.parse(configuration.read_stack_file(file)), note)
+
+
+def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Target:
+    """The rehearsal that `note` describes."""
+    account = note.account()
+
+    def health() -> dict[str, list[dict[str, Any]]]:
+        assert note.health_url
+        with httpx2.Client(trust_env=False) as client:
+            found: dict[str, list[dict[str, Any]]] = client.get(note.health_url, timeout=5).json()
+            return found
+
+    return Target(
+        stack=stack,
+        file=file,
+        settings=settings,
+        account=account.account,
+        region=account.region,
+        client=account.client,
+        read_outputs=lambda: note.outputs,
+        connect_to=note.edge_url,
+        edge_health=health if note.health_url else None,
+        docker_host=note.docker_host,
+    )
+
+
+def _pulumi_outputs(stack: str) -> dict[str, Any]:
+    if shutil.which("pulumi") is None:
+        raise OperationError(
+            "The stack's outputs are read with the Pulumi CLI, which is not on the PATH. "
+            "Install it: https://www.pulumi.com/docs/install/",
+            UNREACHABLE,
+        )
+    done = subprocess.run(
+        ["pulumi", "stack", "output", "--json", "--stack", stack], cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise OperationError(f"pulumi stack output failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
+    outputs: dict[str, Any] = json.loads(done.stdout)
+    if not outputs:
+        raise OperationError(
+            f"Stack {stack} has no outputs: it was never deployed. Deploy it: pulumi up --stack {stack}"
+        )
+    return outputs
+
+
+def revision(arn: str) -> str:
+    """`family:number` of a task definition's ARN."""
+    return arn.rsplit("/", 1)[-1]
