@@ -29,8 +29,9 @@ class Expectations:
     """Members the health answer must have, `{"service": "workspace-mcp", "version": "2.2.1"}` for one."""
     ready_path: str | None = "/health/ready"
     """Path that answers 200 while the server's stores answer; None where it has no such path."""
-    oauth: bool = True
-    """Whether MCP is behind OAuth 2.1. False: the tools must be listed without a login."""
+    oauth: bool | None = True
+    """Whether MCP is behind OAuth 2.1. False: the tools must be listed without a login. None: not known, so neither is
+    asked."""
     client_redirect_uris: tuple[str, ...] = ()
     """The redirect addresses clients may register, `*` allowed as in `http://localhost:*`. Empty: any."""
     sign_in_host: str = "accounts.google.com"
@@ -43,7 +44,7 @@ def expectations(service: Service) -> Expectations:
     """What a service's configuration leads a client to expect."""
     ours = service.server == "workspace-mcp"
     return Expectations(
-        oauth=ours and service.oauth.enabled,
+        oauth=service.oauth.enabled if ours else None,
         client_redirect_uris=tuple(service.oauth.client_redirect_uris),
         ready_path="/health/ready" if ours else None,
     )
@@ -60,6 +61,6 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
         uris, host = expectations.client_redirect_uris, expectations.sign_in_host
         probes += oauth.checks(address, client_redirect_uris=uris, sign_in_host=host)
         probes += mcp.sign_in_checks(address, client_redirect_uris=uris, sign_in_host=host)
-    else:
+    elif expectations.oauth is False:
         probes += mcp.tool_checks(address, minimum_tools=expectations.minimum_tools)
     return asyncio.run(run_probes(probes))

@@ -72,6 +72,8 @@ class Registry(pulumi.ComponentResource):
             name=args.repository,
             # A tag that can be overwritten would make a rollback start the same broken image.
             image_tag_mutability="IMMUTABLE",
+            # A service that is taken out of the stack takes its images along; its removal would stop halfway otherwise.
+            force_delete=True,
             image_scanning_configuration={"scan_on_push": True},
             encryption_configurations=[{"encryption_type": "AES256"}],
             tags=args.tags,

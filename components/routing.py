@@ -239,7 +239,9 @@ class Routing(pulumi.ComponentResource):
         assert args.estate.listener  # Settings refuse public routing without a load balancer.
         rules = [
             aws.lb.ListenerRule(
-                f"{self._name}-{rule.part}",
+                # Named by place, not by part: with another strategy the rule is changed, where a new one would find its
+                # priority taken by the old one.
+                f"{self._name}-rule-{number}",
                 listener_arn=args.estate.listener,
                 priority=rule.priority,
                 conditions=_conditions(rule),
@@ -248,7 +250,7 @@ class Routing(pulumi.ComponentResource):
                 tags=args.tags,
                 opts=self._child,
             )
-            for rule in listener_rules(service)
+            for number, rule in enumerate(listener_rules(service), 1)
         ]
         if isinstance(routing, HostRouting) and routing.hosted_zone:
             assert args.estate.load_balancer_dns_name and args.estate.load_balancer_zone

@@ -61,7 +61,11 @@ def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
         "FORWARDED_ALLOW_IPS": "*",  # The security group admits the load balancer only; unset, /mcp/ redirects to http://.
         "FASTMCP_LOG_LEVEL": "WARNING",  # Keeps `?code=` out of the access log.
     }
-    if service.oauth.enabled:
+    if not service.oauth.enabled:
+        variables["WORKSPACE_MCP_STATELESS_MODE"] = (
+            "false"  # The image has it on, and it ends the server without OAuth.
+        )
+    else:
         state = service.oauth.state
         variables |= {
             "WORKSPACE_MCP_STATELESS_MODE": "true",  # A session would bind a client to one task.

@@ -602,6 +602,12 @@ class Service(Model):
                 "clientRedirectUris is empty: reached from outside, the server would register any redirect address; "
                 "list your clients'",
             )
+        if self.oauth.enabled and not self.public:
+            yield (
+                ("oauth", "routing"),
+                "enabled is true, but routing.strategy is internal: the server ends at once, because OAuth wants an "
+                "https address; set oauth.enabled: false, or route it from outside",
+            )
         if self.public and not self.oauth.enabled:
             yield (
                 ("oauth", "routing"),

@@ -161,6 +161,21 @@ def describe_listener_certificates(alb: Any) -> None:
     alb._ACTION_MAP["DescribeListenerCertificates"] = describe
 
 
+def update_service_registries(ecs: Any) -> None:
+    """Let UpdateService change a service's registries, as AWS does; MiniStack ignores them."""
+    update = ecs._update_service
+
+    def update_all(request: dict[str, Any]) -> Any:
+        answer = update(request)
+        cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
+        service = ecs._services.get(f"{cluster}/{request['service'].rsplit('/', 1)[-1]}")
+        if service and "serviceRegistries" in request:
+            service["serviceRegistries"] = request["serviceRegistries"]
+        return answer
+
+    ecs._ACTION_MAP["UpdateService"] = update_all
+
+
 async def serve(bind: list[str], follow_parent: bool) -> None:
     """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
@@ -200,6 +215,7 @@ def main() -> None:
 
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
+    update_service_registries(ecs)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))

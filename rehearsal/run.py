@@ -302,12 +302,26 @@ class Rehearsal:
             for check in found
         ]
 
+    def task_address(self, service: Service) -> str | None:
+        """`http://address:port` of one of the service's tasks; None while none runs as a container."""
+        ecs, cluster = self.account.client("ecs"), self.stack.settings.estate.cluster
+        arns = ecs.list_tasks(cluster=cluster, serviceName=f"{service.name}-service")["taskArns"]
+        tasks = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
+        details = [detail for task in tasks for each in task.get("attachments", []) for detail in each["details"]]
+        found = next((detail["value"] for detail in details if detail["name"] == "privateIPv4Address"), None)
+        return f"http://{found}:{service.port}" if found else None
+
     def _check_service(self, service: Service) -> list[Check]:
         results: list[Check] = []
+        health, expected = service.health.path, checks.expectations(service)
         if service.url and self.edge:
             results.append(_wait_for_target_health(service, self.edge))
-            address = checks.PublicAddress(url=service.url, connect_to=self.edge.url)
-            results += checks.run(address, checks.expectations(service))
+            address = checks.PublicAddress(url=service.url, connect_to=self.edge.url, health_path=health)
+            results += checks.run(address, expected)
+        elif task := self.task_address(service):
+            # As a consumer in the VPC: under the private name, which leads to the task's own address there.
+            url = self.outputs["services"][service.key]["internalUrl"]
+            results += checks.run(checks.PublicAddress(url=url, connect_to=task, health_path=health), expected)
         deployed = deployment.of_service(self.stack.settings, service, self.outputs)
         return results + deployment.run(deployed, self.account.client)
 

@@ -263,7 +263,7 @@ def test_a_secret_is_found_by_arn(deploy: Deploy, config: dict[str, Any]) -> Non
 
 
 def test_the_same_thing_named_by_two_services_is_looked_up_once(deploy: Deploy, config: dict[str, Any]) -> None:
-    second = {**only(config), "routing": {"strategy": "internal"}}
+    second = {**only(config), "oauth": {"enabled": False}, "routing": {"strategy": "internal"}}
     config["services"]["second"] = second
     calls = [str(call) for call in deploy(config).calls if "getAuthorizationToken" not in call[0]]
     assert len(calls) == len(set(calls) | {call for call in calls if "getService" in call})
@@ -459,6 +459,6 @@ def test_a_host_is_covered_by_its_own_name_or_a_wildcard_on_any_certificate(
 def test_an_internal_service_asks_nothing_of_the_load_balancer(
     deploy: Deploy, config: dict[str, Any], estate: Account
 ) -> None:
-    only(config)["routing"] = {"strategy": "internal"}
+    only(config).update({"oauth": {"enabled": False}, "routing": {"strategy": "internal"}})
     estate.balancers.clear()
     assert not [token for token, _ in deploy(config).calls if "aws:lb/" in token]

@@ -41,9 +41,9 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
         ("aws:iam/role:Role", "google-workspace-task-role"),
         ("aws:iam/rolePolicy:RolePolicy", "google-workspace-execution-policy"),
         ("aws:iam/rolePolicy:RolePolicy", "google-workspace-task-policy"),
-        ("aws:lb/listenerRule:ListenerRule", "google-workspace-authorization-server"),
-        ("aws:lb/listenerRule:ListenerRule", "google-workspace-path"),
-        ("aws:lb/listenerRule:ListenerRule", "google-workspace-protected-resource"),
+        ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-1"),
+        ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-2"),
+        ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-3"),
         ("aws:lb/targetGroup:TargetGroup", "google-workspace-target-group"),
         ("aws:servicediscovery/service:Service", "google-workspace-discovery"),
         ("aws:ssm/parameter:Parameter", "google-workspace-address"),
@@ -60,9 +60,9 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
         "Registry": {"repository", "lifecycle", "image"},
         "Routing": {
             "target-group",
-            "path",
-            "authorization-server",
-            "protected-resource",
+            "rule-1",
+            "rule-2",
+            "rule-3",
             "discovery",
             "address",
         },
@@ -88,6 +88,7 @@ def test_the_repository_scans_encrypts_and_refuses_to_overwrite_tags(production:
     assert production.inputs("google-workspace-repository") == {
         "name": "busyb-google-workspace-mcp",
         "imageTagMutability": "IMMUTABLE",
+        "forceDelete": True,
         "imageScanningConfiguration": {"scanOnPush": True},
         "encryptionConfigurations": [{"encryptionType": "AES256"}],
         "tags": TAGS,
@@ -122,8 +123,8 @@ def test_images_of_healthy_revisions_are_kept_however_many_are_pushed_after_them
     remembered = recorded.inputs("google-workspace-healthy")
     assert remembered["name"] == "/busyb/production/healthy/google-workspace"
     assert json.loads(remembered["value"].value) == [
-        {"revision": "busyb-google-workspace-mcp:1", "digest": DIGEST, "tag": tag},
-        revision,
+        {"revision": "busyb-google-workspace-mcp:1", "digest": DIGEST, "tag": tag, "rejected": False},
+        {**revision, "rejected": False},
     ]
 
 

@@ -153,6 +153,7 @@ def test_more_patterns_than_a_rule_may_hold_are_spread_over_several(deploy: Depl
 @pytest.fixture
 def internal(deploy: Deploy, config: dict[str, Any], estate: Account) -> Recorded:
     del only(config)["routing"]
+    only(config)["oauth"] = {"enabled": False}
     del config["estate"]["loadBalancer"]
     estate.balancers.clear()  # None is needed, and so none is looked for.
     return deploy(config)
@@ -172,6 +173,9 @@ def test_internal_is_known_by_its_private_address_only(internal: Recorded) -> No
     assert (outputs.get("url"), outputs.get("targetGroup")) == (None, None)
     environment = {variable["name"]: variable["value"] for variable in internal.container()["environment"]}
     assert environment["WORKSPACE_EXTERNAL_URL"] == "http://google-workspace.busyb.local:8000"
+    assert environment["WORKSPACE_MCP_STATELESS_MODE"] == "false", (
+        "the image's own default ends the server without OAuth"
+    )
 
 
 def test_its_own_security_group_admits_load_balancer_and_consumers_on_the_port_alone(
@@ -201,8 +205,9 @@ def test_an_internal_services_own_group_does_not_admit_the_load_balancer(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
     # Beside a public one, so that the load balancer's group is known.
-    internal = {"securityGroups": [], "consumers": ["core-agent-sg"], "routing": {"strategy": "internal"}}
-    config["services"]["second"] = {**only(config), **internal}
+    internal = {"oauth": {"enabled": False}, "routing": {"strategy": "internal"}}
+    groups = {"securityGroups": [], "consumers": ["core-agent-sg"]}
+    config["services"]["second"] = {**only(config), **internal, **groups}
     ingress = deploy(config).of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule").values()
     assert [rule["referencedSecurityGroupId"] for rule in ingress] == ["sg-core-agent"]
 
