@@ -170,6 +170,16 @@ def test_only_what_became_healthy_is_remembered(running: Rehearsal) -> None:
     assert [remembered[0].tag] in protected, "the running image must not expire, however many are pushed after it"
 
 
+def test_a_log_group_that_somebody_deleted_is_made_again_and_nothing_else_is_touched(
+    running: Rehearsal, stack: Stack
+) -> None:
+    running.account.client("logs").delete_log_group(logGroupName="/ecs/busyb-google-workspace-mcp")
+    with asked_all_the_time(running) as statuses:
+        deployed = running.deploy(stack)
+    assert {r.name for r in deployed.resources if r.action == "created"} == {"google-workspace-logs"}
+    assert set(statuses) == {200}
+
+
 def test_the_mended_version_deploys_without_a_failed_request(running: Rehearsal, stack: Stack) -> None:
     with asked_all_the_time(running) as statuses:
         deployed = running.deploy(changed(stack, {f"{SERVICE}.memory": 2048}))
