@@ -227,6 +227,15 @@ class Engine:
                 found.append(int(entry.parent.name))
         return found
 
+    def release(self) -> None:
+        """Keep a dockerd of ours no longer: it ends now, unless another run uses it, which then ends it."""
+        self._kept.unlink(missing_ok=True)
+        if not self.work.exists():
+            return
+        with (self.work / "users").open("w") as users, suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.stop()
+
     def stop(self) -> None:
         """End a dockerd of ours and its containers, also one that was kept; nothing to do is no error."""
         self._kept.unlink(missing_ok=True)

@@ -124,7 +124,7 @@ def stop(stack: str) -> bool:
     Kept.file(stack).unlink()
     Kept.state_file(stack).unlink(missing_ok=True)
     if not list(Kept.file(stack).parent.glob("*.json")):
-        Engine(HOME / "docker").stop()
+        Engine(HOME / "docker").release()
     return True
 
 
