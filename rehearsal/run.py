@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -320,6 +321,8 @@ class Rehearsal:
             results += checks.run(address, expected)
         elif task := self.task_address(service):
             # As a consumer in the VPC: under the private name, which leads to the task's own address there.
+            # Without a load balancer nobody has waited until it answers.
+            _wait_until_listening(task)
             url = self.outputs["services"][service.key]["internalUrl"]
             results += checks.run(checks.PublicAddress(url=url, connect_to=task, health_path=health), expected)
         deployed = deployment.of_service(self.stack.settings, service, self.outputs)
@@ -427,6 +430,16 @@ def _listener(account: Account, settings: Settings) -> str | None:
     listeners = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
     arns: dict[int, str] = {listener["Port"]: listener["ListenerArn"] for listener in listeners}
     return arns[settings.estate.listener_port]
+
+
+def _wait_until_listening(origin: str) -> None:
+    """Wait, for at most 30 s, until connections to `http://address:port` are accepted."""
+    host, port = origin.removeprefix("http://").split(":")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+            return
+        time.sleep(0.1)
 
 
 def _wait_for_target_health(service: Service, edge: Edge) -> Check:
