@@ -2,6 +2,7 @@
 
 import pulumi
 
+from components import delivery
 from components import estate as estates
 from components import settings as configuration
 from components.registry import Registry, RegistryArgs, ecr_login
@@ -12,6 +13,7 @@ from components.service import McpService, McpServiceArgs, check_sizes
 async def main() -> dict[str, object]:
     settings = configuration.load()
     estate = await estates.look_up(settings)
+    declared = delivery.recorded()
     check_sizes(settings.services.values(), estate)
     login = ecr_login()
     addresses: dict[str, str] = {}
@@ -55,7 +57,12 @@ async def main() -> dict[str, object]:
             "logGroup": running.log_group,
             "targetGroup": routing.target_group_arn,
         }
-    return {"cluster": estate.cluster_name, "services": services, **addresses}
+    return {
+        "cluster": estate.cluster_name,
+        "services": services,
+        **addresses,
+        **delivery.roles(settings, estate, declared),
+    }
 
 
 pulumi.run(main)

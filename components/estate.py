@@ -193,7 +193,9 @@ async def look_up(
             ),
         ),
     )
-    (vpc, cluster, namespace, balancer, healthy), (secrets, roles, _, zones) = await asyncio.gather(things, named)
+    (vpc, cluster, namespace, balancer, healthy), (secrets, roles, _, zones), _ = await asyncio.gather(
+        things, named, _pipeline(settings, place, findings)
+    )
     groups: dict[str, str | None] = {}
     subnets: dict[str, dict[str, Any] | None] = {}
     if vpc:
@@ -236,6 +238,19 @@ async def look_up(
         healthy=healthy or {},
         hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
     )
+
+
+async def _pipeline(settings: Settings, place: str, findings: _Findings) -> None:
+    if settings.delivery and not settings.delivery.create_provider:
+        await findings.look_up(
+            "GitHub's OIDC provider",
+            place,
+            "set delivery.createProvider: true, unless another stack makes it",
+            findings.ask(
+                "aws:iam/getOpenIdConnectProvider:getOpenIdConnectProvider",
+                url="https://token.actions.githubusercontent.com",
+            ),
+        )
 
 
 async def _each(names: Iterable[str], look_up: Callable[[str], Awaitable[T]]) -> dict[str, T]:

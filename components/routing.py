@@ -139,11 +139,14 @@ def _intersect(a: str, b: str) -> bool:
 def target_group_name(service: Service) -> str:
     """`<name>-tg` on the default port, `<name>-<port>` on another.
 
-    A change of port replaces a target group, and the new one is made while the old one still has the rules: they need
-    different names (AWS: "already exists"), so the name carries whatever of the configuration forces a replacement.
+    A group's port is fixed, so a change of port needs another group, which is made while the old one still has the
+    rules: they need different names (AWS: "already exists").
     """
-    default = Service.model_fields["port"].default
-    return f"{service.name}-tg" if service.port == default else f"{service.name}-{service.port}"
+    return f"{service.name}-{_other_port(service) or 'tg'}"
+
+
+def _other_port(service: Service) -> str:
+    return "" if service.port == Service.model_fields["port"].default else str(service.port)
 
 
 def is_target_group_of(service: Service, name: str) -> bool:
@@ -216,7 +219,10 @@ class Routing(pulumi.ComponentResource):
     def _from_outside(self, routing: PublicRouting) -> pulumi.Output[str]:
         args, service, health = self._args, self._args.service, self._args.service.health
         group = aws.lb.TargetGroup(
-            f"{self._name}-target-group",
+            # Another resource for another port, not a replacement of this one: where the change fails, both groups are
+            # in the state, and to go back is to lead the rules to the old one. A replaced group would still be there,
+            # waiting for its deletion, and its name would be taken.
+            "-".join(filter(None, (self._name, "target-group", _other_port(service)))),
             name=target_group_name(service),
             vpc_id=args.estate.vpc,
             port=service.port,

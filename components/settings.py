@@ -663,6 +663,40 @@ class PolicyException(Model):
         return f"{self.reason} ({self.owner}, until {self.expires})"
 
 
+class Delivery(Model):
+    """The pipeline's access to the account: a role for previews and one for deployments, both for GitHub Actions."""
+
+    repository: Annotated[
+        str,
+        _like(
+            r"[A-Za-z0-9-]+(@\d+)?/[A-Za-z0-9._-]+(@\d+)?",
+            "owner/name as on GitHub; owner@id/name@id where its tokens have immutable subjects",
+        ),
+    ]
+    """The GitHub repository that the workflows run in."""
+    branch: Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._/-]*", "a branch's name, without *")] = "main"
+    """The only branch that deploys. Default main."""
+    environment: Name = "production"
+    """The GitHub environment of deployments and rollbacks. Default production."""
+    preview_environment: Name = "preview"
+    """The GitHub environment of previews and of the search for drift. Default preview."""
+    create_provider: bool = False
+    """Make GitHub's OIDC provider, of which an account can have one. Default false: it exists."""
+    state_bucket: Annotated[str, _like(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, without s3://")]
+    """The bucket that holds the stack's state."""
+    state_key: Annotated[str, _like(r"arn:[^:]+:kms:[^:]+:\d{12}:key/[0-9a-f-]+", "a KMS key's ARN")]
+    """The key of the stack's secrets provider, as an ARN: an alias says nothing to IAM."""
+    topic: Annotated[str, _like(r"[A-Za-z0-9_-]{1,256}", "an SNS topic's name")] | None = None
+    """An SNS topic that the pipeline tells of deployments. Default: none."""
+
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.environment == self.preview_environment:
+            yield (
+                ("preview_environment", "environment"),
+                "is the same as environment: pull requests could take the role that deploys; name another",
+            )
+
+
 class Settings(Model):
     """A stack's configuration: one environment, its estate, and one or more MCP services."""
 
@@ -676,6 +710,8 @@ class Settings(Model):
     """What exists already."""
     services: Annotated[dict[Name, Service], Field(min_length=1)]
     """The MCP services, by key."""
+    delivery: Delivery | None = None
+    """The pipeline's roles. Default: none are made."""
     policy_exceptions: list[PolicyException] = []
     """Policy rules that resources of this stack may break for a time. Default: none."""
 
@@ -696,6 +732,11 @@ class Settings(Model):
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         from components.routing import listener_rules, overlaps  # here: routing is built on settings
 
+        if self.delivery and len(f"{self.name_prefix}-{self.environment}-mcp-preview") > 64:
+            yield (
+                ("environment", "name_prefix"),
+                "is too long for the names of the pipeline's roles: with namePrefix, at most 51 characters",
+            )
         for key, service in self.services.items():
             if service.public and self.estate.load_balancer is None:
                 yield (

@@ -66,6 +66,13 @@ class Output:
             table.add_row(*(escape("" if value is None else str(value)) for value in row.values()))
         self._console.print(table)
 
+    def fail(self, message: str, status: int) -> int:
+        """Why there is no outcome; `status`, the exit status."""
+        print(message, file=sys.stderr)
+        self.record("error", message)
+        self.close()
+        return status
+
     def close(self) -> None:
         """Print the document, for machines."""
         if self.machines:
@@ -138,13 +145,15 @@ def _rollback(target: Target, options: argparse.Namespace, output: Output) -> in
         return 0
     status = output.checks(done.checks)
     output.say(f"{done.service} is back on {done.to} (from {done.left}) after {done.seconds:.1f} s.")
-    output.say(f"Set {done.pinned}, so that pulumi up keeps it. Remove the key when the mended version is to be built.")
+    output.say(f"{done.pinned} keeps it at the next pulumi up. Remove the key when the mended version is to be built.")
     return status
 
 
 def _logs(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.console import logs
 
+    if options.follow and output.machines:
+        raise OperationError("--json prints one document, and --follow never ends: leave out one of them.", 2)
     lines: list[str] = []
     say = lines.append if output.machines else output.say
     logs(target, target.service(options.service), say, since=options.since, follow=options.follow)
@@ -233,16 +242,13 @@ def main() -> int:
             target = kept(options.stack) if options.rehearsal else real(options.stack)
             status = _VERBS[options.verb][0](target, options, output)
     except (SettingsError, ContextError) as error:
-        print(error, file=sys.stderr)
-        return 2
+        return output.fail(str(error), 2)
     except OperationError as error:
-        print(error, file=sys.stderr)
-        return error.status
+        return output.fail(str(error), error.status)
     except (BotoCoreError, ClientError) as error:
-        print(f"The account refused or did not answer: {error}", file=sys.stderr)
-        return UNREACHABLE
+        return output.fail(f"The account refused or did not answer: {error}", UNREACHABLE)
     except KeyboardInterrupt:
-        return 130
+        return output.fail("Interrupted.", 130)
     output.close()
     return status
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from components.service import log_group_name
 from components.settings import Service
 from operations.target import OperationError, Target, service_name
+from rehearsal.docker import NoEngine, find_client
 
 _DOCS = "https://docs.aws.amazon.com"
 _SSM = f"{_DOCS}/systems-manager/latest/userguide"
@@ -36,47 +39,54 @@ def logs(target: Target, service: Service, say: Callable[[str], None], *, since:
     """Tell the service's log lines, oldest first; with `follow` until interrupted. The number of lines told."""
     client, told = target.client("logs"), set[str]()
     start = datetime.now(tz=UTC) - span(since)
+    name = log_group_name(service)
     while True:
         pages = client.get_paginator("filter_log_events").paginate(
-            logGroupName=f"/ecs/{service.name}", startTime=int(start.timestamp() * 1000)
+            logGroupName=name, startTime=int(start.timestamp() * 1000)
         )
-        for page in pages:
-            for event in page["events"]:
-                if event["eventId"] not in told:
-                    told.add(event["eventId"])
-                    at = datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC)
-                    task = event["logStreamName"].rsplit("/", 1)[-1][:8]
-                    say(f"{at:%Y-%m-%d %H:%M:%S} {task} {event['message'].rstrip()}")
+        try:
+            events = [event for page in pages for event in page["events"] if event["eventId"] not in told]
+        except client.exceptions.ResourceNotFoundException:
+            raise OperationError(f"There is no log group {name}. Deploy the service: pulumi up.") from None
+        for event in events:
+            told.add(event["eventId"])
+            at = datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC)
+            task = event["logStreamName"].rsplit("/", 1)[-1][:8]
+            say(f"{at:%Y-%m-%d %H:%M:%S} {task} {event['message'].rstrip()}")
         if not follow:
             return len(told)
+        # What is older was told; a minute is left for lines that arrive late.
+        start = max(start, datetime.now(tz=UTC) - timedelta(minutes=1))
         time.sleep(2)
 
 
 def execute(target: Target, service: Service, command: list[str]) -> int:
     """Run `command` (default: a shell) in a running task; its exit status."""
     cluster = target.settings.estate.cluster
+    target.described(service)  # Says so where there is no such service.
     arns = target.client("ecs").list_tasks(cluster=cluster, serviceName=service_name(service))["taskArns"]
     if not arns:
         raise OperationError(f"No task of {service_name(service)} runs. See ./ops status.")
     if target.docker_host:
-        return _in_container(target, arns[0], command or ["sh"])
+        return _in_container(target, target.docker_host, arns[0], command or ["sh"])
     if not service.exec_enabled:
         raise OperationError(f"execEnabled is false for {service.key}: set it and deploy, then try again.")
     for tool, where in _TOOLS.items():
         if shutil.which(tool) is None:
             raise OperationError(f"exec needs {tool}, which is not on the PATH. Install it: {where}")
     arguments = ["--cluster", cluster, "--task", arns[0], "--container", service.key, "--region", target.region]
+    arguments += ["--profile", target.profile] if target.profile else []
     return subprocess.call(
-        ["aws", "ecs", "execute-command", *arguments, "--interactive", "--command", " ".join(command) or "/bin/sh"]
+        ["aws", "ecs", "execute-command", *arguments, "--interactive", "--command", shlex.join(command) or "/bin/sh"]
     )
 
 
-def _in_container(target: Target, task: str, command: list[str]) -> int:
-    import docker
-
+def _in_container(target: Target, host: str, task: str, command: list[str]) -> int:
     (described,) = target.client("ecs").describe_tasks(cluster=target.settings.estate.cluster, tasks=[task])["tasks"]
-    client = docker.DockerClient(base_url=target.docker_host)
-    done = client.containers.get(described["containers"][0]["runtimeId"]).exec_run(command)
-    assert isinstance(done.output, bytes) and done.exit_code is not None  # Neither a stream nor detached.
-    sys.stdout.write(done.output.decode(errors="replace"))
-    return done.exit_code
+    try:
+        docker = find_client()
+    except NoEngine as error:
+        raise OperationError(str(error)) from None
+    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    container = described["containers"][0]["runtimeId"]
+    return subprocess.call([docker, "--host", host, "exec", "--interactive", *terminal, container, *command])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import platform
 import time
@@ -18,28 +19,10 @@ from checks import Check
 from checks.check import Failed, NotRun
 from components import estate as estates
 from components.settings import Service, Settings
+from operations import rights
 from operations.target import Target
 from rehearsal.calls import Context, functions
 from rehearsal.emulator import Account
-
-ACTIONS = (
-    "ecr:CreateRepository",
-    "ecr:PutImage",
-    "ecr:PutLifecyclePolicy",
-    "ecs:CreateService",
-    "ecs:RegisterTaskDefinition",
-    "ecs:UpdateService",
-    "elasticloadbalancing:CreateRule",
-    "elasticloadbalancing:CreateTargetGroup",
-    "iam:CreateRole",
-    "iam:PassRole",
-    "iam:PutRolePolicy",
-    "logs:CreateLogGroup",
-    "logs:PutRetentionPolicy",
-    "servicediscovery:CreateService",
-    "ssm:PutParameter",
-)
-"""What the deployer must be allowed to do, by way of its gravest actions."""
 
 _FARGATE_VCPU_QUOTA = "L-3032A538"
 """Fargate On-Demand vCPU resource count: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
@@ -66,6 +49,7 @@ def preflight(target: Target) -> list[Check]:
             "add a route to a NAT gateway: images and Google are outside",
             partial(_way_out, target),
         ),
+        ("the shared estate, for information", "", partial(_shared, target)),
     ]
     with ThreadPoolExecutor() as pool:
         found = pool.submit(_estate, target)
@@ -208,33 +192,37 @@ def _security_group(target: Target, service: Service, group: str) -> str:
     if not found:
         raise NotRun("the group is missing")
     balancers: set[str] = set()
+    zones: list[str] = []
     if service.public and estate.load_balancer:
         (balancer,) = elb.describe_load_balancers(Names=[estate.load_balancer])["LoadBalancers"]
         balancers = set(balancer["SecurityGroups"])
+        subnets = ec2.describe_subnets(SubnetIds=[zone["SubnetId"] for zone in balancer["AvailabilityZones"]])
+        zones = [subnet["CidrBlock"] for subnet in subnets["Subnets"]]
     admitted, others = False, []
     for rule in found[0]["IpPermissions"]:
         low, high = rule.get("FromPort", 0), rule.get("ToPort", 65535)
-        sources = [pair["GroupId"] for pair in rule["UserIdGroupPairs"]] + [r["CidrIp"] for r in rule["IpRanges"]]
+        ours = rule["IpProtocol"] in ("tcp", "-1") and low <= service.port <= high
         ports = str(low) if low == high else f"{low}-{high}"
-        for source in sources:
-            if source in balancers and low <= service.port <= high:
-                admitted = True
-                if low == high:
-                    continue
-            others.append(f"{source} on {ports}")
+        groups = [pair["GroupId"] for pair in rule["UserIdGroupPairs"]]
+        networks = [entry["CidrIp"] for entry in rule["IpRanges"]]
+        if ours and (balancers & set(groups) or (zones and all(_within(zone, networks) for zone in zones))):
+            admitted = True
+        expected = balancers if ours and low == high else set()
+        further = [entry["CidrIpv6"] for entry in rule.get("Ipv6Ranges", [])]
+        further += [entry["PrefixListId"] for entry in rule.get("PrefixListIds", [])]
+        others += [f"{source} on {ports}" for source in (*groups, *networks, *further) if source not in expected]
     if balancers and not admitted:
         raise Failed(f"nothing admits {', '.join(sorted(balancers))} on {service.port}")
-    return f"it also lets in {', '.join(others)}" if others else "and nothing else"
+    return f"it lets in {', '.join(others)}" if others else "and nothing else"
+
+
+def _within(network: str, wider: list[str]) -> bool:
+    return any(ipaddress.IPv4Network(network).subnet_of(ipaddress.IPv4Network(each)) for each in wider)
 
 
 def _execution_role(target: Target, service: Service) -> str:
-    iam = target.client("iam")
-    arn = iam.get_role(RoleName=service.execution_role)["Role"]["Arn"]
-    actions = ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "logs:PutLogEvents", "secretsmanager:GetSecretValue"]
-    denied = _denied(target, arn, actions)
-    if denied:
-        raise Failed(f"it lacks {', '.join(denied)}")
-    return "pull, log and secret rights"
+    arn = target.client("iam").get_role(RoleName=service.execution_role)["Role"]["Arn"]
+    return _allowed(target, arn, rights.of_execution_role(target, service))
 
 
 def _permissions(target: Target) -> str:
@@ -244,17 +232,51 @@ def _permissions(target: Target) -> str:
     if ":assumed-role/" in arn:
         # A session is simulated as its role.
         arn = target.client("iam").get_role(RoleName=arn.split("/")[1])["Role"]["Arn"]
-    denied = _denied(target, arn, list(ACTIONS))
+    wanted: rights.Rights = {}
+    for service in target.settings.services.values():
+        wanted |= rights.of_deployer(target, service)
+    return _allowed(target, arn, wanted)
+
+
+def _allowed(target: Target, arn: str, wanted: rights.Rights) -> str:
+    denied, undecided = rights.lacking(target, arn, wanted)
     if denied:
         raise Failed(f"{arn} lacks {', '.join(denied)}")
-    return f"{len(ACTIONS)} actions allowed to {arn}"
+    if undecided:
+        raise NotRun(f"for {arn} it depends on conditions: {', '.join(undecided)}")
+    return f"{sum(map(len, wanted.values()))} actions allowed to {arn}"
 
 
-def _denied(target: Target, arn: str, actions: list[str]) -> list[str]:
-    results = target.client("iam").simulate_principal_policy(PolicySourceArn=arn, ActionNames=actions)[
-        "EvaluationResults"
-    ]
-    return [result["EvalActionName"] for result in results if result["EvalDecision"] != "allowed"]
+def _shared(target: Target) -> str:
+    """Findings on what other stacks own: nothing that this deployment could or should change."""
+    estate, findings = target.settings.estate, list[str]()
+    if estate.load_balancer:
+        elb = target.client("elbv2")
+        arn = elb.describe_load_balancers(Names=[estate.load_balancer])["LoadBalancers"][0]["LoadBalancerArn"]
+        attributes = {
+            attribute["Key"]: attribute["Value"]
+            for attribute in elb.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
+        }
+        findings += [
+            f"{estate.load_balancer}: {words}" for key, words in _BALANCER.items() if attributes.get(key) == "false"
+        ]
+    (cluster,) = target.client("ecs").describe_clusters(clusters=[estate.cluster], include=["SETTINGS"])["clusters"]
+    if {"name": "containerInsights", "value": "disabled"} in cluster.get("settings", []):
+        findings.append(f"{estate.cluster}: no Container Insights (ECS.12)")
+    manager = target.client("secretsmanager")
+    names = {wanted.secret for service in target.settings.services.values() for wanted in service.secrets.values()}
+    for name in sorted(names):
+        if not manager.describe_secret(SecretId=name).get("RotationEnabled"):
+            findings.append(f"{name}: not rotated by itself (SecretsManager.1)")
+    return "; ".join(findings) or "nothing to say"
+
+
+_BALANCER = {
+    "access_logs.s3.enabled": "no access logs (ELB.5)",
+    "deletion_protection.enabled": "no deletion protection (ELB.6)",
+    "routing.http.drop_invalid_header_fields.enabled": "invalid headers are passed on (ELB.4)",
+}
+"""Attribute of a load balancer -> what is to be said where it is false, with the control of AWS Security Hub."""
 
 
 def _docker(target: Target) -> str:
@@ -297,14 +319,19 @@ def _way_out(target: Target) -> str:
     closed = []
     for subnet in subnets:
         own = (t for t in tables if any(a.get("SubnetId") == subnet["SubnetId"] for a in t["Associations"]))
-        routes = next(own, main)["Routes"]
-        if not any(
-            route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State") == "active" for route in routes
-        ):
+        if not any(_leads_out(route) for route in next(own, main)["Routes"]):
             closed.append(f"{subnet['SubnetId']} ({subnet['CidrBlock']})")
     if closed:
-        raise Failed(f"no default route in {', '.join(closed)}: an image pull would time out")
+        raise Failed(
+            f"no default route but to an internet gateway, if any, in {', '.join(closed)}: pulls would time out"
+        )
     return f"{len(subnets)} subnets with a default route"
+
+
+def _leads_out(route: dict[str, Any]) -> bool:
+    # Tasks have no public address, and an internet gateway serves nobody without one.
+    everywhere = route.get("DestinationCidrBlock") == "0.0.0.0/0" and route.get("State") == "active"
+    return everywhere and not str(route.get("GatewayId", "")).startswith("igw-")
 
 
 def _subnets(ec2: Any, settings: Settings) -> list[Any]:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from components import rollout
 from components.rollout import HealthyRevision
+from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target, revision, service_name
 
 SHOWN = 20
-"""Revisions that `history` looks at, newest first."""
+"""Revisions that `history` looks at, newest first; beside them the running one and those that were healthy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +52,25 @@ def healthy(target: Target, service: Service) -> tuple[HealthyRevision, ...]:
 
 
 def history(target: Target, service: Service) -> list[Revision]:
-    """The newest revisions, newest first."""
+    """The newest revisions, the running one, and those that were healthy; newest first."""
     ecs = target.client("ecs")
     arns = ecs.list_task_definitions(familyPrefix=service.name, sort="DESC", maxResults=SHOWN)["taskDefinitionArns"]
     running = revision(target.described(service)["taskDefinition"])
     known = {entry.revision: entry for entry in healthy(target, service)}
     tags = {entry.digest: entry.tag for entry in known.values()}
+    names = {running, *known, *map(revision, arns)}
+
+    def describe(name: str) -> dict[str, Any] | None:
+        try:
+            return dict(ecs.describe_task_definition(taskDefinition=name, include=["TAGS"]))
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "ClientException":
+                return None  # Somebody deleted it.
+            raise
+
     with ThreadPoolExecutor() as pool:
-        found = list(pool.map(lambda arn: ecs.describe_task_definition(taskDefinition=arn, include=["TAGS"]), arns))
+        newest_first = sorted(names, key=lambda name: int(name.rpartition(":")[2]), reverse=True)
+        found = [entry for entry in pool.map(describe, newest_first) if entry]
     digests = {_image(entry).partition("@")[2] for entry in found}
     available = _in_registry(target, service, digests)
     return [
@@ -115,7 +129,7 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         for entry in described["deployments"]
     ]
     failed = [entry for entry in described["deployments"] if entry.get("rolloutState") == "FAILED"]
-    log_group = f"/ecs/{service.name}"
+    log_group = log_group_name(service)
     return {
         "service": service_name(service),
         "address": service.url or f"{service.discovery_name}.{target.settings.estate.namespace}:{service.port}",

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from checks import Check, deployment
 from components import rollout
 from components.routing import target_group_name
+from components.service import log_group_name
 from components.settings import NAMESPACE, Service
 from operations.revisions import Revision, healthy, history
 from operations.target import OperationError, Target, revision, service_name
@@ -53,16 +56,24 @@ def rollback(
     """Go back to `wanted` (number, family:number or ARN), or to the newest healthy revision before the running one.
 
     Pins the image in the stack's configuration, so that the next `pulumi up` keeps it, and remembers that the revision
-    that was left is wrong. Where `wanted` runs already (ECS went back by itself), only that is done. Raises
-    `OperationError` before anything is changed where it cannot be done.
+    that was left is wrong; what fails of these two is among the checks. Where `wanted` runs already (ECS went back by
+    itself), only that is done. Raises `OperationError` before anything is changed where it cannot be done.
     """
     started = time.monotonic()
     revisions = history(target, service)
     running = next((entry for entry in revisions if entry.running), None)
     if running is None:
         running_name = revision(target.described(service)["taskDefinition"])
+        raise OperationError(f"{running_name} runs, but its task definition was deleted. Deploy anew: pulumi up.")
+    in_progress = any(
+        entry["status"] == "PRIMARY" and entry.get("rolloutState") == "IN_PROGRESS"
+        for entry in target.described(service)["deployments"]
+    )
+    if in_progress and wanted is None and running.healthy:
+        # Somebody else's rollback, most likely: the next one would lead further back than anybody wants.
         raise OperationError(
-            f"{running_name} runs, which is not among the newest revisions of {service.name}. See ./ops history."
+            f"ECS is still going to {running.name}, which was healthy before; nothing was done. "
+            "Wait for it (./ops status), or name the revision to go to."
         )
     goal = _choose(service, revisions, running, wanted, even_if_never_healthy=even_if_never_healthy)
     key = f"{NAMESPACE}:services.{service.key}.image.digest"
@@ -79,13 +90,25 @@ def rollback(
     if dry_run:
         return result
     if not goal.running:
+        if in_progress:
+            say(f"The deployment of {running.name} is still in progress; this ends it.")
         say(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
         target.client("ecs").update_service(
             cluster=target.settings.estate.cluster, service=service_name(service), taskDefinition=goal.arn
         )
     try:
-        pin(target.file, service, goal)
-        _reject(target, service, running, goal)
+        noted = [
+            _noted(
+                f"{target.file.name} keeps its image",
+                f"set it by hand: pulumi config set --stack {target.stack} --path {key} {goal.digest or goal.image}",
+                lambda: pin(target.file, service, goal),
+            ),
+            _noted(
+                "the revision that was left is remembered as wrong",
+                "name the revision in a further rollback: ./ops rollback REVISION",
+                lambda: _reject(target, service, running, goal),
+            ),
+        ]
         _wait(target, service, goal, say)
     except KeyboardInterrupt:
         raise OperationError(
@@ -94,10 +117,31 @@ def rollback(
             130,
         ) from None
     seconds = time.monotonic() - started
-    deployed = dataclasses.replace(
-        deployment.of_service(target.settings, service, target.outputs), task_definition=goal.arn, image=goal.image
+    deployed = deployment.Deployment(
+        cluster=target.settings.estate.cluster,
+        service=service_name(service),
+        task_definition=goal.arn,
+        image=goal.image,
+        log_group=log_group_name(service),
+        target_group=None,
+        discovery_name=service.discovery_name,
+        namespace=target.settings.estate.namespace,
+        secrets={name: secret.key for name, secret in service.secrets.items()},
     )
-    return dataclasses.replace(result, seconds=seconds, checks=verify(target, service, deployed))
+    return dataclasses.replace(result, seconds=seconds, checks=[*noted, *verify(target, service, deployed)])
+
+
+def _noted(name: str, remedy: str, note: Callable[[], None]) -> Check:
+    """`note` carried out. The service is going back already, so its failure is told at the end and stops nothing."""
+    started = time.monotonic()
+    try:
+        note()
+    except (OSError, YAMLError, LookupError, TypeError, AttributeError, BotoCoreError, ClientError) as error:
+        passed, detail = False, f"{type(error).__name__}: {error}"
+    else:
+        passed, detail = True, ""
+    seconds = time.monotonic() - started
+    return Check(name=name, passed=passed, detail=detail, remedy="" if passed else remedy, seconds=seconds)
 
 
 def _choose(
@@ -168,7 +212,7 @@ def _wait(target: Target, service: Service, goal: Revision, say: Callable[[str],
         told = f"{described['runningCount']} of {described['desiredCount']} tasks, {primary.get('rolloutState', '')}"
         if revision(primary["taskDefinition"]) != goal.name or primary.get("rolloutState") == "FAILED":
             reasons = "\n".join(
-                rollout.why(target.client, target.settings.estate.cluster, goal.arn, f"/ecs/{service.name}")
+                rollout.why(target.client, target.settings.estate.cluster, goal.arn, log_group_name(service))
             )
             raise OperationError(f"ECS did not keep {goal.name}: {primary.get('rolloutStateReason', told)}\n{reasons}")
         if primary.get("rolloutState") == "COMPLETED" and described["runningCount"] == described["desiredCount"]:

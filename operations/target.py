@@ -6,6 +6,7 @@ import functools
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,9 @@ class Target:
     settings: Settings
     account: str
     region: str
+    partition: str = "aws"
+    profile: str | None = None
+    """Of the AWS configuration, where the stack names one."""
     client: Callable[[str], Any] = field(repr=False)
     """Gives the boto3 client of a service."""
     read_outputs: Callable[[], dict[str, Any]] = field(repr=False)
@@ -84,12 +88,15 @@ class Target:
 
     def described(self, service: Service) -> dict[str, Any]:
         """ECS's description of the service. Raises `OperationError` where there is none."""
-        name = service_name(service)
-        found = self.client("ecs").describe_services(cluster=self.settings.estate.cluster, services=[name])["services"]
-        if not found or found[0]["status"] != "ACTIVE":
+        name, cluster, ecs = service_name(service), self.settings.estate.cluster, self.client("ecs")
+        try:
+            found = ecs.describe_services(cluster=cluster, services=[name])["services"]
+        except ecs.exceptions.ClusterNotFoundException:
             raise OperationError(
-                f"There is no service {name} in cluster {self.settings.estate.cluster}. Deploy it: pulumi up."
-            )
+                f"There is no cluster {cluster}. Correct estate.cluster; see ./ops preflight."
+            ) from None
+        if not found or found[0]["status"] != "ACTIVE":
+            raise OperationError(f"There is no service {name} in cluster {cluster}. Deploy it: pulumi up.")
         return dict(found[0])
 
     def target_health(self, group_name: str) -> list[dict[str, Any]]:
@@ -120,8 +127,15 @@ def real(stack: str) -> Target:
     config = configuration.read_stack_file(file)
     settings = configuration.parse(config)
     region = config.get("aws:region")
+    profile, lock = config.get("aws:profile"), threading.Lock()
+
+    @functools.cache
+    def client(service: str) -> Any:
+        with lock:  # A session may not make two clients at once; the clients themselves may be shared.
+            return session.client(service)
+
     try:
-        session = boto3.Session(profile_name=config.get("aws:profile"), region_name=region)
+        session = boto3.Session(profile_name=profile, region_name=region)
         caller = session.client("sts").get_caller_identity()
     except (BotoCoreError, ClientError) as error:
         raise OperationError(
@@ -141,7 +155,9 @@ def real(stack: str) -> Target:
         settings=settings,
         account=caller["Account"],
         region=session.region_name,
-        client=functools.cache(session.client),
+        partition=caller["Arn"].split(":")[1],
+        profile=profile,
+        client=client,
         read_outputs=lambda: _pulumi_outputs(stack),
     )
 
@@ -152,7 +168,16 @@ def kept(stack: str) -> Target:
     if note is None:
         raise OperationError(f"No rehearsal of {stack} is kept. Make one: ./rehearse {stack} --keep", 2)
     file = ROOT / f"Pulumi.{stack}.yaml"
-    return of_rehearsal(stack, file, configuration.parse(configuration.read_stack_file(file)), note)
+    target = of_rehearsal(stack, file, configuration.parse(configuration.read_stack_file(file)), note)
+    try:
+        target.client("sts").get_caller_identity()
+    except (BotoCoreError, ClientError) as error:
+        raise OperationError(
+            f"The kept rehearsal of {stack} does not answer any more ({error}). "
+            f"End it, and make another: ./rehearse {stack} --stop; ./rehearse {stack} --keep",
+            UNREACHABLE,
+        ) from None
+    return target
 
 
 def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Target:
@@ -161,9 +186,16 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
 
     def health() -> dict[str, list[dict[str, Any]]]:
         assert note.health_url
-        with httpx2.Client(trust_env=False) as client:
-            found: dict[str, list[dict[str, Any]]] = client.get(note.health_url, timeout=5).json()
-            return found
+        try:
+            with httpx2.Client(trust_env=False) as client:
+                found: dict[str, list[dict[str, Any]]] = client.get(note.health_url, timeout=5).json()
+                return found
+        except httpx2.HTTPError as error:
+            raise OperationError(
+                f"The rehearsal's load balancer does not answer any more ({error}). "
+                f"End the rehearsal, and make another: ./rehearse {stack} --stop; ./rehearse {stack} --keep",
+                UNREACHABLE,
+            ) from None
 
     return Target(
         stack=stack,
@@ -186,9 +218,8 @@ def _pulumi_outputs(stack: str) -> dict[str, Any]:
             "Install it: https://www.pulumi.com/docs/install/",
             UNREACHABLE,
         )
-    done = subprocess.run(
-        ["pulumi", "stack", "output", "--json", "--stack", stack], cwd=ROOT, capture_output=True, text=True
-    )
+    command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         raise OperationError(f"pulumi stack output failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
     outputs: dict[str, Any] = json.loads(done.stdout)

@@ -13,6 +13,7 @@ import checks
 from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
 from components.routing import listener_rules, target_group_name
+from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target, service_name
 
@@ -186,7 +187,7 @@ def _errors(target: Target, service: Service) -> str:
         target.client("logs")
         .get_paginator("filter_log_events")
         .paginate(
-            logGroupName=f"/ecs/{service.name}",
+            logGroupName=log_group_name(service),
             startTime=int(since.timestamp() * 1000),
             PaginationConfig={"MaxItems": 10_000},
         )

@@ -162,6 +162,8 @@ class _LookUps(mocks.Mocks):
                 return {"arn": args.get("arn") or self._arn("secretsmanager", f"secret:{args['name']}-AbCdEf")}
             case "getRole":
                 return {"arn": f"arn:aws:iam::{self._account}:role/{args['name']}"}
+            case "getOpenIdConnectProvider":
+                return {"arn": f"arn:aws:iam::{self._account}:oidc-provider/{args['url'].removeprefix('https://')}"}
             case "getBucket":
                 return {"arn": f"arn:aws:s3:::{args['bucket']}"}
             case "getZone":

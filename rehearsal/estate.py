@@ -47,6 +47,10 @@ def make(account: Account, settings: Settings) -> None:
         ]
         for part in parts:
             part.result()
+    if settings.delivery and not settings.delivery.create_provider:
+        account.client("iam").create_open_id_connect_provider(
+            Url="https://token.actions.githubusercontent.com", ClientIDList=["sts.amazonaws.com"]
+        )
 
 
 def _network(account: Account, settings: Settings) -> None:

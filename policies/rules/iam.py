@@ -40,6 +40,8 @@ _WITHOUT_RESOURCE = (
     "ecr:GetAuthorizationToken",
     "ecs:DeregisterTaskDefinition",
     "ecs:RegisterTaskDefinition",
+    "route53:GetChange",
+    "servicediscovery:DiscoverInstances",
     "servicediscovery:GetOperation",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
@@ -73,6 +75,8 @@ def _no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
         if "NotResource" in statement:
             yield f"{documents.name(statement)} covers all resources but some (NotResource)"
         wild = [text for text in documents.texts(statement.get("Resource")) if _is_wild(text)]
+        if any(_says_whose(key, tests) for key, tests in documents.conditions(statement).items()):
+            continue
         restrictable = [
             action
             for action in documents.actions(statement)
@@ -80,6 +84,14 @@ def _no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
         ]
         if wild and restrictable:
             yield f"{documents.name(statement)} allows {', '.join(restrictable)} on {', '.join(wild)}"
+
+
+def _says_whose(key: str, tests: list[tuple[str, str]]) -> bool:
+    """Whether a condition limits a statement to resources with certain tags, or to tagging what is being made: the one
+    way where AWS makes up the names."""
+    return re.fullmatch(
+        r"aws:(resource|request)tag/.+|(ec2|elasticloadbalancing):createaction", key
+    ) is not None and all(operator == "StringEquals" for operator, _ in tests)
 
 
 def _is_wild(resource: str) -> bool:

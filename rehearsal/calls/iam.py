@@ -183,3 +183,137 @@ def get_role(context: Context, args: Properties) -> Properties:
     if found is None:
         raise ProviderError(f"reading IAM Role ({args['name']}): couldn't find resource: no role with this name")
     return role_properties(found)
+
+
+@resource
+class Policy(Handler):
+    type = "aws:iam/policy:Policy"
+    properties = frozenset({"name", "policy", "description", "path", "tags"})
+    replacing = frozenset({"name", "description", "path"})
+    defaults = {"tags": {}}
+    name_property = "name"
+    json_properties = frozenset({"policy"})
+
+    def create(self, inputs: Properties) -> str:
+        created = self.context.client("iam").create_policy(
+            **given(
+                PolicyName=inputs["name"],
+                PolicyDocument=inputs["policy"],
+                Description=inputs.get("description"),
+                Path=inputs.get("path"),
+                Tags=tag_list(inputs.get("tags")) or None,
+            )
+        )
+        return str(created["Policy"]["Arn"])
+
+    def read(self, locator: str) -> Properties | None:
+        iam = self.context.client("iam")
+        try:
+            found = iam.get_policy(PolicyArn=locator)["Policy"]
+        except iam.exceptions.NoSuchEntityException:
+            return None
+        version = iam.get_policy_version(PolicyArn=locator, VersionId=found["DefaultVersionId"])["PolicyVersion"]
+        return {
+            "id": locator,
+            "arn": locator,
+            "name": found["PolicyName"],
+            "path": found["Path"],
+            "description": found.get("Description", ""),
+            "policy": _document(version["Document"]),
+            "tags": tag_map(found.get("Tags")),
+        }
+
+    def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
+        iam = self.context.client("iam")
+        before = self.read(locator) or {}
+        if "policy" in changed:
+            # There can be five versions, so the old ones go.
+            iam.create_policy_version(PolicyArn=locator, PolicyDocument=inputs["policy"], SetAsDefault=True)
+            self._delete_old_versions(locator)
+        if "tags" in changed:
+            if gone := gone_tags(before["tags"], inputs.get("tags")):
+                iam.untag_policy(PolicyArn=locator, TagKeys=gone)
+            if inputs.get("tags"):
+                iam.tag_policy(PolicyArn=locator, Tags=tag_list(inputs["tags"]))
+
+    def _delete_old_versions(self, locator: str) -> None:
+        iam = self.context.client("iam")
+        for version in iam.list_policy_versions(PolicyArn=locator)["Versions"]:
+            if not version["IsDefaultVersion"]:
+                iam.delete_policy_version(PolicyArn=locator, VersionId=version["VersionId"])
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        iam = self.context.client("iam")
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            self._delete_old_versions(locator)
+            iam.delete_policy(PolicyArn=locator)
+
+
+@resource
+class RolePolicyAttachment(Handler):
+    type = "aws:iam/rolePolicyAttachment:RolePolicyAttachment"
+    properties = frozenset({"role", "policyArn"})
+    replacing = properties
+    defaults = {}
+
+    def create(self, inputs: Properties) -> str:
+        self.context.client("iam").attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
+        return f"{inputs['role']}/{inputs['policyArn']}"
+
+    def read(self, locator: str) -> Properties | None:
+        role, _, arn = locator.partition("/")
+        iam = self.context.client("iam")
+        try:
+            attached = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+        except iam.exceptions.NoSuchEntityException:
+            return None
+        known = any(policy["PolicyArn"] == arn for policy in attached)
+        return {"id": locator, "role": role, "policyArn": arn} if known else None
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        role, _, arn = locator.partition("/")
+        iam = self.context.client("iam")
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            iam.detach_role_policy(RoleName=role, PolicyArn=arn)
+
+
+@resource
+class OpenIdConnectProvider(Handler):
+    type = "aws:iam/openIdConnectProvider:OpenIdConnectProvider"
+    properties = frozenset({"url", "clientIdLists"})
+    replacing = frozenset({"url", "clientIdLists"})  # Of the client ids the emulator cannot change any.
+    recorded_only = {"tags": "the emulator cannot change the tags of an OIDC provider"}
+    defaults = {}
+    unordered = frozenset({"clientIdLists"})
+    # There can be one of a URL.
+    delete_before_replace = True
+
+    def create(self, inputs: Properties) -> str:
+        created = self.context.client("iam").create_open_id_connect_provider(
+            Url=inputs["url"], ClientIDList=inputs["clientIdLists"]
+        )
+        return str(created["OpenIDConnectProviderArn"])
+
+    def read(self, locator: str) -> Properties | None:
+        iam = self.context.client("iam")
+        try:
+            found = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=locator)
+        except iam.exceptions.NoSuchEntityException:
+            return None
+        url = found["Url"] if found["Url"].startswith("https://") else f"https://{found['Url']}"
+        return {"id": locator, "arn": locator, "url": url, "clientIdLists": found["ClientIDList"]}
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        iam = self.context.client("iam")
+        with contextlib.suppress(iam.exceptions.NoSuchEntityException):
+            iam.delete_open_id_connect_provider(OpenIDConnectProviderArn=locator)
+
+
+@function("aws:iam/getOpenIdConnectProvider:getOpenIdConnectProvider", "url")
+def get_open_id_connect_provider(context: Context, args: Properties) -> Properties:
+    host = args["url"].removeprefix("https://")
+    listed = context.client("iam").list_open_id_connect_providers()["OpenIDConnectProviderList"]
+    arns = [entry["Arn"] for entry in listed if entry["Arn"].endswith(f":oidc-provider/{host}")]
+    if not arns:
+        raise ProviderError(f"finding IAM OIDC Provider by url ({args['url']}): not found")
+    return {"id": arns[0], "arn": arns[0], "url": args["url"]}

@@ -24,6 +24,8 @@ TOKEN = "planted-registry-password"
 DIGEST = "sha256:" + "ab" * 32
 """Digest of every image that is built."""
 
+GITHUB = "token.actions.githubusercontent.com"
+
 UNKNOWN = object()
 """An output that is not known at preview."""
 
@@ -73,6 +75,8 @@ class Account:
     )
     """Name -> KMS key, or None for the default one."""
     roles: set[str] = dataclasses.field(default_factory=lambda: {"ecsTaskExecutionRole"})
+    github_trusted: bool = True
+    """Whether GitHub's OIDC provider is there."""
     zones: dict[str, str] = dataclasses.field(default_factory=lambda: {"busyb.ai": "ZBUSYB"})
     healthy: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     """Service -> its revisions that became healthy, as the parameter holds them."""
@@ -132,6 +136,8 @@ class Account:
                 return {"arn": secret_arn(name), "kmsKeyId": self.secrets[name] or ""} if name in self.secrets else None
             case "getRole":
                 return {"arn": f"arn:aws:iam::{ACCOUNT}:role/{args['name']}"} if args["name"] in self.roles else None
+            case "getOpenIdConnectProvider":
+                return {"arn": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"} if self.github_trusted else None
             case "getZone":
                 return {"zoneId": self.zones[args["name"]]} if args["name"] in self.zones else None
             case "getParametersByPath":

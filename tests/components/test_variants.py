@@ -275,7 +275,7 @@ def test_a_change_of_port_reaches_every_place_and_gives_the_target_group_a_new_n
     only(config)["port"] = 9000
     recorded = deploy(config)
     # The new group is made while the old one still has the rules: with one name AWS says "already exists".
-    group = recorded.inputs("google-workspace-target-group")
+    group = recorded.inputs("google-workspace-target-group-9000")
     assert (group["name"], group["port"]) == ("busyb-google-workspace-mcp-9000", 9000)
     container = recorded.container()
     assert container["portMappings"] == [{"containerPort": 9000, "hostPort": 9000, "protocol": "tcp"}]
@@ -288,7 +288,7 @@ def test_a_change_of_port_reaches_every_place_and_gives_the_target_group_a_new_n
 
 def test_a_target_groups_name_is_never_longer_than_elb_allows(deploy: Deploy, config: dict[str, Any]) -> None:
     only(config).update({"name": "a" * 26, "port": 65535})
-    assert len(deploy(config).inputs("google-workspace-target-group")["name"]) == 32
+    assert len(deploy(config).inputs("google-workspace-target-group-65535")["name"]) == 32
 
 
 def test_another_server_gets_the_variables_it_names_filled_in(deploy: Deploy, config: dict[str, Any]) -> None:

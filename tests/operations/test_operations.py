@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from components import settings as configuration
+from operations import rights
 from operations.preflight import preflight
 from operations.revisions import history, status
 from operations.rollback import rollback
@@ -207,6 +209,62 @@ def test_preflight_names_all_of_five_faults_at_once(operated: Operated) -> None:
     assert "GOOGLE_OAUTH_CLIENT_ID" in failed["secret busyb/google-oauth-client-id has CLIENT_ID"].detail
 
 
+def role(target: Target, name: str, allowed: rights.Rights) -> str:
+    """Make a role that may do just `allowed`; its ARN."""
+    iam = target.client("iam")
+    arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    statements = [{"Effect": "Allow", "Action": a, "Resource": r} for r, a in allowed.items()]
+    document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.put_role_policy(RoleName=name, PolicyName="rights", PolicyDocument=document)
+    return arn
+
+
+@pytest.mark.parametrize("missing", [None, "secretsmanager:GetSecretValue", "ecr:BatchGetImage", "logs:PutLogEvents"])
+def test_preflight_names_the_right_that_an_execution_role_lacks(operated: Operated, missing: str | None) -> None:
+    name = f"execution-{(missing or 'narrow').partition(':')[0]}"
+    faulty = changed(operated.stack, {f"{SERVICE}.executionRole": name})
+    target = dataclasses.replace(operated.target, settings=faulty.settings)
+    wanted = rights.of_execution_role(target, faulty.settings.services["google-workspace"])
+    kept_rights = {resource: tuple(a for a in actions if a != missing) for resource, actions in wanted.items()}
+    role(target, name, {resource: actions for resource, actions in kept_rights.items() if actions})
+    (check,) = [c for c in preflight(target) if c.name == f"execution role {name} can start the tasks"]
+    assert check.passed is (missing is None), check.detail
+    assert missing is None or f"{missing} on arn:" in check.detail
+
+
+def test_a_deployer_with_no_right_to_spare_is_told_from_one_who_may_not_pass_a_role(
+    operated: Operated, service: configuration.Service
+) -> None:
+    wanted = rights.of_deployer(operated.target, service)
+    assert rights.lacking(operated.target, role(operated.target, "deployer", wanted), wanted) == ([], [])
+    less = {resource: tuple(a for a in actions if a != "iam:PassRole") for resource, actions in wanted.items()}
+    denied, _ = rights.lacking(operated.target, role(operated.target, "no-pass-role", less), wanted)
+    assert denied == [
+        f"iam:PassRole on arn:aws:iam::758888582357:role/{NAME}-{kind}-role" for kind in ("task", "execution")
+    ]
+
+
+def test_preflight_tells_of_the_shared_estate_without_failing(operated: Operated) -> None:
+    (check,) = [c for c in preflight(operated.target) if c.name == "the shared estate, for information"]
+    assert check.passed
+    assert "busyb-alb: no access logs (ELB.5)" in check.detail
+
+
+@pytest.mark.parametrize(("network", "admitted"), [(None, False), ("10.0.10.0/24", False), ("10.0.0.0/16", True)])
+def test_preflight_sees_whether_a_named_group_admits_the_load_balancer(
+    operated: Operated, unique: str, network: str | None, admitted: bool
+) -> None:
+    ec2 = operated.target.client("ec2")
+    group = ec2.create_security_group(GroupName=unique, Description=unique, VpcId="vpc-0111b7630bcb61b61")["GroupId"]
+    if network:
+        rule = {"IpProtocol": "tcp", "FromPort": 8000, "ToPort": 8000, "IpRanges": [{"CidrIp": network}]}
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[rule])
+    other = changed(operated.stack, {f"{SERVICE}.securityGroups": [unique]})
+    found = preflight(dataclasses.replace(operated.target, settings=other.settings))
+    (check,) = [c for c in found if c.name == f"security group {unique} admits the load balancer on port 8000"]
+    assert check.passed is admitted, check.detail
+
+
 @pytest.fixture
 def noted(operated: Operated) -> Iterator[str]:
     """The rehearsal's stack, as a file of the project and a kept rehearsal, for the command itself."""
@@ -219,10 +277,27 @@ def noted(operated: Operated) -> Iterator[str]:
     Kept.file(name).unlink()
 
 
-def ops(*arguments: str) -> subprocess.CompletedProcess[str]:
+def ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "operations", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "operations", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, **environment},
     )
+
+
+@pytest.fixture
+def logged_in(operated: Operated) -> dict[str, str]:
+    """Environment of a shell that is logged in to the emulated account, as to a real one; without the Pulumi CLI."""
+    return {
+        "AWS_ENDPOINT_URL": operated.rehearsal.account.endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "NO_PROXY": "127.0.0.1",
+        "PATH": "/usr/bin:/bin",
+    }
 
 
 @pytest.mark.parametrize("verb", ["preflight", "verify", "status", "history", "logs"])
@@ -233,6 +308,35 @@ def test_each_verb_speaks_to_people_and_to_machines(noted: str, verb: str) -> No
     machines = ops(verb, "--stack", noted, "--rehearsal", "--json")
     document: Any = json.loads(machines.stdout)
     assert document
+
+
+@pytest.mark.parametrize("verb", ["status", "history", "logs"])
+def test_a_verb_takes_the_account_that_the_shell_is_logged_in_to(
+    noted: str, logged_in: dict[str, str], verb: str
+) -> None:
+    done = ops(verb, "--stack", noted, **logged_in)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_shell_that_is_logged_in_elsewhere_or_nowhere_is_refused(noted: str, logged_in: dict[str, str]) -> None:
+    nowhere = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
+    done = ops("status", "--stack", noted, **{**logged_in, **nowhere})
+    assert (done.returncode, "aws sso login" in done.stderr) == (3, True), done.stderr
+    file = ROOT / f"Pulumi.{noted}.yaml"
+    file.write_text(file.read_text().replace('["758888582357"]', '["123456789012"]'))
+    done = ops("rollback", "--stack", noted, **logged_in)
+    assert done.returncode == 3
+    assert "logged in to account 758888582357, but stack" in done.stderr
+
+
+def test_verify_says_that_it_needs_the_pulumi_cli_and_rollback_does_without(
+    noted: str, logged_in: dict[str, str]
+) -> None:
+    done = ops("verify", "--stack", noted, **logged_in)
+    assert done.returncode == 3
+    assert "https://www.pulumi.com/docs/install/" in done.stderr
+    plan = ops("rollback", "1", "--dry-run", "--stack", noted, **logged_in)
+    assert plan.returncode == 0, plan.stderr
 
 
 def test_exec_runs_in_the_task_and_gives_its_exit_status(noted: str) -> None:
@@ -253,6 +357,7 @@ def test_policies_are_listed_and_held_without_a_cloud(noted: str) -> None:
         (["status", "--stack", "nowhere", "--rehearsal"], 2, "No rehearsal of nowhere is kept"),
         (["status", "--stack", "nowhere"], 2, "Pulumi.nowhere.yaml"),
         (["dance"], 2, "invalid choice"),
+        (["exec", "--stack", "nowhere", "--rehearsal", "--", "ls", "-l"], 2, "No rehearsal of nowhere is kept"),
     ],
 )
 def test_what_does_not_exist_is_told_without_a_traceback(arguments: list[str], code: int, text: str) -> None:
@@ -272,3 +377,70 @@ def test_a_kept_rehearsal_is_found_again(noted: str) -> None:
     target = kept(noted)
     assert target.rehearsed
     assert target.outputs["cluster"] == "busyb-cluster"
+
+
+@pytest.mark.parametrize("arguments", [["logs", "--since", "yesterday"], ["logs", "--follow", "--json"]])
+def test_logs_refuses_what_it_cannot_do(noted: str, arguments: list[str]) -> None:
+    done = ops(*arguments, "--stack", noted, "--rehearsal")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_failure_is_a_document_for_machines_too(noted: str) -> None:
+    done = ops("rollback", "99", "--stack", noted, "--rehearsal", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout)["error"].startswith(f"There is no revision {NAME}:99; there are {NAME}:4")
+
+
+def test_a_kept_rehearsal_that_is_gone_is_told_with_the_way_to_another(noted: str) -> None:
+    note = Kept.read(noted)
+    assert note
+    dataclasses.replace(note, emulator={**note.emulator, "endpoint": "http://127.0.0.1:9"}).write(noted)
+    done = ops("status", "--stack", noted, "--rehearsal")
+    assert done.returncode == 3
+    assert f"./rehearse {noted} --stop" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_service_that_was_never_deployed_is_told_as_such(operated: Operated) -> None:
+    other = changed(operated.stack, {f"{SERVICE}.name": "busyb-never-deployed"})
+    target = dataclasses.replace(operated.target, settings=other.settings)
+    with pytest.raises(OperationError, match="no service busyb-never-deployed-service in cluster busyb-cluster"):
+        status(target, target.service(None))
+    other = changed(operated.stack, {"estate.cluster": "no-such-cluster"})
+    target = dataclasses.replace(operated.target, settings=other.settings)
+    with pytest.raises(OperationError, match="There is no cluster no-such-cluster"):
+        status(target, target.service(None))
+
+
+def test_a_second_rollback_waits_for_the_first(operated: Operated, service: configuration.Service) -> None:
+    ecs, name = operated.target.client("ecs"), f"{NAME}-service"
+    ecs.update_service(cluster="busyb-cluster", service=name, taskDefinition=f"{NAME}:1")
+    with pytest.raises(OperationError, match=f"still going to {NAME}:1"):
+        rollback(operated.target, service)
+
+
+def test_the_command_goes_back_and_says_how_long_it_took(noted: str, operated: Operated) -> None:
+    plan = ops("rollback", "4", "--stack", noted, "--rehearsal", "--dry-run")
+    assert f"Would go back from {NAME}:1 to {NAME}:4" in plan.stdout, plan.stdout + plan.stderr
+    people = ops("rollback", "4", "--stack", noted, "--rehearsal")
+    assert people.returncode == 0, people.stdout + people.stderr
+    assert re.search(rf"{NAME}-service is back on {NAME}:4 \(from {NAME}:1\) after \d+\.\d s", people.stdout)
+    assert "image.digest" in people.stdout
+    machines = ops("rollback", "1", "--stack", noted, "--rehearsal", "--json")
+    done = json.loads(machines.stdout)["rollback"]
+    assert (machines.returncode, done["left"], done["to"]) == (0, f"{NAME}:4", f"{NAME}:1")
+    config = configuration.read_stack_file(ROOT / f"Pulumi.{noted}.yaml")
+    pinned = configuration.parse(config).services["google-workspace"].image.digest
+    assert pinned == done["image"].partition("@")[2]
+
+
+def test_a_rollback_whose_file_cannot_be_changed_still_goes_back(
+    operated: Operated, service: configuration.Service, tmp_path: Path
+) -> None:
+    target = dataclasses.replace(operated.target, file=tmp_path / "Pulumi.missing.yaml")
+    done = rollback(target, service, "4")
+    assert status(target, service)["running"] == f"{NAME}:4"
+    assert [check.name for check in done.checks if check.passed is False] == ["Pulumi.missing.yaml keeps its image"]
+    (failed,) = [check for check in done.checks if check.passed is False]
+    assert f"image.digest {done.image.partition('@')[2]}" in failed.remedy

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
+import json
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,11 @@ from components.settings import SettingsError
 from rehearsal.docker import Engine
 from rehearsal.monitor import DeploymentFailed
 from rehearsal.run import Rehearsal, Stack
-from tests.rehearsal.test_rollout import kind
+from tests.rehearsal.test_rollout import asked_all_the_time, image, kind
 from tests.stacks import SERVICE, changed, production
 
-PUBLIC = "https://api.busyb.ai"
+EDGE_READS_RULES = 1.5
+"""Seconds after which the edge has certainly seen a changed rule."""
 LOGIN = {
     "MCP without a token is refused and told where to sign in",
     "resource metadata answers at its advertised and its standard address",
@@ -33,11 +33,14 @@ LOGIN = {
 }
 """What a client needs in order to log in."""
 
-# A server that strips its prefix itself, as the first user's fork does when it is told one.
+# A server that handles its prefix itself. The bare paths are for target health.
 PREFIX_SERVER = """
 import os
 from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
 from starlette.responses import JSONResponse
+from starlette.routing import Mount
 import uvicorn
 
 server = MCPServer("prefix")
@@ -50,15 +53,13 @@ def add(a: int, b: int) -> int:
 async def health(request):
     return JSONResponse({"status": "healthy"})
 
-app, prefix = server.streamable_http_app(stateless_http=True, host="0.0.0.0"), os.environ["MCP_PATH_PREFIX"]
-
-async def strip(scope, receive, send):
-    if scope["type"] == "http" and scope["path"].startswith(prefix):
-        path = scope["path"][len(prefix):] or "/"
-        scope = {**scope, "path": path, "raw_path": path.encode()}
-    await app(scope, receive, send)
-
-uvicorn.run(strip, host="0.0.0.0", port=int(os.environ["PORT"]))
+security = TransportSecuritySettings(
+    allowed_hosts=[os.environ["PUBLIC_HOST"]], allowed_origins=[os.environ["PUBLIC_ORIGIN"]]
+)
+mcp = server.streamable_http_app(stateless_http=True, host="0.0.0.0", transport_security=security)
+mounts = [Mount(os.environ["MCP_PATH_PREFIX"], mcp), Mount("/", mcp)]
+app = Starlette(routes=mounts, lifespan=mcp.router.lifespan_context)
+uvicorn.run(app, host="0.0.0.0", port=int(os.environ["PORT"]), forwarded_allow_ips="*")
 """
 
 
@@ -98,20 +99,24 @@ def test_rewrite_lets_a_client_log_in_behind_a_path(running: Rehearsal, stack: S
 def test_the_documented_404_a_rule_that_only_forwards_the_prefix(running: Rehearsal, stack: Stack) -> None:
     running.deploy(stack)
     elb = running.account.client("elbv2")
-    rules = {rule["Priority"]: rule for rule in _rules(elb)}
-    elb.modify_rule(RuleArn=rules["50"]["RuleArn"], ResetTransforms=True)
+    (ours,) = [rule for rule in _rules(elb) if rule["Priority"] == "50"]
+    # As it was made by hand: the path to the target group, and nothing else.
+    by_hand = elb.create_rule(
+        ListenerArn=_listener(elb),
+        Priority=49,
+        Conditions=[{"Field": "path-pattern", "Values": ["/google-workspace/*"]}],
+        Actions=ours["Actions"],
+    )["Rules"][0]
     try:
-        time.sleep(1.5)  # The edge reads the rules twice a second.
+        time.sleep(EDGE_READS_RULES)
         assert _get(running, "/google-workspace/health") == 404
         assert _get(running, "/google-workspace/mcp") == 404
         assert running.edge
         targets = running.edge.health()["busyb-google-workspace-mcp-tg"]
-        assert {target["state"] for target in targets} == {"healthy"}, (
-            "target health bypasses the rules: green all along"
-        )
+        assert {target["state"] for target in targets} == {"healthy"}, "target health does not pass through rules"
     finally:
-        elb.modify_rule(RuleArn=rules["50"]["RuleArn"], Transforms=rules["50"]["Transforms"])
-    time.sleep(1.5)
+        elb.delete_rule(RuleArn=by_hand["RuleArn"])
+    time.sleep(EDGE_READS_RULES)
     assert _get(running, "/google-workspace/health") == 200
 
 
@@ -123,7 +128,7 @@ def test_without_the_well_known_rules_no_client_finds_the_sign_in(running: Rehea
     for arn in moved:
         elb.modify_rule(RuleArn=arn, Conditions=[{"Field": "path-pattern", "Values": ["/never"]}])
     try:
-        time.sleep(1.5)
+        time.sleep(EDGE_READS_RULES)
         failed = {check.name for check in running.check() if check.passed is False}
     finally:
         for arn, conditions in zip(moved, saved, strict=True):
@@ -137,31 +142,116 @@ def test_without_the_well_known_rules_no_client_finds_the_sign_in(running: Rehea
 
 
 @pytest.mark.parametrize(
-    "regex",
+    ("regex", "replace", "seen_by"),
     [
-        "^/google-workspace(/.*)$",  # keeps the slash at the end, and knows nothing of the bare prefix
-        "^/google-workspace/([^/?]*).*$",  # loses what is behind the first segment, and the query
+        ("^/google-workspace(/.*)$", "$1", "the bare public URL answers alike with and without a slash"),
+        ("^/google-workspace/([^/?]*).*$", "/$1", "an MCP client finds the sign-in by itself"),
+        ("^/google-workspace/?([^?]*)/*(.*)$", "/$1$2", "a trailing slash loses neither https nor the prefix"),
+        ("^/google-workspace/*([^?]*).*$", "/$1", "sign-in reaches accounts.google.com with the public return address"),
     ],
+    ids=["no bare prefix", "nothing behind the first segment", "the slash at the end", "no query"],
 )
-def test_a_wrong_rewrite_is_seen(running: Rehearsal, stack: Stack, regex: str) -> None:
+def test_a_wrong_rewrite_is_seen(running: Rehearsal, stack: Stack, regex: str, replace: str, seen_by: str) -> None:
     running.deploy(stack)
     elb = running.account.client("elbv2")
     (rule,) = [rule for rule in _rules(elb) if rule["Priority"] == "50"]
-    replace = "$1" if regex.endswith("(/.*)$") else "/$1"
     wrong = {"Type": "url-rewrite", "UrlRewriteConfig": {"Rewrites": [{"Regex": regex, "Replace": replace}]}}
     elb.modify_rule(RuleArn=rule["RuleArn"], Transforms=[wrong])
     try:
-        time.sleep(1.5)
-        assert [check.name for check in running.check() if check.passed is False]
+        time.sleep(EDGE_READS_RULES)
+        failed = {check.name: check.detail for check in running.check() if check.passed is False}
+        assert seen_by in failed, failed
     finally:
         elb.modify_rule(RuleArn=rule["RuleArn"], Transforms=rule["Transforms"])
 
 
+@pytest.mark.parametrize(
+    ("routing", "words"),
+    [
+        ({"priority": 1}, ["listener priority 1 for google-workspace", "rule 1 (/neighbour*)", "3 to 5 are free"]),
+        ({"path": "/neighbour/mail"}, ["its requests go to rule 1 (/neighbour*)"]),
+        ({"host": "mcp.elsewhere.example"}, ["a certificate for mcp.elsewhere.example", "they cover *.busyb.ai"]),
+    ],
+)
+def test_what_others_have_and_what_no_certificate_covers_is_refused_before_anything_is_made(
+    running: Rehearsal, stack: Stack, routing: dict[str, Any], words: list[str]
+) -> None:
+    running.deploy(stack)
+    before = _target_groups(running)
+    taken = changed(stack, {f"{SERVICE}.routing.{name}": value for name, value in routing.items()})
+    with pytest.raises(DeploymentFailed) as failure:
+        running.deploy(taken)
+    assert failure.value.__cause__ and kind(failure.value.__cause__) == "EstateError"
+    for text in words:
+        assert text in str(failure.value.__cause__)
+    assert _target_groups(running) == before
+    running.stack = stack
+
+
+def test_overlapping_services_of_one_stack_are_refused(stack: Stack) -> None:
+    second = {**_service(stack), "name": "second", "discovery": {"name": "second"}}
+    with pytest.raises(SettingsError, match="google-workspace and second both have"):
+        changed(stack, {"services.second": second})
+
+
+def test_two_services_share_the_host_and_a_second_is_a_few_lines(running: Rehearsal, stack: Stack) -> None:
+    second = {
+        **{name: value for name, value in _service(stack).items() if name in ("secrets", "oauth")},
+        "routing": {"host": "api.busyb.ai", "path": "/workspace-two", "priority": 60},
+    }
+    both = changed(stack, {"services.second": second})
+    running.deploy(both)
+    found = by_name(running.check())
+    for key in ("google-workspace", "second"):
+        assert all(found[f"{key}: {name}"].passed for name in LOGIN)
+    running.deploy(stack)
+
+
+def test_after_a_change_of_port_that_failed_the_old_configuration_is_the_way_back(
+    running: Rehearsal, stack: Stack, tmp_path: Path
+) -> None:
+    running.deploy(stack)
+    by_name(running.check())
+    crashing = 'FROM python:3.12.13-slim-bookworm\nCMD ["python3", "-c", "raise SystemExit(3)"]\n'
+    wrong = {f"{SERVICE}.port": 8002, f"{SERVICE}.image": {"context": image(tmp_path, crashing)}}
+    with pytest.raises(DeploymentFailed, match="ECS rolled the deployment back"):
+        running.deploy(changed(stack, wrong))
+    # ECS is back on the old tasks, but the rules are no part of what it rolls back.
+    assert _get(running, "/google-workspace/health") in (502, 503)
+    running.deploy(stack)
+    by_name(running.check())
+    assert _target_groups(running) == [("busyb-google-workspace-mcp-tg", 8000)]
+
+
+def test_a_change_of_port_gets_a_target_group_of_another_name_and_the_old_one_goes(
+    running: Rehearsal, stack: Stack
+) -> None:
+    running.deploy(stack)
+    by_name(running.check())
+    with asked_all_the_time(running) as statuses:
+        running.deploy(changed(stack, {f"{SERVICE}.port": 8001}))
+        by_name(running.check())
+    assert _target_groups(running) == [("busyb-google-workspace-mcp-8001", 8001)]
+    # The rules lead to the new group before its first task is healthy: documented in docs/routing.md, not hidden.
+    assert set(statuses) <= {200, 502, 503}
+    assert statuses[0] == statuses[-1] == 200
+
+
 def test_host_lets_a_client_log_in_at_a_name_of_its_own(running: Rehearsal, stack: Stack) -> None:
-    deployed = running.deploy(routed(stack, {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}))
+    running.deploy(stack)
+    route53 = running.account.client("route53")
+    zone = route53.create_hosted_zone(Name="busyb.ai", CallerReference="routing")["HostedZone"]["Id"]
+    routing = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"}
+    deployed = running.deploy(routed(stack, routing))
     assert {r.action for r in deployed.resources if r.type.endswith("ListenerRule")} == {"changed", "deleted"}
     found = by_name(running.check())
     assert all(found[name].passed for name in LOGIN)
+    (record,) = [
+        r for r in route53.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"] if r["Type"] == "A"
+    ]
+    (balancer,) = running.account.client("elbv2").describe_load_balancers()["LoadBalancers"]
+    assert record["Name"] == "mcp.busyb.ai."
+    assert record["AliasTarget"]["DNSName"].rstrip(".") == balancer["DNSName"]
 
 
 def test_pattern_forwards_the_paths_that_the_server_itself_has(running: Rehearsal, stack: Stack) -> None:
@@ -195,105 +285,38 @@ def test_prefix_leaves_the_path_to_a_server_that_is_told_of_it(
         'ENTRYPOINT ["/venv/bin/python", "/server.py"]\n'
     )
     routing = {"strategy": "prefix", "host": "api.busyb.ai", "path": "/google-workspace", "priority": 50}
+    variables = {"PORT": "{port}", "PUBLIC_HOST": "{host}", "PUBLIC_ORIGIN": "{origin}"}
     running.deploy(
-        routed(
-            stack, routing, server="other", oauth=None, image={"context": str(tmp_path)}, variables={"PORT": "{port}"}
-        )
+        routed(stack, routing, server="other", oauth=None, image={"context": str(tmp_path)}, variables=variables)
     )
+    assert by_name(running.check())["health answers 200 from outside"].passed
+    # Whether another server wants a login is not known to `check`; this one does not.
     assert running.edge
-    address = checks.PublicAddress(url=f"{PUBLIC}/google-workspace", connect_to=running.edge.url)
-    by_name([check for check in running.check() if "healthy" in check.name])
-    found = checks.run(address, checks.Expectations(oauth=False, ready_path=None))
-    listed = next(check for check in found if check.name == "an MCP client connects and lists the tools")
-    assert listed.passed, listed.detail
-    assert next(check for check in found if check.name == "health answers 200 from outside").passed
-
-
-def test_two_services_share_the_host_and_a_second_is_a_few_lines(running: Rehearsal, stack: Stack) -> None:
-    second = {
-        **{name: value for name, value in _service(stack).items() if name in ("secrets", "oauth")},
-        "routing": {"host": "api.busyb.ai", "path": "/workspace-two", "priority": 60},
-    }
-    both = changed(stack, {"services.second": second})
-    running.deploy(both)
-    found = by_name(running.check())
-    for key in ("google-workspace", "second"):
-        assert all(found[f"{key}: {name}"].passed for name in LOGIN)
-    running.deploy(stack)
-
-
-def test_a_change_of_port_gets_a_target_group_of_another_name_and_the_old_one_goes(
-    running: Rehearsal, stack: Stack
-) -> None:
-    running.deploy(stack)
-    by_name(running.check())
-    statuses: Counter[int] = Counter()
-    done = threading.Event()
-
-    def ask() -> None:
-        while not done.is_set():
-            statuses[_get(running, "/google-workspace/health")] += 1
-            time.sleep(0.02)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        running.deploy(changed(stack, {f"{SERVICE}.port": 8001}))
-        by_name(running.check())
-    finally:
-        done.set()
-        thread.join()
-    groups = running.account.client("elbv2").describe_target_groups()["TargetGroups"]
-    assert [(group["TargetGroupName"], group["Port"]) for group in groups] == [
-        ("busyb-google-workspace-mcp-8001", 8001)
-    ]
-    # The rules lead to the new group before its first task is healthy: documented in docs/routing.md, not hidden.
-    assert set(statuses) <= {200, 502, 503}
-    assert statuses[200]
-
-
-@pytest.mark.parametrize(
-    ("routing", "words"),
-    [
-        ({"priority": 1}, ["listener priority 1 for google-workspace", "rule 1 (/neighbour*)", "3 to 5 are free"]),
-        ({"path": "/neighbour/mail"}, ["its requests go to rule 1 (/neighbour*)"]),
-    ],
-)
-def test_what_a_foreign_rule_has_is_refused_before_anything_is_made(
-    running: Rehearsal, stack: Stack, routing: dict[str, Any], words: list[str]
-) -> None:
-    running.deploy(stack)
-    before = running.account.client("elbv2").describe_target_groups()["TargetGroups"]
-    taken = changed(stack, {f"{SERVICE}.routing.{name}": value for name, value in routing.items()})
-    with pytest.raises(DeploymentFailed) as failure:
-        running.deploy(taken)
-    assert failure.value.__cause__ and kind(failure.value.__cause__) == "EstateError"
-    for text in words:
-        assert text in str(failure.value.__cause__)
-    assert running.account.client("elbv2").describe_target_groups()["TargetGroups"] == before
-    running.stack = stack
-
-
-def test_overlapping_services_of_one_stack_are_refused(stack: Stack) -> None:
-    second = {**_service(stack), "name": "second", "discovery": {"name": "second"}}
-    with pytest.raises(SettingsError, match="google-workspace and second both have"):
-        changed(stack, {"services.second": second})
+    address = checks.PublicAddress(url="https://api.busyb.ai/google-workspace", connect_to=running.edge.url)
+    found = by_name(checks.run(address, checks.Expectations(oauth=False, ready_path=None)))
+    assert "1 tool" in found["an MCP client connects and lists the tools"].detail
 
 
 def _service(stack: Stack) -> dict[str, Any]:
-    import json
-
     found: dict[str, Any] = json.loads(stack.config["mcp-on-ecs:services"])["google-workspace"]
     return found
 
 
+def _listener(elb: Any) -> str:
+    (balancer,) = elb.describe_load_balancers()["LoadBalancers"]
+    listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    (found,) = [str(listener["ListenerArn"]) for listener in listeners if listener["Port"] == 443]
+    return found
+
+
 def _rules(elb: Any) -> list[dict[str, Any]]:
-    return [
-        rule
-        for balancer in elb.describe_load_balancers()["LoadBalancers"]
-        for listener in elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
-        for rule in elb.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]
-    ]
+    found: list[dict[str, Any]] = elb.describe_rules(ListenerArn=_listener(elb))["Rules"]
+    return found
+
+
+def _target_groups(running: Rehearsal) -> list[tuple[str, int]]:
+    groups = running.account.client("elbv2").describe_target_groups()["TargetGroups"]
+    return [(group["TargetGroupName"], group["Port"]) for group in groups]
 
 
 def _get(running: Rehearsal, path: str) -> int:

@@ -1,0 +1,208 @@
+"""The pipeline's roles: who may take them, and that their rights follow from what is declared."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from components import delivery
+from components.delivery import OversizedPolicy, UnknownRights
+from components.estate import EstateError
+from policies import evaluate
+from policies.registrations import registrations
+from policies.rules import rules
+from rehearsal.calls import handlers
+from tests.components.program import ACCOUNT, GITHUB, Account, Deploy, Recorded, only
+from tests.stacks import changed, production
+
+DELIVERY = {
+    "repository": "busyb-ai/infrastructure",
+    "stateBucket": "busyb-pulumi-state",
+    "stateKey": f"arn:aws:kms:us-east-1:{ACCOUNT}:key/11111111-2222-3333-4444-555555555555",
+}
+ROLE = "aws:iam/role:Role"
+
+
+def trust(recorded: Recorded, part: str) -> dict[str, Any]:
+    (statement,) = json.loads(recorded.inputs(f"delivery-{part}-role")["assumeRolePolicy"])["Statement"]
+    return dict(statement)
+
+
+def statements(recorded: Recorded, part: str = "deploy") -> dict[str, dict[str, Any]]:
+    found = recorded.of("aws:iam/policy:Policy")
+    documents = [json.loads(found[name]["policy"]) for name in sorted(found) if f"-{part}-" in name]
+    return {statement["Sid"]: statement for document in documents for statement in document["Statement"]}
+
+
+@pytest.fixture
+def delivered(config: dict[str, Any]) -> dict[str, Any]:
+    """The production configuration with a pipeline."""
+    return {**config, "delivery": dict(DELIVERY)}
+
+
+def test_without_delivery_there_are_no_roles_for_it(deploy: Deploy, config: dict[str, Any]) -> None:
+    recorded = deploy(config)
+    assert sorted(recorded.of(ROLE)) == ["google-workspace-execution-role", "google-workspace-task-role"]
+    assert "deployRole" not in recorded.outputs
+
+
+def test_only_the_branch_in_its_environment_may_deploy(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    statement = trust(deploy(delivered), "deploy")
+    assert statement["Action"] == "sts:AssumeRoleWithWebIdentity"
+    assert statement["Principal"] == {"Federated": f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"}
+    assert statement["Condition"] == {
+        "StringEquals": {
+            f"{GITHUB}:aud": "sts.amazonaws.com",
+            f"{GITHUB}:sub": "repo:busyb-ai/infrastructure:environment:production",
+            f"{GITHUB}:ref": "refs/heads/main",
+        }
+    }
+
+
+def test_previews_are_for_an_environment_of_their_own(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    assert trust(deploy(delivered), "preview")["Condition"] == {
+        "StringEquals": {
+            f"{GITHUB}:aud": "sts.amazonaws.com",
+            f"{GITHUB}:sub": "repo:busyb-ai/infrastructure:environment:preview",
+        }
+    }
+
+
+def test_the_roles_are_outputs(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    outputs = deploy(delivered).outputs
+    assert outputs["deployRole"] == f"arn:aws:iam::{ACCOUNT}:role/busyb-production-mcp-deploy"
+    assert outputs["previewRole"] == f"arn:aws:iam::{ACCOUNT}:role/busyb-production-mcp-preview"
+
+
+def test_the_policies_are_known_at_a_first_preview(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    assert statements(deploy(delivered, preview=True)) == statements(deploy(delivered))
+
+
+def test_a_missing_provider_is_told_with_the_others_that_are_missing(
+    deploy: Deploy, delivered: dict[str, Any], estate: Account
+) -> None:
+    estate.github_trusted = False
+    estate.clusters.clear()
+    error = deploy(delivered, fails=True).error
+    assert isinstance(error, EstateError)
+    assert [finding.what for finding in error.findings] == ["cluster busyb-cluster", "GitHub's OIDC provider"]
+    assert "delivery.createProvider: true" in str(error)
+
+
+def test_the_provider_is_created_where_wanted(deploy: Deploy, delivered: dict[str, Any], estate: Account) -> None:
+    estate.github_trusted = False
+    delivered["delivery"]["createProvider"] = True
+    recorded = deploy(delivered)
+    (inputs,) = recorded.of("aws:iam/openIdConnectProvider:OpenIdConnectProvider").values()
+    assert (inputs["url"], inputs["clientIdLists"]) == (f"https://{GITHUB}", ["sts.amazonaws.com"])
+
+
+def test_the_roles_that_may_be_passed_are_the_two_and_to_ecs_tasks_only(
+    deploy: Deploy, delivered: dict[str, Any]
+) -> None:
+    passing = [s for s in statements(deploy(delivered)).values() if "iam:PassRole" in s["Action"]]
+    assert passing == [
+        {
+            "Sid": "PassRoles",
+            "Effect": "Allow",
+            "Action": "iam:PassRole",
+            "Resource": [
+                f"arn:aws:iam::{ACCOUNT}:role/busyb-google-workspace-mcp-execution-role",
+                f"arn:aws:iam::{ACCOUNT}:role/busyb-google-workspace-mcp-task-role",
+            ],
+            "Condition": {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
+        }
+    ]
+
+
+def test_with_a_given_execution_role_that_one_is_passed_and_not_changed(
+    deploy: Deploy, delivered: dict[str, Any]
+) -> None:
+    only(delivered)["executionRole"] = "ecsTaskExecutionRole"
+    found = statements(deploy(delivered))
+    given = f"arn:aws:iam::{ACCOUNT}:role/ecsTaskExecutionRole"
+    assert given in found["PassRoles"]["Resource"]
+    assert [sid for sid, s in found.items() if given in s["Resource"]] == ["GivenRoles", "PassRoles"]
+    assert found["GivenRoles"]["Action"] == "iam:GetRole"
+
+
+def test_rights_come_and_go_with_what_is_declared(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    public = statements(deploy(delivered))
+    assert {"Push", "Rules", "TargetGroups"} <= public.keys()
+    assert "SecurityGroups" not in public
+    only(delivered)["image"] = {"digest": "sha256:" + "0" * 64}
+    only(delivered)["routing"] = {"strategy": "internal"}
+    only(delivered)["oauth"] = {"enabled": False}
+    only(delivered)["securityGroups"] = []
+    internal = statements(deploy(delivered))
+    assert not {"Push", "Rules", "TargetGroups"} & internal.keys()
+    assert "SecurityGroups" in internal
+
+
+def test_a_type_without_rights_stops_the_program(
+    deploy: Deploy, delivered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(delivery._RIGHTS, "aws:ssm/parameter:Parameter")
+    error = deploy(delivered, fails=True).error
+    assert isinstance(error, UnknownRights)
+    assert "aws:ssm/parameter:Parameter (google-workspace-address, google-workspace-healthy)" in str(error)
+
+
+def test_every_type_that_the_program_may_declare_has_rights() -> None:
+    """The rehearsal carries out every type that the program uses; the pipeline's own are an administrator's."""
+    own = {
+        "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+        "aws:iam/policy:Policy",
+        "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+    }
+    assert {name for name in handlers if name.startswith(("aws:", "docker:"))} - own - delivery._RIGHTS.keys() == set()
+
+
+def with_services(config: dict[str, Any], count: int) -> dict[str, Any]:
+    """`count` services beside the one."""
+    template = only(config)
+    for number in range(count):
+        routing = {**template["routing"], "path": f"/s{number}", "priority": 100 + 10 * number}
+        config["services"][f"s{number}"] = {**template, "routing": routing}
+    return config
+
+
+def test_ten_services_fit_and_every_policy_is_one_that_iam_takes(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    found = deploy(with_services(delivered, 9)).of("aws:iam/policy:Policy")
+    sizes = {name: len(inputs["policy"]) for name, inputs in found.items()}
+    assert max(sizes.values()) <= 6_144
+    assert 2 <= sum("-deploy-" in name for name in sizes) <= 10
+
+
+def test_more_than_iam_takes_is_refused(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    error = deploy(with_services(delivered, 60), fails=True).error
+    assert isinstance(error, OversizedPolicy)
+    assert "IAM takes 10 of 6,144" in str(error)
+
+
+def test_all_rules_hold_for_the_pipeline_itself() -> None:
+    stack = changed(production("delivery"), {"delivery": {**DELIVERY, "createProvider": True}})
+    registered = registrations(stack.config)
+    assert {r.name for r in registered if r.type == ROLE} >= {"delivery-deploy-role", "delivery-preview-role"}
+    assert evaluate(registered, stack.settings.policy_exceptions).violations == ()
+
+
+@pytest.mark.parametrize(
+    ("subject", "problem"),
+    [
+        ("repo:busyb-ai/*", "does not name one repository"),
+        ("repo:busyb-ai/infrastructure:*", "does not name one repository"),
+        ("repo:busyb-ai/infrastructure:pull_request", "pull requests may take it"),
+    ],
+)
+def test_a_wider_trust_would_be_stopped(subject: str, problem: str) -> None:
+    stack = changed(production("delivery"), {"delivery": DELIVERY})
+    registered = registrations(stack.config)
+    (role,) = [r for r in registered if r.name == "delivery-deploy-role"]
+    document = json.loads(role.inputs["assumeRolePolicy"])
+    document["Statement"][0]["Condition"]["StringEquals"][f"{GITHUB}:sub"] = subject
+    role.inputs["assumeRolePolicy"] = json.dumps(document)  # type: ignore[index]
+    (rule,) = [rule for rule in rules() if rule.name == "iam-role-limit-github-subject"]
+    assert any(problem in violation.problem for violation in evaluate([role], hold_to=[rule]).violations)
