@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import ipaddress
+import json
 import os
 import platform
 import re
@@ -40,6 +42,7 @@ _INDEXES = (
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
     "UV_EXTRA_INDEX_URL",
 )  # fmt: skip
+_BRIDGES = tuple(map(ipaddress.IPv4Network, ("172.30.0.0/16", "10.213.0.0/16", "192.168.0.0/16")))
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -125,7 +128,8 @@ class Engine:
     def __post_init__(self) -> None:
         self.work = self.work.absolute()
         # Not under `work`: containerd puts sockets below it, and a socket's path must be shorter than 108 bytes.
-        self._runtime = Path("/run") / f"rehearsal-{hashlib.sha256(str(self.work).encode()).hexdigest()[:8]}"
+        self._identity = hashlib.sha256(str(self.work).encode()).hexdigest()[:8]
+        self._runtime = Path("/run") / f"rehearsal-{self._identity}"
         self._socket = self._runtime / "docker.sock"
         self._kept = self.work / "kept"
 
@@ -186,9 +190,9 @@ class Engine:
                 f"No Docker engine answers at {_DEFAULT_HOST}, and one is started for you on Debian or Ubuntu as root"
                 " only. Install and start Docker, or set DOCKER_HOST, then run this again."
             )
-        if not _which("dockerd") or not _has_client():
+        if not _which("dockerd") or not _has_client() or not _which("ip"):
             # Newer releases have the client and buildx in packages of their own.
-            _apt_install("docker.io", "docker-cli", "docker-buildx")
+            _apt_install("docker.io", "docker-cli", "docker-buildx", "iproute2")
             if _answers(_DEFAULT_HOST):  # where systemd runs, the package starts its own
                 return _DEFAULT_HOST
         self.stop()  # whatever a killed run left
@@ -202,6 +206,7 @@ class Engine:
             f"--data-root={self.work / 'data'}",
             f"--exec-root={self._runtime / 'exec'}",
             f"--pidfile={self._runtime / 'docker.pid'}",
+            f"--bridge={self._make_bridge()}",
             "--log-level=warn",
         ]
         with log.open("w") as output:
@@ -217,6 +222,29 @@ class Engine:
                 raise NoEngine(f"dockerd did not start; the end of {log}:\n{tail}")
             time.sleep(0.1)
         return host
+
+    @property
+    def _bridge(self) -> str:
+        return f"rh-{self._identity}"  # a link's name has at most 15 characters
+
+    def _make_bridge(self) -> str:
+        """A bridge for a dockerd of ours, with the first address of a free /24; its name.
+
+        Two engines on one bridge give their containers the same addresses, and docker0 may be another's.
+        """
+        found = [json.loads(_ip("-json", "-4", kind, "show")) for kind in ("address", "route")]
+        addresses = [f"{a['local']}/{a['prefixlen']}" for link in found[0] for a in link.get("addr_info", ())]
+        routes = [route["dst"] for route in found[1] if route["dst"] != "default"]
+        taken = [ipaddress.IPv4Network(network, strict=False) for network in addresses + routes]
+        candidates = [network for pool in _BRIDGES for network in pool.subnets(new_prefix=24)]
+        first = int(self._identity, 16) % _BRIDGES[0].num_addresses // 256
+        for network in candidates[first:] + candidates[:first]:
+            if not any(network.overlaps(other) for other in taken):
+                _ip("link", "add", self._bridge, "type", "bridge")
+                _ip("address", "add", f"{network[1]}/24", "dev", self._bridge)
+                _ip("link", "set", self._bridge, "up")
+                return self._bridge
+        raise NoEngine(f"No /24 is free for a Docker bridge in {', '.join(map(str, _BRIDGES))}: see `ip route`.")
 
     def _processes(self, command: str = "") -> list[int]:
         """Our dockerd, its containerd and its containers' shims, or those of them whose command line begins so."""
@@ -249,6 +277,8 @@ class Engine:
         if self._process:
             self._process.wait()
         shutil.rmtree(self._runtime, ignore_errors=True)
+        with suppress(NoEngine):  # there is none, most often
+            _ip("link", "delete", self._bridge)
 
     @staticmethod
     def _signal(number: signal.Signals, pids: Sequence[int]) -> None:
@@ -601,6 +631,16 @@ def _read(path: Path) -> bytes:
 def _environment() -> dict[str, str]:
     """Our environment with the administrator's commands on the PATH, which `su` leaves out."""
     return os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
+
+
+def _ip(*arguments: str) -> str:
+    """The output of the `ip` command; raises NoEngine when there is no such command or it fails."""
+    if not (command := _which("ip")):
+        raise NoEngine("No ip command on the PATH. Install it (Debian: apt-get install iproute2).")
+    done = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise NoEngine(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout
 
 
 def _which(command: str) -> str | None:

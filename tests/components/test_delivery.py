@@ -87,7 +87,7 @@ def test_a_missing_provider_is_told_with_the_others_that_are_missing(
     estate.clusters.clear()
     error = deploy(delivered, fails=True).error
     assert isinstance(error, EstateError)
-    assert [finding.what for finding in error.findings] == ["cluster busyb-cluster", "GitHub's OIDC provider"]
+    assert {finding.what for finding in error.findings} == {"cluster busyb-cluster", "GitHub's OIDC provider"}
     assert "delivery.createProvider: true" in str(error)
 
 

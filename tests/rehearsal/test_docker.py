@@ -186,6 +186,28 @@ print(bool(Engine(work=work / "docker")._processes()), list(Path("/run").glob(f"
     assert own(tmp_path, body).splitlines() == ["True linux", "False []"]
 
 
+def test_two_engines_of_our_own_have_a_bridge_each_and_leave_none(tmp_path: Path) -> None:
+    body = """
+import re, subprocess
+def links():
+    return re.findall(r"rh-\\w+", subprocess.run(["ip", "-brief", "link"], capture_output=True, text=True).stdout)
+with Engine(work=work / "one") as one, Engine(work=work / "two") as two:
+    print(one.bridge_address() != two.bridge_address(), len(set(links())))
+print(links())
+"""
+    assert own(tmp_path, body).splitlines() == ["True 2", "[]"]
+
+
+def test_the_bridge_avoids_what_the_machine_reaches_already(tmp_path: Path) -> None:
+    body = """
+docker._ip("link", "add", "lan", "type", "bridge")
+docker._ip("address", "add", "172.30.200.7/16", "dev", "lan")
+with Engine(work=work) as engine:
+    print(engine.bridge_address().split(".")[0] in ("10", "192"))
+"""
+    assert own(tmp_path, body).split() == ["True"]
+
+
 def test_an_interrupted_rehearsal_ends_its_engine(tmp_path: Path) -> None:
     body = """
 try:

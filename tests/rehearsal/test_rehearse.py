@@ -50,10 +50,19 @@ def stack_name(path: Path) -> str:
 
 
 def left_behind(engine: Engine) -> list[str]:
-    """Containers and processes of a rehearsal."""
+    """Containers and processes of this checkout's rehearsals: the machine may run others'."""
     containers = [c.name for c in engine.api.containers.list(all=True) if any("ministack" in key for key in c.labels)]
     processes = subprocess.run(["pgrep", "-af", "emulator_process|rehearsal.edge"], capture_output=True, text=True)
-    return containers + processes.stdout.splitlines()
+    lines = processes.stdout.splitlines()
+    # The emulator's script is named by its path; the edge is a module, found from the folder it runs in.
+    return containers + [line for line in lines if str(ROOT) in line or working_folder(line.split()[0]) == str(ROOT)]
+
+
+def working_folder(pid: str) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/cwd").readlink())
+    except OSError:
+        return ""
 
 
 def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_file: Path, tmp_path: Path) -> None:
