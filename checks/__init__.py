@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from checks import http, mcp, oauth
 from checks.address import PublicAddress
-from checks.check import Check, run_probes
+from checks.check import Check, Probe, run_probes
 from components.settings import Service
 
 __all__ = ["Check", "Expectations", "PublicAddress", "expectations", "run"]
@@ -51,7 +51,9 @@ def expectations(service: Service) -> Expectations:
 
 
 def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
-    """Run every check that fits `expectations`, all at once; results in a fixed order.
+    """Run every check that fits `expectations`, all at once after the one for health; results in a fixed order.
+
+    While the load balancer has no healthy task, the others would all fail for that one reason, and are not run.
 
     Never raises for what the server does. Starts an event loop: inside one, use `run_probes` on the modules' `checks`.
     """
@@ -63,4 +65,12 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
         probes += mcp.sign_in_checks(address, client_redirect_uris=uris, sign_in_host=host)
     elif expectations.oauth is False:
         probes += mcp.tool_checks(address, minimum_tools=expectations.minimum_tools)
-    return asyncio.run(run_probes(probes))
+    return asyncio.run(_health_first(probes))
+
+
+async def _health_first(probes: list[Probe]) -> list[Check]:
+    (health,) = await run_probes(probes[:1])
+    if health.remedy != http.NO_HEALTHY_TASK:
+        return [health, *await run_probes(probes[1:])]
+    why = "not tried while nothing healthy answers"
+    return [health, *(Check(name=p.name, passed=None, detail=why, remedy="", seconds=0) for p in probes[1:])]

@@ -31,6 +31,8 @@ class Deployment:
     """ARN; None for an internal service."""
     discovery_name: str
     namespace: str
+    desired_count: int
+    """Tasks that the configuration wants."""
     secrets: Mapping[str, str]
     """Environment variable -> JSON key of a secret."""
 
@@ -47,6 +49,7 @@ def of_service(settings: Settings, service: Service, outputs: Mapping[str, Any])
         target_group=of.get("targetGroup"),
         discovery_name=service.discovery_name,
         namespace=settings.estate.namespace,
+        desired_count=service.desired_count,
         secrets={name: wanted.key for name, wanted in service.secrets.items()},
     )
 
@@ -61,6 +64,7 @@ def run(deployment: Deployment, clients: Clients) -> list[Check]:
         run_probes(
             [
                 probe("the wanted revision runs", "see what ECS says: ./ops status", _revision),
+                probe("as many tasks are wanted as configured", "pulumi up --refresh sets it right", _count),
                 probe("its image is the one deployed, by digest", "deploy again: pulumi up", _image),
                 probe("its secrets are given by name and JSON key", "correct secrets in the configuration", _secrets),
                 probe("discovery leads to its tasks", "see the service's events: ./ops status", _discovery),
@@ -87,6 +91,13 @@ def _revision(deployment: Deployment, clients: Clients) -> str:
     if running < wanted:
         raise Failed(f"{revision}: {running} of {wanted} tasks run")
     return f"{revision}, {running} of {wanted} tasks"
+
+
+def _count(deployment: Deployment, clients: Clients) -> str:
+    wanted = described_service(deployment, clients)["desiredCount"]
+    if wanted != deployment.desired_count:
+        raise Failed(f"somebody set the service to {wanted}, and the configuration says {deployment.desired_count}")
+    return str(wanted)
 
 
 def _definition(deployment: Deployment, clients: Clients) -> Any:

@@ -12,6 +12,7 @@ from checks.address import PublicAddress
 from checks.check import Failed, NotRun, Probe
 
 ROUTING = "compare the listener's rules with the program's: pulumi preview --refresh --diff"
+NO_HEALTHY_TASK = "the load balancer has no healthy task: look at the service's events and the tasks' logs"
 WELL_KNOWN = f"strategy rewrite has a listener rule for each metadata document; {ROUTING}"
 INITIALIZE = {
     "jsonrpc": "2.0",
@@ -59,7 +60,7 @@ def expect(response: httpx2.Response, *statuses: int) -> httpx2.Response:
     if location := response.headers.get("Location"):
         detail += f" (to {location.split('?')[0]})"
     if response.status_code in (502, 503, 504):
-        raise Failed(detail, "the load balancer has no healthy task: look at the service's events and the tasks' logs")
+        raise Failed(detail, NO_HEALTHY_TASK)
     if response.status_code == 404:
         remedy = WELL_KNOWN if "/.well-known/" in url.path else ROUTING
         raise Failed(f"{detail}: no rule matches the path, or the server was given it with its prefix", remedy)

@@ -115,11 +115,11 @@ def _history(target: Target, options: argparse.Namespace, output: Output) -> int
         output.table(
             [
                 {
-                    "revision": entry.name,
+                    "revision": entry.name.rpartition(":")[2],
                     "registered": f"{entry.registered:%Y-%m-%d %H:%M}" if entry.registered else "",
                     "image": entry.tag or entry.digest[:19],
                     "source": entry.source,
-                    "healthy": "went back from it" if entry.rejected else "yes" if entry.healthy else "never",
+                    "was healthy": "went back from it" if entry.rejected else "yes" if entry.healthy else "never",
                     "": "runs" if entry.running else "image is gone" if entry.available is False else "",
                 }
                 for entry in revisions

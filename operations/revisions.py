@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from components import rollout
 from components.rollout import HealthyRevision
+from components.routing import target_group_name
 from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target, revision, service_name
@@ -141,7 +142,8 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         "image": running.image if running else None,
         "tag": running.tag if running else None,
         "source": running.source if running else None,
-        "healthy": bool(running and running.healthy),
+        "was healthy": bool(running and running.healthy),
+        "targets": target.target_health(target_group_name(service)) if service.public else [],
         "deployments": deployments,
         "failures": [
             line.strip()

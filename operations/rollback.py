@@ -126,6 +126,7 @@ def rollback(
         target_group=None,
         discovery_name=service.discovery_name,
         namespace=target.settings.estate.namespace,
+        desired_count=target.described(service)["desiredCount"],  # going back leaves it as it is
         secrets={name: secret.key for name, secret in service.secrets.items()},
     )
     return dataclasses.replace(result, seconds=seconds, checks=[*noted, *verify(target, service, deployed)])

@@ -208,6 +208,7 @@ class Service(Handler):
             "enableEcsManagedTags",
             "propagateTags",
             "schedulingStrategy",
+            "desiredCount",
             "deploymentMaximumPercent",
             "deploymentMinimumHealthyPercent",
             "deploymentCircuitBreaker",
@@ -217,8 +218,7 @@ class Service(Handler):
         }
     )
     replacing = frozenset({"name", "cluster", "launchType", "schedulingStrategy", "deploymentController"})
-    # desiredCount: a service that was scaled from outside is left alone until the program asks for another number.
-    remembered = frozenset({"desiredCount", "triggers"})
+    remembered = frozenset({"triggers"})
     steering = frozenset({"waitForSteadyState", "forceNewDeployment", "forceDelete", "sigintRollback"})
     recorded_only = {"availabilityZoneRebalancing": "the emulator has one zone and stores no setting for it"}
     defaults = {

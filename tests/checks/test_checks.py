@@ -199,7 +199,10 @@ def test_an_external_url_without_the_prefix_is_found(own_host: int) -> None:
 
 def test_a_load_balancer_without_healthy_tasks_is_told_from_a_wrong_rule(balancer: LoadBalancer) -> None:
     balancer.response = lambda *_: (503, [("Server", "awselb/2.0")], b"<html>")
-    health = failures(ask(balancer))["health answers 200 from outside"]
+    results = ask(balancer)
+    (health,) = failures(results).values()
+    assert health.name == "health answers 200 from outside"
+    assert {check.passed for check in results} == {False, None}, "one reason is told once"
     assert "503" in health.detail and "no healthy task" in health.remedy
 
 

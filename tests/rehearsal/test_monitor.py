@@ -242,16 +242,12 @@ def test_a_change_from_outside_is_found_and_mended(everything: Program) -> None:
     assert actions(again)["lifecycle"] == "created", "what is gone is made again"
 
 
-def test_a_service_scaled_from_outside_is_left_alone_until_the_program_asks_for_another_number(
-    everything: Program,
-) -> None:
+def test_a_service_scaled_from_outside_is_set_back_as_a_refresh_would(everything: Program) -> None:
     everything.deploy()
     ecs, name = everything.account.client("ecs"), everything.name
     ecs.update_service(cluster=name, service=f"{name}-service", desiredCount=3)
-    assert changes(everything.deploy(health="/other")).keys() == {"targets"}
-    assert ecs.describe_services(cluster=name, services=[f"{name}-service"])["services"][0]["desiredCount"] == 3
-    everything.deploy(count="2", health="/other")
-    assert ecs.describe_services(cluster=name, services=[f"{name}-service"])["services"][0]["desiredCount"] == 2
+    assert changes(everything.deploy()) == {"service": {"desiredCount"}}
+    assert ecs.describe_services(cluster=name, services=[f"{name}-service"])["services"][0]["desiredCount"] == 1
 
 
 def test_destroy_removes_everything_and_only_that(everything: Program) -> None:
