@@ -17,7 +17,7 @@ from rich.table import Table
 from checks import Check
 from components.context import ContextError
 from components.settings import SettingsError
-from operations.target import UNREACHABLE, OperationError, Target, kept, real
+from operations.target import UNREACHABLE, OperationError, Target, kept, real, service_name
 
 EXIT = (
     "exit status: 0 all is well; 1 something is wrong; 2 wrong command line or configuration; "
@@ -149,6 +149,16 @@ def _rollback(target: Target, options: argparse.Namespace, output: Output) -> in
     return status
 
 
+def _restart(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.restart import restart
+
+    service = target.service(options.service)
+    seconds = restart(target, service, output.say)
+    output.record("restart", {"service": service_name(service), "seconds": seconds})
+    output.say(f"{service_name(service)} runs new tasks after {seconds:.1f} s.")
+    return 0
+
+
 def _logs(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.console import logs
 
@@ -196,6 +206,7 @@ _VERBS: dict[str, tuple[Verb, str]] = {
     "status": (_status, "what runs, since when, from which image; deployments, alarms, the last events"),
     "history": (_history, "revisions, and whether each ever became healthy"),
     "rollback": (_rollback, "go back to a revision that was healthy"),
+    "restart": (_restart, "new tasks of the same revision, for example after a secret was changed"),
     "logs": (_logs, "log lines"),
     "exec": (_exec, "run a command in a running task"),
 }

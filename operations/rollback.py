@@ -109,7 +109,7 @@ def rollback(
                 lambda: _reject(target, service, running, goal),
             ),
         ]
-        _wait(target, service, goal, say)
+        wait_until_steady(target, service, goal.arn, say)
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on with {goal.name} by itself; watch it: ./ops status. {key} may not be set yet: "
@@ -205,17 +205,19 @@ def _reject(target: Target, service: Service, left: Revision, goal: Revision) ->
     )
 
 
-def _wait(target: Target, service: Service, goal: Revision, say: Callable[[str], None]) -> None:
+def wait_until_steady(target: Target, service: Service, definition: str, say: Callable[[str], None]) -> None:
+    """Wait until only healthy tasks of a task definition (its ARN) run. Raises `OperationError` where ECS gave up."""
+    name = revision(definition)
     deadline = time.monotonic() + _STEADY_LIMIT
     while True:
         described = target.described(service)
         primary = next(entry for entry in described["deployments"] if entry["status"] == "PRIMARY")
         told = f"{described['runningCount']} of {described['desiredCount']} tasks, {primary.get('rolloutState', '')}"
-        if revision(primary["taskDefinition"]) != goal.name or primary.get("rolloutState") == "FAILED":
+        if revision(primary["taskDefinition"]) != name or primary.get("rolloutState") == "FAILED":
             reasons = "\n".join(
-                rollout.why(target.client, target.settings.estate.cluster, goal.arn, log_group_name(service))
+                rollout.why(target.client, target.settings.estate.cluster, definition, log_group_name(service))
             )
-            raise OperationError(f"ECS did not keep {goal.name}: {primary.get('rolloutStateReason', told)}\n{reasons}")
+            raise OperationError(f"ECS did not keep {name}: {primary.get('rolloutStateReason', told)}\n{reasons}")
         if primary.get("rolloutState") == "COMPLETED" and described["runningCount"] == described["desiredCount"]:
             targets = target.target_health(target_group_name(service)) if service.public else []
             if all(entry["state"] in ("healthy", "draining") for entry in targets):
@@ -223,7 +225,7 @@ def _wait(target: Target, service: Service, goal: Revision, say: Callable[[str],
             told += ", " + ", ".join(f"{entry['target']} {entry['state']}" for entry in targets)
         if time.monotonic() > deadline:
             raise OperationError(
-                f"After {_STEADY_LIMIT:.0f} s {goal.name} is not steady: {told}. ECS goes on; watch it: ./ops status"
+                f"After {_STEADY_LIMIT:.0f} s {name} is not steady: {told}. ECS goes on; watch it: ./ops status"
             )
         say(told)
         time.sleep(0.2)

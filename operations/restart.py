@@ -1,0 +1,33 @@
+"""`restart`: new tasks of the same revision, which read the secrets anew; the old ones answer until then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from components.settings import Service
+from operations.rollback import wait_until_steady
+from operations.target import OperationError, Target, revision, service_name
+
+
+def restart(target: Target, service: Service, say: Callable[[str], None]) -> float:
+    """Replace the tasks of the running revision; seconds until the service was steady again.
+
+    Raises `OperationError` while a deployment is in progress, and where ECS did not keep the new tasks.
+    """
+    described = target.described(service)
+    if any(d["status"] == "PRIMARY" and d.get("rolloutState") == "IN_PROGRESS" for d in described["deployments"]):
+        raise OperationError("A deployment is in progress, which starts new tasks by itself; watch it: ./ops status")
+    started = time.monotonic()
+    target.client("ecs").update_service(
+        cluster=target.settings.estate.cluster, service=service_name(service), forceNewDeployment=True
+    )
+    try:
+        wait_until_steady(target, service, described["taskDefinition"], say)
+    except KeyboardInterrupt:
+        raise OperationError(
+            f"Interrupted. ECS goes on replacing the tasks of {revision(described['taskDefinition'])} by itself; "
+            "watch it: ./ops status",
+            130,
+        ) from None
+    return time.monotonic() - started

@@ -1,0 +1,242 @@
+"""Every entry of docs/runbook.md: the thing is broken, its commands are run, and what they print is compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from operations.target import Target, kept
+from rehearsal.docker import Engine
+from rehearsal.monitor import DeploymentFailed
+from rehearsal.run import Kept, Rehearsal, Stack
+from tests.conftest import ROOT
+from tests.stacks import SERVICE, changed
+
+NAME = "busyb-google-workspace-mcp"
+CLUSTER = "busyb-cluster"
+BASE = "FROM python:3.12.13-slim-bookworm\n"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command of the runbook and what it must print, line by line; `…` stands for anything."""
+
+    command: str
+    printed: tuple[str, ...]
+
+
+def entries() -> dict[str, list[Step]]:
+    """Title -> steps, in the order of the runbook."""
+    found = {}
+    for section in (ROOT / "docs" / "runbook.md").read_text().split("\n## ")[1:]:
+        steps = []
+        for block in re.findall(r"```console\n(.*?)```", section, re.DOTALL):
+            for part in block.split("$ ")[1:]:
+                command, *printed = part.strip("\n").split("\n")
+                steps.append(Step(command, tuple(printed)))
+        found[section.partition("\n")[0]] = steps
+    return found
+
+
+@dataclass
+class OnCall:
+    """A kept rehearsal of a stack with a file of its own, and the commands of the runbook on it."""
+
+    rehearsal: Rehearsal
+    name: str
+    folder: Path
+    mend: Callable[[], object] | None = None
+    """What an entry tells a person to do by hand, after its first command."""
+    afterwards: ExitStack = field(default_factory=ExitStack)
+    """What the test of an entry puts back."""
+
+    @property
+    def stack(self) -> Stack:
+        return Stack.read(self.name)
+
+    @property
+    def target(self) -> Target:
+        return kept(self.name)
+
+    def run(self, command: str) -> str:
+        """What a command of the runbook prints, standard error included."""
+        words = command.replace("--stack production", f"--stack {self.name}").split()
+        if words[0] == "./ops":
+            process = subprocess.run(
+                [sys.executable, "-m", "operations", *words[1:], "--rehearsal"],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                timeout=180,
+            )
+            assert "Traceback (most recent call last)" not in process.stdout.partition("failures ")[0]
+            return process.stdout
+        assert command == "pulumi up --refresh --stack production", f"the test cannot run {command!r}"
+        self.rehearsal.deploy(self.stack)
+        self.rehearsal.note().write(self.name)
+        return ""
+
+    def deploy(self, dockerfile: str, *, fails: bool = False) -> None:
+        """Deploy the stack with another image."""
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / "Dockerfile").write_text(dockerfile)
+        stack = changed(self.stack, {f"{SERVICE}.image.context": str(self.folder)})
+        if not fails:
+            self.rehearsal.deploy(stack)
+            return
+        with pytest.raises(DeploymentFailed):
+            self.rehearsal.deploy(stack)
+
+
+@pytest.fixture(scope="module")
+def on_call(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCall]:
+    name = f"runbook-{os.getpid()}"
+    file = ROOT / f"Pulumi.{name}.yaml"
+    file.write_text((ROOT / "Pulumi.production.yaml").read_text())
+    try:
+        with Rehearsal(Stack.read(name)) as rehearsal:
+            rehearsal.deploy()
+            rehearsal.note().write(name)
+            yield OnCall(rehearsal, name, tmp_path_factory.mktemp("runbook") / "image")
+    finally:
+        file.unlink()
+        Kept.file(name).unlink(missing_ok=True)
+
+
+def another_version(on_call: OnCall) -> None:
+    file = ROOT / f"Pulumi.{on_call.name}.yaml"
+    on_call.afterwards.callback(file.write_text, file.read_text())  # The rollback sets the image in it.
+    subprocess.run(["cp", "-rT", str(ROOT / "image"), str(on_call.folder)], check=True)
+    on_call.deploy((ROOT / "image" / "Dockerfile").read_text() + "LABEL version.of.the.test=2\n")
+
+
+def scaled_to(count: int) -> Callable[[OnCall], None]:
+    def scale(on_call: OnCall) -> None:
+        ecs = on_call.target.client("ecs")
+        ecs.update_service(cluster=CLUSTER, service=f"{NAME}-service", desiredCount=count)
+        wait(lambda: len(states(on_call)) == count)
+
+    return scale
+
+
+def rule_without_rewrite(on_call: OnCall) -> None:
+    elb = on_call.target.client("elbv2")
+    (balancer,) = elb.describe_load_balancers(Names=["busyb-alb"])["LoadBalancers"]
+    listeners = elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    rules = [r for entry in listeners for r in elb.describe_rules(ListenerArn=entry["ListenerArn"])["Rules"]]
+    (rule,) = (rule for rule in rules if rule["Priority"] == "50")
+    elb.modify_rule(RuleArn=rule["RuleArn"], ResetTransforms=True)
+
+
+def secret_under_another_key(on_call: OnCall) -> None:
+    secrets, wanted = on_call.target.client("secretsmanager"), "busyb/google-oauth-client-id"
+    before = secrets.get_secret_value(SecretId=wanted)["SecretString"]
+    secrets.put_secret_value(SecretId=wanted, SecretString=json.dumps({"CLIENT_ID": "x"}))
+    on_call.mend = lambda: secrets.put_secret_value(SecretId=wanted, SecretString=before)
+
+
+def another_health_path(on_call: OnCall) -> None:
+    elb = on_call.target.client("elbv2")
+    (group,) = elb.describe_target_groups(Names=[f"{NAME}-tg"])["TargetGroups"]
+    elb.modify_target_group(TargetGroupArn=group["TargetGroupArn"], HealthCheckPath="/google-workspace/health")
+    wait(lambda: states(on_call) == ["unhealthy"])
+
+
+def task_definition_by_hand(on_call: OnCall) -> None:
+    """As the documented incidents were: the secrets whole, not by their keys."""
+    ecs = on_call.target.client("ecs")
+    running = on_call.target.described(on_call.target.service(None))["taskDefinition"]
+    definition: dict[str, Any] = ecs.describe_task_definition(taskDefinition=running)["taskDefinition"]
+    for secret in definition["containerDefinitions"][0]["secrets"]:
+        secret["valueFrom"] = ":".join(secret["valueFrom"].split(":")[:7])
+    parts = ("family", "containerDefinitions", "taskRoleArn", "executionRoleArn", "networkMode", "cpu", "memory")
+    made = ecs.register_task_definition(**{part: definition[part] for part in parts})["taskDefinition"]
+    ecs.update_service(cluster=CLUSTER, service=f"{NAME}-service", taskDefinition=made["taskDefinitionArn"])
+
+
+def circular_import(on_call: OnCall) -> None:
+    error = "ImportError: cannot import name a from partially initialized module b"
+    on_call.deploy(f'{BASE}ENTRYPOINT ["python3", "-c", "raise SystemExit(\'{error}\')"]\n', fails=True)
+
+
+def foreign_binary(on_call: OnCall) -> None:
+    on_call.deploy(f'{BASE}RUN printf garbage > /server && chmod 755 /server\nENTRYPOINT ["/server"]\n', fails=True)
+
+
+def error_in_the_log(on_call: OnCall) -> None:
+    logs, place = on_call.target.client("logs"), {"logGroupName": f"/ecs/{NAME}", "logStreamName": "runbook"}
+    logs.create_log_stream(**place)
+    event = {"timestamp": int(time.time() * 1000), "message": "2026-11-23 ERROR auth.google_auth: refresh failed"}
+    logs.put_log_events(**place, logEvents=[event])
+    on_call.afterwards.callback(logs.delete_log_stream, **place)
+
+
+def nothing(_on_call: OnCall) -> None:
+    """The name is believed broken, and is not."""
+
+
+BROKEN: dict[str, Callable[[OnCall], None]] = {
+    "Since a deployment it answers, but wrongly": another_version,
+    "503 from outside, no task runs": scaled_to(0),
+    "404 from outside, though every target is healthy": rule_without_rewrite,
+    "Sign-ins fail every other time": scaled_to(2),
+    "Google refuses the sign-in": secret_under_another_key,
+    "Targets are unhealthy": another_health_path,
+    "What runs is not what was deployed": task_definition_by_hand,
+    "A deployment failed": circular_import,
+    "A deployment failed with exec format error": foreign_binary,
+    "The log tells of errors": error_in_the_log,
+    "The private name does not answer": nothing,
+}
+"""What is wrong in each entry."""
+
+
+def states(on_call: OnCall) -> list[str]:
+    targets = on_call.target.target_health(f"{NAME}-tg")
+    return [entry["state"] for entry in targets if entry["state"] not in ("draining", "initial")]
+
+
+def wait(until: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not until():
+        assert time.monotonic() < deadline, "the fault did not show within a minute"
+        time.sleep(0.2)
+
+
+def expression(printed: tuple[str, ...]) -> str:
+    """A regular expression for these lines, in this order, with others between them."""
+    lines = ("[^\\n]*".join(map(re.escape, line.split("…"))) for line in printed if line != "…")
+    return "(?s)" + ".*".join(f"(?m:^{line}$)" for line in lines)
+
+
+def test_every_entry_is_tried_and_in_the_table_of_contents() -> None:
+    assert entries().keys() == BROKEN.keys()
+    head = (ROOT / "docs" / "runbook.md").read_text().partition("\n## ")[0]
+    anchors = {f"[{t}](#{re.sub('[^a-z0-9 -]', '', t.lower()).replace(' ', '-')})" for t in BROKEN}
+    assert anchors == set(re.findall(r"\[[^]]+\]\(#[^)]+\)", head))
+
+
+@pytest.mark.parametrize("title", BROKEN)
+def test_the_commands_of_an_entry_print_what_it_says(on_call: OnCall, title: str) -> None:
+    steps = entries()[title]
+    assert steps
+    on_call.mend = None
+    with on_call.afterwards:
+        BROKEN[title](on_call)
+        for number, step in enumerate(steps):
+            if number == 1 and on_call.mend:
+                on_call.mend()
+            printed = on_call.run(step.command)
+            assert re.search(expression(step.printed), printed), f"{step}, says the runbook; printed was:\n{printed}"
