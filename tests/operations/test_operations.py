@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from tests.conftest import ROOT
 from tests.rehearsal.test_rollout import asked_all_the_time
 from tests.stacks import SERVICE, changed, production
 
+EDGE_READS_RULES = 2.0
+"""Seconds after which the edge has surely read the listener's rules again."""
 NAME = "busyb-google-workspace-mcp"
 
 
@@ -117,9 +120,11 @@ def test_verify_sees_a_rule_that_somebody_changed(operated: Operated, service: c
         r for listener in listeners for r in elb.describe_rules(ListenerArn=listener)["Rules"] if r["Priority"] == "50"
     ]
     elb.modify_rule(RuleArn=rule["RuleArn"], ResetTransforms=True)
+    time.sleep(EDGE_READS_RULES)
     failed = {check.name for check in verify(operated.target, service) if check.passed is False}
     assert {"the listener's rules are the wanted ones", "health answers 200 from outside"} <= failed
     elb.modify_rule(RuleArn=rule["RuleArn"], Transforms=rule["Transforms"])
+    time.sleep(EDGE_READS_RULES)
     assert not [check for check in verify(operated.target, service) if check.passed is False]
 
 
