@@ -5,6 +5,8 @@ import pulumi
 from components import delivery
 from components import estate as estates
 from components import settings as configuration
+from components.notifications import Notifications, NotificationsArgs
+from components.observability import Observability, ObservabilityArgs
 from components.registry import Registry, RegistryArgs, ecr_login
 from components.routing import Routing, RoutingArgs
 from components.service import McpService, McpServiceArgs, check_sizes
@@ -16,6 +18,13 @@ async def main() -> dict[str, object]:
     declared = delivery.recorded()
     check_sizes(settings.services.values(), estate)
     login = ecr_login()
+    told = (
+        Notifications(
+            "notifications", NotificationsArgs(settings=settings, monitoring=settings.monitoring, estate=estate)
+        )
+        if settings.monitoring
+        else None
+    )
     addresses: dict[str, str] = {}
     services: dict[str, dict[str, object]] = {}
     for key, service in settings.services.items():
@@ -44,6 +53,13 @@ async def main() -> dict[str, object]:
                 parameter_prefix=settings.parameter_prefix,
             ),
         )
+        if told:
+            Observability(
+                key,
+                ObservabilityArgs(
+                    service=service, estate=estate, routing=routing, running=running, topics=told.topics, tags=tags
+                ),
+            )
         addresses[routing.consumer_variable] = f"{routing.internal_url}/mcp"
         services[key] = {
             "url": service.url,

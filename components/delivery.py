@@ -104,7 +104,7 @@ class Delivery(pulumi.ComponentResource):
         super().__init__("mcp-on-ecs:index:Delivery", name, None, opts)
         self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         delivery, estate, stack = args.delivery, args.estate, args.settings
-        self._tags = {**stack.tags, "Environment": stack.environment, "Service": "delivery", "ManagedBy": "pulumi"}
+        self._tags = stack.own_tags("delivery")
         provider: pulumi.Input[str] = provider_arn(estate)
         if delivery.create_provider:
             provider = aws.iam.OpenIdConnectProvider(
@@ -281,6 +281,7 @@ class _Place:
         """Tags by which this stack's resources are known where their ARNs are made up by AWS. `keys`: aws:ResourceTag
         or aws:RequestTag."""
         services = [self.settings.tags_for(service)["Service"] for service in self.settings.services.values()]
+        services += ["notifications"] if self.settings.monitoring else []
         return {
             f"{keys}/ManagedBy": "pulumi",
             f"{keys}/Environment": self.settings.environment,
@@ -381,11 +382,20 @@ def _look_ups(place: _Place) -> Iterator[Grant]:
         write=("s3:DeleteObject", "s3:PutObject"),
     )
     yield Grant(sid="StateKey", resources=(delivery.state_key,), read=("kms:Decrypt",), write=("kms:Encrypt",))
-    yield Grant(
-        sid="Notify",
-        resources=(place.arn("sns", delivery.topic),) if delivery.topic else (),
-        write=("sns:Publish",),
-    )
+    topic = delivery.topic or (settings.monitoring.topics.deployments if settings.monitoring else None)
+    yield Grant(sid="Notify", resources=(place.arn("sns", topic),) if topic else (), write=("sns:Publish",))
+    if settings.monitoring:
+        yield Grant(
+            sid="NotifyEncrypted",
+            resources=(place.arn("kms", "key/*"),),
+            write=("kms:Decrypt", "kms:GenerateDataKey"),
+            condition={
+                "StringEquals": {
+                    **place.ours("aws:ResourceTag"),
+                    "kms:ViaService": f"sns.{estate.region}.amazonaws.com",
+                }
+            },
+        )
 
 
 def _repository(place: _Place) -> Iterator[Grant]:
@@ -654,11 +664,6 @@ def _security_group(place: _Place) -> Iterator[Grant]:
     )
 
 
-def _with_the_group(_: _Place) -> Iterator[Grant]:
-    """A security group's rules are covered with the group."""
-    return iter(())
-
-
 def _record(place: _Place) -> Iterator[Grant]:
     records = place.of("aws:route53/record:Record")
     zones = {str(record.inputs["zone_id"]) for record in records}
@@ -679,6 +684,182 @@ def _record(place: _Place) -> Iterator[Grant]:
     )
 
 
+def _alarms(place: _Place) -> Iterator[Grant]:
+    names = place.names("aws:cloudwatch/metricAlarm:MetricAlarm")
+    names += place.names("aws:cloudwatch/compositeAlarm:CompositeAlarm", "alarm_name")
+    # Alarms of one service have its name before theirs; one by one they would fill a policy.
+    services = sorted({service.name for service in place.settings.services.values()})
+    assert all(name.startswith(tuple(f"{service}-" for service in services)) for name in names)
+    yield Grant(
+        sid="Alarms",
+        resources=tuple(place.arn("cloudwatch", f"alarm:{service}-*") for service in services),
+        read=("cloudwatch:DescribeAlarms", "cloudwatch:ListTagsForResource"),
+        write=(
+            "cloudwatch:DeleteAlarms",
+            "cloudwatch:PutCompositeAlarm",
+            "cloudwatch:PutMetricAlarm",
+            "cloudwatch:TagResource",
+            "cloudwatch:UntagResource",
+        ),
+    )
+    # A composite alarm is only put by one who may describe all alarms.
+    # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_PutCompositeAlarm.html
+    yield Grant(
+        sid="AlarmsOfOthers", resources=(place.arn("cloudwatch", "alarm:*"),), read=("cloudwatch:DescribeAlarms",)
+    )
+
+
+def _dashboard(place: _Place) -> Iterator[Grant]:
+    names = place.names("aws:cloudwatch/dashboard:Dashboard", "dashboard_name")
+    yield Grant(
+        sid="Dashboards",
+        # Dashboards have no region.
+        resources=tuple(
+            f"arn:{place.estate.partition}:cloudwatch::{place.estate.account}:dashboard/{name}" for name in names
+        ),
+        read=("cloudwatch:GetDashboard",),
+        write=("cloudwatch:DeleteDashboards", "cloudwatch:PutDashboard"),
+    )
+
+
+def _metric_filter(place: _Place) -> Iterator[Grant]:
+    groups = place.names("aws:cloudwatch/logGroup:LogGroup")
+    yield Grant(
+        sid="MetricFilters",
+        resources=tuple(place.arn("logs", f"log-group:{name}:*") for name in groups),
+        read=("logs:DescribeMetricFilters",),
+        write=("logs:DeleteMetricFilter", "logs:PutMetricFilter"),
+    )
+
+
+def _query(_: _Place) -> Iterator[Grant]:
+    yield Grant(
+        # These know no resources.
+        sid="Queries",
+        read=("logs:DescribeQueryDefinitions",),
+        write=("logs:DeleteQueryDefinition", "logs:PutQueryDefinition"),
+    )
+
+
+def _events(place: _Place) -> Iterator[Grant]:
+    yield Grant(
+        sid="Events",
+        resources=tuple(
+            place.arn("events", f"rule/{name}") for name in place.names("aws:cloudwatch/eventRule:EventRule")
+        ),
+        read=("events:DescribeRule", "events:ListTagsForResource", "events:ListTargetsByRule"),
+        write=(
+            "events:DeleteRule",
+            "events:PutRule",
+            "events:PutTargets",
+            "events:RemoveTargets",
+            "events:TagResource",
+            "events:UntagResource",
+        ),
+    )
+
+
+def _topic(place: _Place) -> Iterator[Grant]:
+    topics = tuple(place.arn("sns", name) for name in place.names("aws:sns/topic:Topic"))
+    yield Grant(
+        sid="Topics",
+        resources=topics,
+        read=(
+            "sns:GetTopicAttributes",
+            "sns:ListSubscriptionsByTopic",
+            "sns:ListTagsForResource",
+        ),
+        write=(
+            "sns:CreateTopic",
+            "sns:DeleteTopic",
+            "sns:SetTopicAttributes",
+            "sns:TagResource",
+            "sns:UntagResource",
+        ),
+    )
+
+
+def _subscription(place: _Place) -> Iterator[Grant]:
+    topics = place.names("aws:sns/topic:Topic")
+    yield Grant(sid="Subscribe", resources=tuple(place.arn("sns", name) for name in topics), write=("sns:Subscribe",))
+    yield Grant(
+        sid="Subscriptions",
+        resources=tuple(place.arn("sns", f"{name}:*") for name in topics),
+        read=("sns:GetSubscriptionAttributes",),
+        write=("sns:SetSubscriptionAttributes", "sns:Unsubscribe"),
+    )
+
+
+def _key(place: _Place) -> Iterator[Grant]:
+    keys = (place.arn("kms", "key/*"),)
+    # The id is made up by AWS: tags say which is ours.
+    yield Grant(
+        sid="NewKeys",
+        write=("kms:CreateKey",),
+        condition={"StringEquals": place.ours("aws:RequestTag")},
+    )
+    yield Grant(
+        sid="Keys",
+        resources=keys,
+        read=("kms:DescribeKey", "kms:GetKeyPolicy", "kms:GetKeyRotationStatus", "kms:ListResourceTags"),
+        write=(
+            "kms:CreateAlias",
+            "kms:DeleteAlias",
+            "kms:EnableKeyRotation",
+            "kms:PutKeyPolicy",
+            "kms:ScheduleKeyDeletion",
+            "kms:TagResource",
+            "kms:UntagResource",
+            "kms:UpdateAlias",
+            "kms:UpdateKeyDescription",
+        ),
+        condition={"StringEquals": place.ours("aws:ResourceTag")},
+    )
+
+
+def _alias(place: _Place) -> Iterator[Grant]:
+    yield Grant(sid="AliasesList", read=("kms:ListAliases",))
+    yield Grant(
+        sid="Aliases",
+        resources=tuple(place.arn("kms", name) for name in place.names("aws:kms/alias:Alias")),
+        write=("kms:CreateAlias", "kms:DeleteAlias", "kms:UpdateAlias"),
+    )
+
+
+def _slack(place: _Place) -> Iterator[Grant]:
+    configurations = place.names(
+        "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration", "configuration_name"
+    )
+    yield Grant(
+        sid="Slack",
+        resources=tuple(
+            f"arn:{place.estate.partition}:chatbot::{place.estate.account}:chat-configuration/slack-channel/{name}"
+            for name in configurations
+        ),
+        read=("chatbot:ListTagsForResource",),
+        write=(
+            "chatbot:CreateSlackChannelConfiguration",
+            "chatbot:DeleteSlackChannelConfiguration",
+            "chatbot:TagResource",
+            "chatbot:UntagResource",
+            "chatbot:UpdateSlackChannelConfiguration",
+        ),
+    )
+    yield Grant(sid="SlackLookUp", read=("chatbot:DescribeSlackChannelConfigurations",))
+    slack = place.beside("aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration", _ROLE)
+    yield Grant(
+        sid="PassSlackRole",
+        resources=tuple(place.iam(f"role/{name}") for name in slack),
+        write=("iam:PassRole",),
+        condition={"StringEquals": {"iam:PassedToService": "chatbot.amazonaws.com"}},
+    )
+
+
+def _with_its_sibling(_: _Place) -> Iterator[Grant]:
+    """Covered with the resource that it is a part of."""
+    return iter(())
+
+
 _REPOSITORY, _LIFECYCLE = "aws:ecr/repository:Repository", "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 _IMAGE, _ROLE = "docker:index/image:Image", "aws:iam/role:Role"
 
@@ -696,8 +877,21 @@ _RIGHTS: dict[str, Callable[[_Place], Iterator[Grant]]] = {
     "aws:servicediscovery/service:Service": _discovery,
     "aws:ssm/parameter:Parameter": _parameter,
     "aws:ec2/securityGroup:SecurityGroup": _security_group,
-    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _with_the_group,
-    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _with_the_group,
+    "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _with_its_sibling,
+    "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _with_its_sibling,
     "aws:route53/record:Record": _record,
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _alarms,
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": _with_its_sibling,
+    "aws:cloudwatch/dashboard:Dashboard": _dashboard,
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": _metric_filter,
+    "aws:cloudwatch/queryDefinition:QueryDefinition": _query,
+    "aws:cloudwatch/eventRule:EventRule": _events,
+    "aws:cloudwatch/eventTarget:EventTarget": _with_its_sibling,
+    "aws:sns/topic:Topic": _topic,
+    "aws:sns/topicPolicy:TopicPolicy": _with_its_sibling,
+    "aws:sns/topicSubscription:TopicSubscription": _subscription,
+    "aws:kms/key:Key": _key,
+    "aws:kms/alias:Alias": _alias,
+    "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration": _slack,
 }
 """What deploying a resource type takes."""

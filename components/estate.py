@@ -72,6 +72,8 @@ class Estate:
     namespace: str
     namespace_name: str
     listener: str | None
+    load_balancer_metric_name: str | None
+    """The end of its ARN, `app/name/id`, as its metrics name it."""
     load_balancer_dns_name: str | None
     load_balancer_zone: str | None
     load_balancer_security_groups: tuple[str, ...]
@@ -229,6 +231,7 @@ async def look_up(
         namespace=namespace["id"],
         namespace_name=namespace["name"],
         listener=listener["arn"] if listener else None,
+        load_balancer_metric_name=balancer["arn"].partition("loadbalancer/")[2] if balancer else None,
         load_balancer_dns_name=balancer["dnsName"] if balancer else None,
         load_balancer_zone=balancer["zoneId"] if balancer else None,
         load_balancer_security_groups=tuple(sorted(balancer["securityGroups"])) if balancer else (),

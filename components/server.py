@@ -60,6 +60,7 @@ def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
         "MCP_ENABLE_OAUTH21": "true" if service.oauth.enabled else "false",  # Only the very word `true` switches it on.
         "FORWARDED_ALLOW_IPS": "*",  # The security group admits the load balancer only; unset, /mcp/ redirects to http://.
         "FASTMCP_LOG_LEVEL": "WARNING",  # Keeps `?code=` out of the access log.
+        "FASTMCP_ENABLE_RICH_LOGGING": "false",  # Its own default draws boxes 80 columns wide: no line is whole.
     }
     if not service.oauth.enabled:
         variables["WORKSPACE_MCP_STATELESS_MODE"] = (

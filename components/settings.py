@@ -497,6 +497,96 @@ class Discovery(Model):
     """Life of the DNS records, in seconds. Default 60."""
 
 
+Severity = Literal["critical", "operations", "warning"]
+"""How soon somebody must look: at once, today, this week."""
+Topic = Severity | Literal["deployments"]
+TOPICS: tuple[Topic, ...] = ("critical", "operations", "warning", "deployments")
+TopicName = Annotated[str, _like(r"[A-Za-z0-9_-]{1,256}", "an SNS topic's name")]
+
+
+class Topics(Model):
+    """Names of the topics that are made, one for each severity and one for deployments."""
+
+    critical: TopicName = "mcp-critical"
+    """Users are affected; somebody must look at once. Default mcp-critical."""
+    operations: TopicName = "mcp-operations"
+    """Somebody must look today. Default mcp-operations."""
+    warning: TopicName = "mcp-warnings"
+    """Somebody should look this week. Default mcp-warnings."""
+    deployments: TopicName = "mcp-deployments"
+    """What ECS does with deployments, and what the pipeline tells. Default mcp-deployments."""
+
+    def name(self, topic: Topic) -> str:
+        """The name of one of them."""
+        return str(getattr(self, topic))
+
+
+class Subscription(Model):
+    """Somebody who is told. E-mail addresses are asked to confirm first; `./ops status` shows who has not."""
+
+    topic: Topic
+    """critical, operations, warning or deployments."""
+    protocol: Literal["email", "sms", "https"]
+    """How."""
+    endpoint: Annotated[str, StringConstraints(min_length=3)]
+    """E-mail address, telephone number as +15550100, or https address. Not secret: it stands in the state."""
+
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        shape, words = {
+            "email": (r"[^@\s]+@[^@\s]+", "an e-mail address"),
+            "sms": (r"\+[1-9]\d{6,14}", "a telephone number with its country, like +15550100"),
+            "https": (r"https://\S+", "an https address"),
+        }[self.protocol]
+        if not re.fullmatch(shape, self.endpoint):
+            yield ("endpoint", "protocol"), f"is {self.endpoint!r}; protocol {self.protocol} takes {words}"
+
+
+class Slack(Model):
+    """A Slack channel that AWS's chat service tells of all topics. The workspace is authorized once, by hand, in the
+    console of Amazon Q Developer in chat applications."""
+
+    workspace: Annotated[str, _like(r"T[A-Z0-9]+", "a workspace's id, like T0123ABCD")]
+    """The workspace's id."""
+    channel: Annotated[str, _like(r"[CG][A-Z0-9]+", "a channel's id, like C0123ABCD")]
+    """The channel's id."""
+
+
+class Monitoring(Model):
+    """Alarms, a dashboard and saved queries for each service, and who is told."""
+
+    topics: Topics = Topics()
+    """Names of the topics."""
+    subscriptions: list[Subscription] = []
+    """Who is told of what. Default: nobody but those who subscribe by themselves."""
+    slack: Slack | None = None
+    """A Slack channel. Default: none."""
+
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        names = [self.topics.name(topic) for topic in TOPICS]
+        if len(set(names)) < len(names):
+            yield ("topics",), f"two of them have one name ({', '.join(names)}); a topic has one key and one policy"
+
+
+class Alarms(Model):
+    """Limits of a service's alarms. The defaults are those of the estate that this was made for."""
+
+    cpu_percent: Annotated[int, Field(ge=1, le=100)] = 80
+    """CPU, on average over five minutes, in percent. Default 80."""
+    memory_percent: Annotated[int, Field(ge=1, le=100)] = 80
+    """Memory, on average over five minutes, in percent. Default 80."""
+    errors_per_minute: Annotated[int, Field(ge=0)] = 10
+    """Error lines in the log, two minutes in a row. Default 10."""
+    oauth_failures_per_minute: Annotated[int, Field(ge=0)] = 5
+    """Lines about failed sign-ins, two minutes in a row. Default 5."""
+    server_errors_per_minute: Annotated[int, Field(ge=0)] = 5
+    """Answers of 5xx, two minutes in a row. Default 5."""
+    response_seconds: Annotated[float, Field(gt=0, le=300)] = 2.0
+    """Time that 19 of 20 requests stay below, five minutes in a row, in seconds. Default 2: what a mail search may
+    take."""
+    stopped_tasks: Annotated[int, Field(ge=1)] = 3
+    """Tasks that stop by themselves within ten minutes. Default 3."""
+
+
 class Service(Model):
     """One MCP server on the cluster."""
 
@@ -551,6 +641,10 @@ class Service(Model):
     """Discovery inside the VPC."""
     routing: Routing = InternalRouting(strategy="internal")
     """How the service is reached from outside. Default: not at all."""
+    alarms: Alarms = Alarms()
+    """Limits of its alarms, which are made where the stack has `monitoring`."""
+    dashboard: Annotated[str, _like(r"[A-Za-z0-9_-]{1,255}", "letters, digits, - and _")] | None = None
+    """Its dashboard's name in CloudWatch. Default: the service's name."""
     tags: dict[TagKey, Tag] = {}
     """Further tags for this service's resources."""
 
@@ -686,8 +780,8 @@ class Delivery(Model):
     """The bucket that holds the stack's state."""
     state_key: Annotated[str, _like(r"arn:[^:]+:kms:[^:]+:\d{12}:key/[0-9a-f-]+", "a KMS key's ARN")]
     """The key of the stack's secrets provider, as an ARN: an alias says nothing to IAM."""
-    topic: Annotated[str, _like(r"[A-Za-z0-9_-]{1,256}", "an SNS topic's name")] | None = None
-    """An SNS topic that the pipeline tells of deployments. Default: none."""
+    topic: TopicName | None = None
+    """An SNS topic that the pipeline tells of deployments. Default: that of `monitoring`, if there is one."""
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         if self.environment == self.preview_environment:
@@ -710,6 +804,8 @@ class Settings(Model):
     """What exists already."""
     services: Annotated[dict[Name, Service], Field(min_length=1)]
     """The MCP services, by key."""
+    monitoring: Monitoring | None = None
+    """Alarms and who hears of them. Default: none are made, since nobody would hear of them."""
     delivery: Delivery | None = None
     """The pipeline's roles. Default: none are made."""
     policy_exceptions: list[PolicyException] = []
@@ -748,6 +844,8 @@ class Settings(Model):
             both = [f"the name {one.name}"] if one.name == other.name else []
             if one.discovery_name == other.discovery_name:
                 both.append(f"the discovery name {one.discovery_name}")
+            if self.monitoring and (one.dashboard or one.name) == (other.dashboard or other.name):
+                both.append(f"the dashboard {one.dashboard or one.name}")
             priorities = {rule.priority for rule in ours} & {rule.priority for rule in theirs}
             both += [f"the listener priority {priority}" for priority in sorted(priorities)]
             both += [
@@ -766,13 +864,11 @@ class Settings(Model):
 
     def tags_for(self, service: Service) -> dict[str, str]:
         """The tags of a service's resources. Environment, Service and ManagedBy are always there."""
-        return {
-            **self.tags,
-            **service.tags,
-            "Environment": self.environment,
-            "Service": f"{service.key}-mcp",
-            "ManagedBy": "pulumi",
-        }
+        return {**self.own_tags(f"{service.key}-mcp"), **service.tags}
+
+    def own_tags(self, part: str) -> dict[str, str]:
+        """The tags of resources that are no single service's: `part` stands where a service's name does."""
+        return {**self.tags, "Environment": self.environment, "Service": part, "ManagedBy": "pulumi"}
 
 
 def load() -> Settings:

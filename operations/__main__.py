@@ -200,7 +200,7 @@ def _policies(options: argparse.Namespace, output: Output) -> int:
     return 1 if findings.stops else 0
 
 
-_VERBS: dict[str, tuple[Verb, str]] = {
+VERBS: dict[str, tuple[Verb, str]] = {
     "preflight": (_preflight, "check, before a deployment, everything that it needs"),
     "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
     "status": (_status, "what runs, since when, from which image; deployments, alarms, the last events"),
@@ -221,7 +221,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./ops", description=__doc__, epilog=EXIT)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     parsers = {
-        name: verbs.add_parser(name, parents=[common], help=text, epilog=EXIT) for name, (_, text) in _VERBS.items()
+        name: verbs.add_parser(name, parents=[common], help=text, epilog=EXIT) for name, (_, text) in VERBS.items()
     }
     parsers["rollback"].add_argument(
         "revision", nargs="?", help="number or family:number (default: the last healthy one)"
@@ -251,7 +251,7 @@ def main() -> int:
             status = _policies(options, output)
         else:
             target = kept(options.stack) if options.rehearsal else real(options.stack)
-            status = _VERBS[options.verb][0](target, options, output)
+            status = VERBS[options.verb][0](target, options, output)
     except (SettingsError, ContextError) as error:
         return output.fail(str(error), 2)
     except OperationError as error:

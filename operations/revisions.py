@@ -13,7 +13,7 @@ from components import rollout
 from components.rollout import HealthyRevision
 from components.routing import target_group_name
 from components.service import log_group_name
-from components.settings import Service
+from components.settings import TOPICS, Service
 from operations.target import Target, revision, service_name
 
 SHOWN = 20
@@ -150,11 +150,45 @@ def status(target: Target, service: Service) -> dict[str, Any]:
             for entry in failed[:1]
             for line in rollout.why(target.client, target.settings.estate.cluster, entry["taskDefinition"], log_group)
         ],
-        "alarms": [
-            {"name": alarm["AlarmName"], "state": alarm["StateValue"]}
-            for alarm in target.client("cloudwatch").describe_alarms(AlarmNamePrefix=service.name)["MetricAlarms"]
-        ],
+        "alarms": _alarms(target, service),
+        "unconfirmed": _unconfirmed(target),
         "events": [
             {"at": event["createdAt"], "message": event["message"]} for event in described.get("events", [])[:5]
         ],
     }
+
+
+def _alarms(target: Target, service: Service) -> list[dict[str, Any]]:
+    """The service's alarms that are not quiet, and how many are."""
+    found = target.client("cloudwatch").describe_alarms(
+        AlarmNamePrefix=f"{service.name}-", AlarmTypes=["MetricAlarm", "CompositeAlarm"]
+    )
+    states = {
+        alarm["AlarmName"]: alarm["StateValue"] for kind in ("CompositeAlarms", "MetricAlarms") for alarm in found[kind]
+    }
+    loud = [{"name": name, "state": state} for name, state in states.items() if state == "ALARM"]
+    quiet = len(states) - len(loud)
+    return [*loud, {"name": f"{quiet} alarms", "state": "quiet"}] if quiet else loud
+
+
+def _unconfirmed(target: Target) -> list[dict[str, Any]]:
+    """Subscriptions that nobody has confirmed yet, so that they are told nothing."""
+    monitoring = target.settings.monitoring
+    if monitoring is None:
+        return []
+    sns, found = target.client("sns"), []
+    for topic in TOPICS:
+        name = monitoring.topics.name(topic)
+        arn = f"arn:{target.partition}:sns:{target.region}:{target.account}:{name}"
+        try:
+            pages = list(sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn))
+        except sns.exceptions.NotFoundException:
+            found.append({"topic": name, "endpoint": "there is no such topic: pulumi up"})
+            continue
+        found += [
+            {"topic": name, "endpoint": f"{entry['Protocol']} {entry['Endpoint']}"}
+            for page in pages
+            for entry in page["Subscriptions"]
+            if entry["SubscriptionArn"] == "PendingConfirmation"
+        ]
+    return found

@@ -94,8 +94,20 @@ class Requests:
                 yield Request(action, (given["resourceArn"],))
             case "logs", "DescribeLogGroups":
                 yield Request(action)
+            case "logs", ("PutMetricFilter" | "DeleteMetricFilter" | "DescribeMetricFilters"):
+                yield Request(action, (self._arn("logs", f"log-group:{given['logGroupName']}:*"),))
             case "logs", _ if "logGroupName" in given:
                 yield Request(action, (self._arn("logs", f"log-group:{given['logGroupName']}"),))
+            case "monitoring", _:
+                yield from self._cloudwatch(call, action)
+            case "events", _:
+                rule = given.get("Name") or given.get("Rule") or given["ResourceARN"].rpartition("/")[2]
+                yield Request(action, (self._arn("events", f"rule/{rule}"),))
+            case "sns", _:
+                topic = given.get("TopicArn") or given.get("ResourceArn") or given.get("SubscriptionArn")
+                yield Request(action, (topic or self._arn("sns", given["Name"]),))
+            case "kms", _:
+                yield from self._kms(call, action)
             case "ssm", "GetParametersByPath":
                 yield Request(action, (self._arn("ssm", f"parameter{given['Path']}"),))
             case "ssm", _ if "Name" in given or "ResourceId" in given:
@@ -114,6 +126,35 @@ class Requests:
                 yield from self._ecs(call, action)
             case _:
                 yield Request(action)
+
+    def _cloudwatch(self, call: Call, action: str) -> Iterator[Request]:
+        given = call.parameters
+        if "DashboardName" in given or "DashboardNames" in given:
+            for name in given.get("DashboardNames") or [given["DashboardName"]]:
+                yield Request(action, (f"arn:aws:cloudwatch::{self.account}:dashboard/{name}",))
+        elif call.action == "DescribeAlarms" and "AlarmNames" not in given:
+            yield Request(action, (self._arn("cloudwatch", "alarm:*"),))
+        elif "ResourceARN" in given:
+            yield Request(action, (given["ResourceARN"],))
+        else:
+            for name in given.get("AlarmNames") or [given["AlarmName"]]:
+                yield Request(action, (self._arn("cloudwatch", f"alarm:{name}"),))
+        if call.action == "PutCompositeAlarm":
+            # It asks for the right to describe all alarms.
+            yield Request("cloudwatch:DescribeAlarms", (self._arn("cloudwatch", "alarm:*"),))
+
+    def _kms(self, call: Call, action: str) -> Iterator[Request]:
+        given, key = call.parameters, self._arn("kms", "key/0")
+        if call.action == "CreateKey":
+            pairs = {tag["TagKey"]: tag["TagValue"] for tag in given["Tags"]}
+            self.tags["key"] = self._tags("aws:ResourceTag", pairs)
+            yield Request(action, context=self._tags("aws:RequestTag", pairs))
+        elif call.action == "ListAliases":
+            yield Request(action)
+        else:  # The rehearsal's one key is ours. An alias takes rights on itself and on its key.
+            yield Request(action, (key,), self.tags["key"])
+            if "AliasName" in given:
+                yield Request(action, (self._arn("kms", given["AliasName"]),))
 
     def _tags(self, keys: str, tags: Any) -> dict[str, str]:
         pairs = tags.items() if isinstance(tags, dict) else [(tag["Key"], tag["Value"]) for tag in tags or []]

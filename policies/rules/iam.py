@@ -40,6 +40,8 @@ _WITHOUT_RESOURCE = (
     "ecr:GetAuthorizationToken",
     "ecs:DeregisterTaskDefinition",
     "ecs:RegisterTaskDefinition",
+    "logs:DeleteQueryDefinition",
+    "logs:PutQueryDefinition",
     "route53:GetChange",
     "servicediscovery:DiscoverInstances",
     "servicediscovery:GetOperation",

@@ -5,17 +5,20 @@ To add a look-up: a function with `@function(token, argument...)`.
 """
 
 from rehearsal.calls import (
+    cloudwatch,
     docker,
     ec2,
     ecr,
     ecs,
     elbv2,
     iam,
+    kms,
     logs,
     route53,
     s3,
     secretsmanager,
     servicediscovery,
+    sns,
     ssm,
     sts,
 )
@@ -27,6 +30,7 @@ __all__ = [
     "Handler",
     "NotCarriedOut",
     "ProviderError",
+    "cloudwatch",
     "docker",
     "ec2",
     "ecr",
@@ -35,11 +39,13 @@ __all__ = [
     "functions",
     "handlers",
     "iam",
+    "kms",
     "logs",
     "route53",
     "s3",
     "secretsmanager",
     "servicediscovery",
+    "sns",
     "ssm",
     "sts",
 ]

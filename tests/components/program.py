@@ -253,6 +253,10 @@ _COMPUTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "aws:lb/targetGroup:TargetGroup": lambda i: {"arn": target_group_arn(i["name"])},
     "aws:lb/listenerRule:ListenerRule": lambda i: {"arn": arn("elasticloadbalancing", f"rule/{i['priority']}")},
     "aws:servicediscovery/service:Service": lambda i: {"arn": arn("servicediscovery", f"service/srv-{i['name']}")},
+    "aws:cloudwatch/metricAlarm:MetricAlarm": lambda i: {"arn": arn("cloudwatch", f"alarm:{i['name']}")},
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": lambda i: {"arn": arn("cloudwatch", f"alarm:{i['alarmName']}")},
+    "aws:kms/key:Key": lambda _: {"arn": arn("kms", "key/1")},
+    "aws:sns/topic:Topic": lambda i: {"arn": arn("sns", i["name"])},
     "aws:ec2/securityGroup:SecurityGroup": lambda i: {"id": f"sg-{i['name']}"},
 }
 # Outputs that no preview of a first deployment knows.

@@ -25,6 +25,23 @@ LISTENER = "arn:aws:elasticloadbalancing:us-east-1:758888582357:listener/443"
 REPOSITORY = "758888582357.dkr.ecr.us-east-1.amazonaws.com/busyb-google-workspace-mcp"
 
 
+ALARMS = (
+    "cpu",
+    "crash-loop",
+    "errors",
+    "memory",
+    "no-healthy-target",
+    "no-task",
+    "oauth-failures",
+    "server-errors",
+    "slow",
+    "store-failures",
+    "unhealthy-targets",
+)
+QUERIES = ("errors", "errors-by-kind", "last-lines-of-each-task", "refused-origins", "sign-ins-that-failed")
+TOPICS = ("critical", "deployments", "operations", "warning")
+
+
 @pytest.fixture
 def production(deploy: Deploy, config: dict[str, Any]) -> Recorded:
     return deploy(config)
@@ -32,7 +49,19 @@ def production(deploy: Deploy, config: dict[str, Any]) -> Recorded:
 
 def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -> None:
     assert sorted((r.type, r.name) for r in production.resources) == [
+        ("aws:cloudwatch/compositeAlarm:CompositeAlarm", "google-workspace-users-affected"),
+        ("aws:cloudwatch/dashboard:Dashboard", "google-workspace-dashboard"),
+        ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-deployments"),
+        ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-stopped"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-deployments-target"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-stopped-target"),
         ("aws:cloudwatch/logGroup:LogGroup", "google-workspace-logs"),
+        *(
+            ("aws:cloudwatch/logMetricFilter:LogMetricFilter", f"google-workspace-filter-{part}")
+            for part in ("errors", "oauth-failures", "store-failures")
+        ),
+        *(("aws:cloudwatch/metricAlarm:MetricAlarm", f"google-workspace-alarm-{part}") for part in ALARMS),
+        *(("aws:cloudwatch/queryDefinition:QueryDefinition", f"google-workspace-query-{part}") for part in QUERIES),
         ("aws:ecr/lifecyclePolicy:LifecyclePolicy", "google-workspace-lifecycle"),
         ("aws:ecr/repository:Repository", "google-workspace-repository"),
         ("aws:ecs/service:Service", "google-workspace-service"),
@@ -41,15 +70,21 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
         ("aws:iam/role:Role", "google-workspace-task-role"),
         ("aws:iam/rolePolicy:RolePolicy", "google-workspace-execution-policy"),
         ("aws:iam/rolePolicy:RolePolicy", "google-workspace-task-policy"),
+        ("aws:kms/alias:Alias", "notifications-alias"),
+        ("aws:kms/key:Key", "notifications-key"),
         ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-1"),
         ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-2"),
         ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-3"),
         ("aws:lb/targetGroup:TargetGroup", "google-workspace-target-group"),
         ("aws:servicediscovery/service:Service", "google-workspace-discovery"),
+        *(("aws:sns/topic:Topic", f"notifications-{topic}") for topic in TOPICS),
+        *(("aws:sns/topicPolicy:TopicPolicy", f"notifications-{topic}-policy") for topic in TOPICS),
         ("aws:ssm/parameter:Parameter", "google-workspace-address"),
         ("aws:ssm/parameter:Parameter", "google-workspace-healthy"),
         ("docker:index/image:Image", "google-workspace-image"),
         ("mcp-on-ecs:index:McpService", "google-workspace"),
+        ("mcp-on-ecs:index:Notifications", "notifications"),
+        ("mcp-on-ecs:index:Observability", "google-workspace"),
         ("mcp-on-ecs:index:Registry", "google-workspace"),
         ("mcp-on-ecs:index:Routing", "google-workspace"),
     ]
@@ -76,12 +111,20 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
             "service",
             "healthy",
         },
+        "Observability": {
+            "users-affected",
+            "dashboard",
+            *(f"events-{about}{part}" for about in ("stopped", "deployments") for part in ("", "-target")),
+            *(f"filter-{part}" for part in ("errors", "oauth-failures", "store-failures")),
+            *(f"alarm-{part}" for part in ALARMS),
+            *(f"query-{part}" for part in QUERIES),
+        },
     }
     for component, parts in homes.items():
         within = f"::mcp-on-ecs:index:{component}$"
         assert {r.name for r in production.resources if within in r.urn} == {f"google-workspace-{p}" for p in parts}
     components = [r for r in production.resources if r.type.startswith("mcp-on-ecs:")]
-    assert [r.parent for r in components] == ["mcp-on-ecs-production"] * 3
+    assert [r.parent for r in components] == ["mcp-on-ecs-production"] * 5
 
 
 def test_the_repository_scans_encrypts_and_refuses_to_overwrite_tags(production: Recorded) -> None:
@@ -285,6 +328,7 @@ def test_the_container_runs_the_pushed_digest_with_settings_secrets_and_health_c
         "linuxParameters": {"initProcessEnabled": True},
         "portMappings": [{"containerPort": 8000, "hostPort": 8000, "protocol": "tcp"}],
         "environment": [
+            {"name": "FASTMCP_ENABLE_RICH_LOGGING", "value": "false"},
             {"name": "FASTMCP_LOG_LEVEL", "value": "WARNING"},
             {"name": "FORWARDED_ALLOW_IPS", "value": "*"},
             {"name": "MCP_ENABLE_OAUTH21", "value": "true"},
@@ -525,29 +569,42 @@ def test_a_second_service_is_a_few_lines_and_shares_nothing_but_the_estate(
     assert recorded.inputs("second-task-role")["tags"] == {**TAGS, "Service": "second-mcp"}
     assert recorded.outputs["MCP_SECOND_URL"] == "http://second.busyb.local:8000/mcp"
     assert recorded.outputs["services"].keys() == {"google-workspace", "second"}
-    names = [r.inputs["name"] for r in recorded.resources if "name" in r.inputs]
+    names = [(r.type, r.inputs["name"]) for r in recorded.resources if "name" in r.inputs]
     assert len(names) == len(set(names))
 
 
 # AWS's own list of what takes tags, for the types that the program registers.
 TAGGABLE = {
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm",
+    "aws:cloudwatch/eventRule:EventRule",
     "aws:cloudwatch/logGroup:LogGroup",
+    "aws:cloudwatch/metricAlarm:MetricAlarm",
     "aws:ec2/securityGroup:SecurityGroup",
     "aws:ecr/repository:Repository",
     "aws:ecs/service:Service",
     "aws:ecs/taskDefinition:TaskDefinition",
     "aws:iam/role:Role",
+    "aws:kms/key:Key",
     "aws:lb/listenerRule:ListenerRule",
     "aws:lb/targetGroup:TargetGroup",
     "aws:servicediscovery/service:Service",
+    "aws:sns/topic:Topic",
     "aws:ssm/parameter:Parameter",
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
 }
 UNTAGGABLE = {
+    "aws:cloudwatch/dashboard:Dashboard",
+    "aws:cloudwatch/eventTarget:EventTarget",
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter",
+    "aws:cloudwatch/queryDefinition:QueryDefinition",
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm",
+    "aws:cloudwatch/eventRule:EventRule",
     "aws:ecr/lifecyclePolicy:LifecyclePolicy",
     "aws:iam/rolePolicy:RolePolicy",
+    "aws:kms/alias:Alias",
     "aws:route53/record:Record",
+    "aws:sns/topicPolicy:TopicPolicy",
     "docker:index/image:Image",
 }
 
@@ -564,4 +621,6 @@ def test_every_taggable_resource_has_the_tags_and_those_of_configuration(
     assert {r.type for r in custom} <= TAGGABLE | UNTAGGABLE, "say whether the new type takes tags"
     for resource in custom:
         if resource.type in TAGGABLE:
-            assert expected.items() <= resource.inputs.get("tags", {}).items(), resource.name
+            shared = {**expected, "Service": "notifications", "Team": "platform"}
+            wanted = shared if resource.name.startswith("notifications-") else expected
+            assert wanted.items() <= resource.inputs.get("tags", {}).items(), resource.name

@@ -93,6 +93,25 @@ def test_status_names_image_source_deployment_and_the_reason_of_a_failure(
     assert found["address"] == "https://api.busyb.ai/google-workspace"
     assert [entry["state"] for entry in found["deployments"] if entry["revision"] == f"{NAME}:2"] == ["FAILED"]
     assert any("exit code 3" in line for line in found["failures"])
+    assert found["alarms"] == [{"name": "12 alarms", "state": "quiet"}]
+    assert found["targets"][0]["state"] == "healthy"
+
+
+def test_status_names_alarms_that_are_on_and_who_has_not_confirmed(
+    operated: Operated, service: configuration.Service
+) -> None:
+    cloudwatch, sns = operated.target.client("cloudwatch"), operated.target.client("sns")
+    cloudwatch.set_alarm_state(AlarmName=f"{NAME}-no-task", StateValue="ALARM", StateReason="test")
+    topic = "arn:aws:sns:us-east-1:758888582357:critical-alerts"
+    sns.subscribe(TopicArn=topic, Protocol="https", Endpoint="https://hooks.example.com/unconfirmed")
+    found = status(operated.target, service)
+    on = {alarm["name"] for alarm in found["alarms"] if alarm["state"] == "ALARM"}
+    assert on == {f"{NAME}-no-task", f"{NAME}-users-affected"}
+    # The emulator gives the subscription an ARN while it is pending, AWS says PendingConfirmation in its place.
+    listed = sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    pending = [s for s in listed if s["SubscriptionArn"] == "PendingConfirmation"]
+    assert len(found["unconfirmed"]) == len(pending)
+    cloudwatch.set_alarm_state(AlarmName=f"{NAME}-no-task", StateValue="OK", StateReason="test")
 
 
 def test_verify_asks_the_account_and_the_public_address(operated: Operated, service: configuration.Service) -> None:

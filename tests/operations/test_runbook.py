@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from operations.target import Target, kept
@@ -147,6 +148,15 @@ def secret_under_another_key(on_call: OnCall) -> None:
     on_call.mend = lambda: secrets.put_secret_value(SecretId=wanted, SecretString=before)
 
 
+def a_late_return_from_google(on_call: OnCall) -> None:
+    address = on_call.rehearsal.edge
+    assert address
+    with httpx2.Client(trust_env=False, headers={"Host": "api.busyb.ai"}) as client:
+        answer = client.get(f"{address.url}/google-workspace/oauth2callback?code=x&state=gone", timeout=10)
+    assert answer.status_code == 400
+    wait(lambda: "IdP callback" in on_call.run("./ops logs --since 1h --stack production"))
+
+
 def another_health_path(on_call: OnCall) -> None:
     elb = on_call.target.client("elbv2")
     (group,) = elb.describe_target_groups(Names=[f"{NAME}-tg"])["TargetGroups"]
@@ -193,6 +203,7 @@ BROKEN: dict[str, Callable[[OnCall], None]] = {
     "404 from outside, though every target is healthy": rule_without_rewrite,
     "Sign-ins fail every other time": scaled_to(2),
     "Google refuses the sign-in": secret_under_another_key,
+    "People cannot sign in": a_late_return_from_google,
     "Targets are unhealthy": another_health_path,
     "What runs is not what was deployed": task_definition_by_hand,
     "A deployment failed": circular_import,

@@ -146,6 +146,7 @@ def many(count: int) -> dict[str, str]:
     for number in range(count):
         one_of_many = json.loads(json.dumps(service))
         one_of_many["routing"] |= {"path": f"/s{number}", "priority": 100 + 10 * number}
+        one_of_many["dashboard"] = f"s{number}"
         services[f"s{number}"] = one_of_many
     return {**config, "mcp-on-ecs:services": json.dumps(services)}
 

@@ -72,6 +72,20 @@ ELSEWHERE = [
         {"ecs:cluster": arn("ecs", "cluster/busyb-cluster")},
     ),
     Request("sns:Publish", (arn("sns", "google-workspace-mcp-deployments"),)),
+    *(
+        # The topic is encrypted, so whoever publishes needs its key.
+        Request(
+            f"kms:{action}",
+            (arn("kms", "key/0"),),
+            {
+                **{f"aws:ResourceTag/{key}": value for key, value in (OURS | {"Service": "notifications"}).items()},
+                "kms:ViaService": f"sns.{REGION}.amazonaws.com",
+            },
+        )
+        for action in ("GenerateDataKey", "Decrypt")
+    ),
+    # The emulator has no saved queries.
+    *(Request(f"logs:{action}") for action in ("PutQueryDefinition", "DescribeQueryDefinitions")),
     # A refresh reads the pipeline's own roles.
     Request("iam:GetRole", (f"arn:aws:iam::{ACCOUNT}:role/busyb-production-mcp-deploy",)),
 ]
@@ -91,7 +105,8 @@ def in_force(account: Account, part: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def seen() -> Iterator[Seen]:
-    stack = changed(production("delivery"), {"delivery": DELIVERY})
+    subscription = {"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}
+    stack = changed(production("delivery"), {"delivery": DELIVERY, "monitoring.subscriptions": [subscription]})
     with Rehearsal(stack) as rehearsal:
         first = rehearsal.deploy()
         policies = {part: in_force(rehearsal.account, part) for part in ("deploy", "preview")}
@@ -249,6 +264,8 @@ FOREIGN = {"aws:ResourceTag/Service": "core-agent", "aws:ResourceTag/Environment
         ("overwrite another parameter", Request("ssm:PutParameter", (arn("ssm", "parameter/busyb/staging/MCP_URL"),))),
         ("open a security group", Request("ec2:AuthorizeSecurityGroupIngress", (arn("ec2", "security-group/sg-1"),))),
         ("start a machine", Request("ec2:RunInstances")),
+        ("silence an alarm of another service", Request("cloudwatch:DeleteAlarms", (arn("cloudwatch", "alarm:core"),))),
+        ("delete a key that is not the stack's", Request("kms:ScheduleKeyDeletion", (arn("kms", "key/0"),))),
         ("publish to another topic", Request("sns:Publish", (arn("sns", "critical-alerts"),))),
         ("decrypt with another key", Request("kms:Decrypt", (arn("kms", "key/0"),))),
         ("read another stack's bucket", Request("s3:GetObject", ("arn:aws:s3:::busyb-pulumi-state/backups/x",))),

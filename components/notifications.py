@@ -1,0 +1,175 @@
+"""Who hears of what: a topic per severity and one for deployments, encrypted, and those who are subscribed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.estate import Estate
+from components.service import canonical_json
+from components.settings import TOPICS, Monitoring, Settings, Topic
+
+# Alarms and events cannot publish to a topic that is encrypted with the AWS managed key: its policy names neither.
+# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+_PUBLISHERS = ("cloudwatch.amazonaws.com", "events.amazonaws.com")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NotificationsArgs:
+    """What the notifications are made of."""
+
+    settings: Settings
+    """The stack's settings."""
+    monitoring: Monitoring
+    """Those of topics and subscriptions."""
+    estate: Estate
+    """Where it is."""
+
+
+class Notifications(pulumi.ComponentResource):
+    """Topics, their key, and subscriptions."""
+
+    topics: Mapping[Topic, pulumi.Output[str]]
+    """Severity, or `deployments` -> the topic's ARN."""
+
+    def __init__(self, name: str, args: NotificationsArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mcp-on-ecs:index:Notifications", name, None, opts)
+        stack, monitoring = args.settings, args.monitoring
+        child = pulumi.ResourceOptions(parent=self)
+        tags = stack.own_tags("notifications")
+        key = aws.kms.Key(
+            f"{name}-key",
+            description="Encrypts the topics of alarms and deployments",
+            enable_key_rotation=True,
+            deletion_window_in_days=30,
+            policy=canonical_json(_key_policy(args.estate)),
+            tags=tags,
+            opts=child,
+        )
+        aws.kms.Alias(
+            f"{name}-alias",
+            name=f"alias/{stack.name_prefix}-{stack.environment}-mcp-notifications",
+            target_key_id=key.id,
+            opts=child,
+        )
+        self.topics = {}
+        for topic in TOPICS:
+            made_name = monitoring.topics.name(topic)
+            made = aws.sns.Topic(
+                f"{name}-{topic}",
+                name=made_name,
+                kms_master_key_id=key.arn,
+                tags=tags,
+                opts=child,
+            )
+            arn = f"arn:{args.estate.partition}:sns:{args.estate.region}:{args.estate.account}:{made_name}"
+            aws.sns.TopicPolicy(
+                f"{name}-{topic}-policy",
+                arn=made.arn,
+                policy=canonical_json(_topic_policy(args.estate, arn)),  # known at preview
+                opts=child,
+            )
+            self.topics = {**self.topics, topic: made.arn}
+        for number, subscription in enumerate(monitoring.subscriptions, 1):
+            aws.sns.TopicSubscription(
+                f"{name}-subscription-{number}",
+                topic=self.topics[subscription.topic],
+                protocol=subscription.protocol,
+                endpoint=subscription.endpoint,
+                opts=child,
+            )
+        if monitoring.slack:
+            role = aws.iam.Role(
+                f"{name}-slack-role",
+                name=f"{stack.name_prefix}-{stack.environment}-mcp-slack",
+                # Without any right: the channel is told of things, and can ask for nothing.
+                assume_role_policy=canonical_json(
+                    {
+                        "Version": "2012-10-17",
+                        "Statement": [
+                            {
+                                "Effect": "Allow",
+                                "Action": "sts:AssumeRole",
+                                "Principal": {"Service": "chatbot.amazonaws.com"},
+                                "Condition": {"StringEquals": {"aws:SourceAccount": args.estate.account}},
+                            }
+                        ],
+                    }
+                ),
+                tags=tags,
+                opts=child,
+            )
+            aws.chatbot.SlackChannelConfiguration(
+                f"{name}-slack",
+                configuration_name=f"{stack.name_prefix}-{stack.environment}-mcp",
+                iam_role_arn=role.arn,
+                slack_team_id=monitoring.slack.workspace,
+                slack_channel_id=monitoring.slack.channel,
+                sns_topic_arns=list(self.topics.values()),
+                guardrail_policy_arns=[f"arn:{args.estate.partition}:iam::aws:policy/ReadOnlyAccess"],
+                tags=tags,
+                opts=child,
+            )
+        self.register_outputs({"topics": dict(self.topics)})
+
+
+def _key_policy(estate: Estate) -> dict[str, Any]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                # Without it nobody could change the key any more; rights are given by IAM.
+                "Sid": "Account",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:{estate.partition}:iam::{estate.account}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            {
+                "Sid": "Publishers",
+                "Effect": "Allow",
+                "Principal": {"Service": list(_PUBLISHERS)},
+                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+                "Resource": "*",
+                "Condition": {"StringEquals": {"aws:SourceAccount": estate.account}},
+            },
+        ],
+    }
+
+
+def _topic_policy(estate: Estate, topic: str) -> dict[str, Any]:
+    def publish(sid: str, service: str, condition: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sns:Publish",
+            "Resource": topic,
+            "Condition": condition,
+        }
+
+    ours = {"StringEquals": {"aws:SourceAccount": estate.account}}
+    alarms = f"arn:{estate.partition}:cloudwatch:{estate.region}:{estate.account}:alarm:*"
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            publish("Alarms", "cloudwatch.amazonaws.com", {**ours, "ArnLike": {"aws:SourceArn": alarms}}),
+            # As AWS documents it, without a condition: EventBridge does not take one on a topic.
+            publish("Events", "events.amazonaws.com", {}),
+            # The pipeline has its right from IAM; nobody of another account has one.
+        ],
+    }
+
+
+def message(*lines: str) -> str:
+    """A template of an EventBridge input transformer: text lines with <names> in them.
+
+    Each must be a text in quotation marks, which stay in the message.
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-transform-target-input.html
+    """
+    return "\n".join(map(json.dumps, lines))

@@ -1,0 +1,271 @@
+"""Alarms, filters, dashboard, topics: exact inputs, and that each points at something that exists."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components import settings
+from components.observability import FILTERS, METRICS, QUERIES
+from tests.components.program import ACCOUNT, Account, Deploy, Recorded, arn
+
+NAME = "busyb-google-workspace-mcp"
+LINES = (Path(__file__).parent / "log_lines.txt").read_text().splitlines()
+"""Lines that the real server wrote, each after the names of the filters that must count it (`-`: none)."""
+
+
+@pytest.fixture
+def production(deploy: Deploy, config: dict[str, Any]) -> Recorded:
+    return deploy(config)
+
+
+def alarms(recorded: Recorded) -> dict[str, dict[str, Any]]:
+    found = recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm").values()
+    return {inputs["name"].removeprefix(f"{NAME}-"): inputs for inputs in found}
+
+
+def topic(name: str) -> str:
+    return arn("sns", name)
+
+
+# What the estate's people asked for: threshold, periods, and who is told.
+@pytest.mark.parametrize(
+    ("part", "metric", "statistic", "threshold", "periods", "missing", "told"),
+    [
+        ("cpu", "AWS/ECS CPUUtilization", "Average", 80, 5, "notBreaching", "warnings"),
+        ("memory", "AWS/ECS MemoryUtilization", "Average", 80, 5, "notBreaching", "warnings"),
+        ("no-task", "AWS/ECS CPUUtilization", "SampleCount", 1, 2, "breaching", "critical-alerts"),
+        ("unhealthy-targets", "AWS/ApplicationELB UnHealthyHostCount", "Maximum", 1, 2, "notBreaching", "ops-alerts"),
+        ("no-healthy-target", "AWS/ApplicationELB HealthyHostCount", "Minimum", 1, 2, "breaching", "critical-alerts"),
+        ("errors", f"{METRICS} {NAME}-errors", "Sum", 10, 2, "notBreaching", "ops-alerts"),
+        ("oauth-failures", f"{METRICS} {NAME}-oauth-failures", "Sum", 5, 2, "notBreaching", "warnings"),
+        ("store-failures", f"{METRICS} {NAME}-store-failures", "Sum", 0, 2, "notBreaching", "ops-alerts"),
+        ("server-errors", "AWS/ApplicationELB HTTPCode_Target_5XX_Count", "Sum", 5, 2, "notBreaching", "ops-alerts"),
+        ("slow", "AWS/ApplicationELB TargetResponseTime", "p95", 2.0, 5, "notBreaching", "warnings"),
+        ("crash-loop", "AWS/Events TriggeredRules", "Sum", 3, 1, "notBreaching", "ops-alerts"),
+    ],
+)
+def test_an_alarm_has_its_limit_and_tells_whom_it_concerns(
+    production: Recorded,
+    part: str,
+    metric: str,
+    statistic: str,
+    threshold: float,
+    periods: int,
+    missing: str,
+    told: str,
+) -> None:
+    inputs = alarms(production)[part]
+    assert f"{inputs['namespace']} {inputs['metricName']}" == metric
+    assert inputs.get("statistic", inputs.get("extendedStatistic")) == statistic
+    assert (inputs["threshold"], inputs["evaluationPeriods"]) == (threshold, periods)
+    assert inputs["treatMissingData"] == missing
+    assert inputs["alarmActions"] == inputs["okActions"] == [topic(told)]
+    assert inputs["period"] == (600 if part == "crash-loop" else 60)
+
+
+def test_each_limit_is_configuration(deploy: Deploy, config: dict[str, Any]) -> None:
+    limits = {
+        "cpuPercent": 61,
+        "memoryPercent": 62,
+        "errorsPerMinute": 63,
+        "oauthFailuresPerMinute": 64,
+        "serverErrorsPerMinute": 65,
+        "responseSeconds": 66,
+        "stoppedTasks": 67,
+    }
+    assert limits.keys() == {field.alias for field in settings.Alarms.model_fields.values()}
+    config["services"]["google-workspace"]["alarms"] = limits
+    thresholds = {part: inputs["threshold"] for part, inputs in alarms(deploy(config)).items()}
+    assert {61, 62, 63, 64, 65, 66, 67} <= set(thresholds.values())
+
+
+def test_alarms_name_the_service_and_its_target_group(production: Recorded) -> None:
+    tasks = {"ClusterName": "busyb-cluster", "ServiceName": f"{NAME}-service"}
+    target_group = production.outputs["services"]["google-workspace"]["targetGroup"].rpartition(":")[2]
+    group = {"LoadBalancer": "app/busyb-alb/1", "TargetGroup": target_group}
+    for part, inputs in alarms(production).items():
+        wanted = {"AWS/ECS": tasks, "AWS/ApplicationELB": group, METRICS: {}}.get(inputs["namespace"])
+        assert inputs.get("dimensions", {}) == (wanted if wanted is not None else {"RuleName": f"{NAME}-stopped"}), part
+
+
+def test_users_are_affected_by_what_they_would_notice(production: Recorded) -> None:
+    (inputs,) = production.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()
+    parts = re.findall(rf'ALARM\("{NAME}-([a-z-]+)"\)', inputs["alarmRule"])
+    assert parts == ["no-task", "no-healthy-target", "server-errors"]
+    assert set(parts) <= alarms(production).keys()
+    assert inputs["alarmActions"] == [topic("critical-alerts")]
+    assert "https://api.busyb.ai/google-workspace" in inputs["alarmDescription"]
+
+
+def test_every_command_that_an_alarm_names_exists(production: Recorded) -> None:
+    from operations.__main__ import VERBS
+
+    texts = [inputs["alarmDescription"] for inputs in alarms(production).values()]
+    texts += [i["alarmDescription"] for i in production.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()]
+    verbs = {verb for text in texts for verb in re.findall(r"\./ops ([a-z]+)", text)}
+    assert verbs and verbs <= VERBS.keys()
+    runbook = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
+    titles = {title for text in texts for title in re.findall(r"Runbook: ([^.]+)\.", text)}
+    assert titles and all(f"\n## {title}\n" in runbook for title in titles), titles
+
+
+def counted(line: str) -> set[str]:
+    """The filters that count a line: `?"a" ?"b"` is either of these texts."""
+    found = set()
+    for part, pattern in FILTERS.items():
+        terms = re.findall(r'\?"([^"]+)"', pattern)
+        assert " ".join(f'?"{term}"' for term in terms) == pattern, "more syntax than this test understands"
+        if any(term in line for term in terms):
+            found.add(part)
+    return found
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line])
+def test_the_filters_count_what_the_real_server_wrote(line: str) -> None:
+    wanted, _, text = line.partition("|")
+    assert counted(text) == (set() if wanted == "-" else set(wanted.split(",")))
+
+
+def test_a_request_without_a_token_is_counted_nowhere() -> None:
+    # It writes no line at all; should a server write one, it would be uvicorn's.
+    assert counted('INFO:     10.0.1.7:0 - "POST /mcp HTTP/1.1" 401 Unauthorized') == set()
+
+
+def test_the_filters_are_on_the_services_own_log(production: Recorded) -> None:
+    found = production.of("aws:cloudwatch/logMetricFilter:LogMetricFilter").values()
+    assert {inputs["logGroupName"] for inputs in found} == {f"/ecs/{NAME}"}
+    made = {inputs["metricTransformation"]["name"] for inputs in found}
+    assert made == {f"{NAME}-{part}" for part in FILTERS}
+    assert {inputs["metricTransformation"]["namespace"] for inputs in found} == {METRICS}
+
+
+def test_every_widget_shows_an_alarm_that_exists_or_a_metric_that_is_emitted(production: Recorded) -> None:
+    (inputs,) = production.of("aws:cloudwatch/dashboard:Dashboard").values()
+    widgets = json.loads(inputs["dashboardBody"])["widgets"]
+    assert [w["type"] for w in widgets] == ["text", "alarm", *["metric"] * 6, "log"]
+    (alarm,) = (w["properties"] for w in widgets if w["type"] == "alarm")
+    assert len(alarm["alarms"]) == len(alarms(production)) + 1
+    emitted = {f"{i['namespace']} {i['metricName']}" for i in alarms(production).values()}
+    emitted |= {f"AWS/ApplicationELB {name}" for name in ("RequestCount", "HTTPCode_Target_4XX_Count")}
+    for widget in widgets:
+        for metric in widget["properties"].get("metrics", []):
+            assert f"{metric[0]} {metric[1]}" in emitted
+            assert "stat" in metric[-1]
+    log = widgets[-1]["properties"]["query"]
+    assert log.startswith(f"SOURCE '/ecs/{NAME}' | ")
+
+
+def test_widgets_fill_rows_and_do_not_overlap(production: Recorded) -> None:
+    (inputs,) = production.of("aws:cloudwatch/dashboard:Dashboard").values()
+    cells = [
+        (x, y)
+        for w in json.loads(inputs["dashboardBody"])["widgets"]
+        for x in range(w["x"], w["x"] + w["width"])
+        for y in range(w["y"], w["y"] + w["height"])
+    ]
+    assert len(cells) == len(set(cells))
+    assert max(x for x, _ in cells) == 23
+    assert len(cells) == 24 * (max(y for _, y in cells) + 1)
+
+
+def test_queries_are_saved_under_the_services_name(production: Recorded) -> None:
+    found = production.of("aws:cloudwatch/queryDefinition:QueryDefinition").values()
+    assert {inputs["name"] for inputs in found} == {f"{NAME}/{about}" for about in QUERIES}
+    for inputs in found:
+        for line in inputs["queryString"].splitlines()[1:]:
+            assert line.startswith("| "), "each step of a query begins with a bar"
+
+
+def test_only_alarms_and_events_may_publish_to_a_topic(production: Recorded) -> None:
+    for inputs in production.of("aws:sns/topicPolicy:TopicPolicy").values():
+        statements = json.loads(inputs["policy"])["Statement"]
+        assert [s["Principal"] for s in statements] == [
+            {"Service": "cloudwatch.amazonaws.com"},
+            {"Service": "events.amazonaws.com"},
+        ]
+        assert {s["Action"] for s in statements} == {"sns:Publish"}
+        assert {s["Resource"] for s in statements} == {inputs["arn"]}
+        assert statements[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+
+
+def test_topics_are_encrypted_with_a_key_that_their_publishers_may_use(production: Recorded) -> None:
+    (key,) = production.of("aws:kms/key:Key").values()
+    assert key["enableKeyRotation"]
+    services = next(s for s in json.loads(key["policy"])["Statement"] if s["Sid"] == "Publishers")["Principal"]
+    assert services == {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
+    for inputs in production.of("aws:sns/topic:Topic").values():
+        assert "alias/aws/sns" not in str(inputs["kmsMasterKeyId"])
+        assert inputs["kmsMasterKeyId"]
+
+
+def test_people_are_subscribed_and_a_channel_is_told(deploy: Deploy, config: dict[str, Any]) -> None:
+    config["monitoring"] |= {
+        "subscriptions": [
+            {"topic": "critical", "protocol": "sms", "endpoint": "+15550100"},
+            {"topic": "deployments", "protocol": "email", "endpoint": "team@example.com"},
+        ],
+        "slack": {"workspace": "T0123ABCD", "channel": "C0123ABCD"},
+    }
+    recorded = deploy(config)
+    found = recorded.of("aws:sns/topicSubscription:TopicSubscription").values()
+    assert {(i["topic"], i["protocol"], i["endpoint"]) for i in found} == {
+        (topic("critical-alerts"), "sms", "+15550100"),
+        (topic("google-workspace-mcp-deployments"), "email", "team@example.com"),
+    }
+    (slack,) = recorded.of("aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration").values()
+    assert len(slack["snsTopicArns"]) == 4
+    assert "notifications-slack-role" in {r.name for r in recorded.resources}
+    assert "notifications-slack-policy" not in {r.name for r in recorded.resources}, "a channel may do nothing"
+
+
+def test_without_monitoring_nothing_of_it_is_made(deploy: Deploy, config: dict[str, Any]) -> None:
+    del config["monitoring"]
+    types = {r.type for r in deploy(config).resources}
+    assert not {t for t in types if t.startswith(("aws:sns", "aws:kms")) or "Alarm" in t or "Dashboard" in t}
+
+
+def test_an_internal_service_has_no_alarms_on_a_load_balancer(deploy: Deploy, config: dict[str, Any]) -> None:
+    config["services"] = {"inside": {"server": "other", "securityGroups": ["busyb-ecs-sg"]}}
+    recorded = deploy(config)
+    found = {
+        i["name"].removeprefix("busyb-inside-mcp-")
+        for i in recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm").values()
+    }
+    assert found == {"cpu", "memory", "no-task", "crash-loop", "errors", "oauth-failures", "store-failures"}
+    (composite,) = recorded.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()
+    assert composite["alarmRule"] == 'ALARM("busyb-inside-mcp-no-task")'
+    (dashboard,) = recorded.of("aws:cloudwatch/dashboard:Dashboard").values()
+    assert "ApplicationELB" not in dashboard["dashboardBody"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"topics": {"critical": "same", "warning": "same"}}, "two of them have one name"),
+        ({"subscriptions": [{"topic": "critical", "protocol": "sms", "endpoint": "0170"}]}, "a telephone number"),
+        ({"subscriptions": [{"topic": "critical", "protocol": "email", "endpoint": "team"}]}, "an e-mail address"),
+        (
+            {"subscriptions": [{"topic": "nobody", "protocol": "email", "endpoint": "a@b.c"}]},
+            "'critical', 'operations'",
+        ),
+        ({"slack": {"workspace": "busyb", "channel": "C0123ABCD"}}, "a workspace's id"),
+    ],
+)
+def test_mistakes_are_told(deploy: Deploy, config: dict[str, Any], change: dict[str, Any], said: str) -> None:
+    config["monitoring"] = change
+    assert said in str(deploy(config, fails=True).error)
+
+
+def test_two_services_cannot_have_one_dashboard(deploy: Deploy, config: dict[str, Any], estate: Account) -> None:
+    config["services"]["google-workspace"]["dashboard"] = "GoogleWorkspaceMCP"
+    config["services"]["second"] = {
+        "server": "other",
+        "securityGroups": ["busyb-ecs-sg"],
+        "dashboard": "GoogleWorkspaceMCP",
+    }
+    assert "both have the dashboard GoogleWorkspaceMCP" in str(deploy(config, fails=True).error)
