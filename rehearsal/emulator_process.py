@@ -203,6 +203,37 @@ async def serve(bind: list[str], follow_parent: bool) -> None:
     await hypercorn_serve(app, config, shutdown_trigger=stop.wait)
 
 
+def tell_pending_subscriptions(sns: Any) -> None:
+    """SNS: a subscription that nobody has confirmed is listed as PendingConfirmation, and Subscribe gives its ARN to
+    who asks with ReturnSubscriptionArn. MiniStack does it the other way round."""
+    for name in ("_subscribe", "_list_subscriptions_by_topic", "_topics", "_p"):
+        if not hasattr(sns, name):
+            sys.exit(f"emulator: ministack.services.sns has no {name} any more; adapt rehearsal/emulator_process.py")
+    subscribe, listed = sns._subscribe, sns._list_subscriptions_by_topic
+
+    def pending(params: Any) -> list[str]:
+        topic = sns._topics.get(sns._p(params, "TopicArn")) or {}
+        return [str(entry["arn"]) for entry in topic.get("subscriptions", []) if not entry.get("confirmed")]
+
+    def replaced(answer: Any, before: str, after: str) -> Any:
+        status, headers, body = answer
+        return status, headers, body.replace(before.encode(), after.encode())
+
+    def subscribe_as_asked(params: Any) -> Any:
+        answer = subscribe(params)
+        if sns._p(params, "ReturnSubscriptionArn") == "true" and (arns := pending(params)):
+            return replaced(answer, "pending confirmation", arns[-1])
+        return answer
+
+    def list_pending(params: Any) -> Any:
+        answer = listed(params)
+        for arn in pending(params):
+            answer = replaced(answer, arn, "PendingConfirmation")
+        return answer
+
+    sns._subscribe, sns._list_subscriptions_by_topic = subscribe_as_asked, list_pending
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind", action="append", required=True)
@@ -211,11 +242,12 @@ def main() -> None:
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
     arguments = parser.parse_args()
 
-    from ministack.services import alb, ec2, ecs
+    from ministack.services import alb, ec2, ecs, sns
 
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
     update_service_registries(ecs)
+    tell_pending_subscriptions(sns)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))

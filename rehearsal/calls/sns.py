@@ -96,15 +96,8 @@ class TopicSubscription(Handler):
             Protocol=inputs["protocol"],
             Endpoint=inputs["endpoint"],
             ReturnSubscriptionArn=True,
-        )["SubscriptionArn"]
-        # The emulator does not heed ReturnSubscriptionArn where a confirmation is pending.
-        return str(made) if made.startswith("arn:") else self._find(inputs)
-
-    def _find(self, inputs: Properties) -> str:
-        pages = self.context.client("sns").get_paginator("list_subscriptions_by_topic")
-        entries = [s for page in pages.paginate(TopicArn=inputs["topic"]) for s in page["Subscriptions"]]
-        wanted = (inputs["protocol"], inputs["endpoint"])
-        return next(str(s["SubscriptionArn"]) for s in entries if (s["Protocol"], s["Endpoint"]) == wanted)
+        )
+        return str(made["SubscriptionArn"])
 
     def read(self, locator: str) -> Properties | None:
         sns = self.context.client("sns")
