@@ -176,7 +176,11 @@ def test_a_log_group_that_somebody_deleted_is_made_again_and_nothing_else_is_tou
     running.account.client("logs").delete_log_group(logGroupName="/ecs/busyb-google-workspace-mcp")
     with asked_all_the_time(running) as statuses:
         deployed = running.deploy(stack)
-    assert {r.name for r in deployed.resources if r.action == "created"} == {"google-workspace-logs"}
+    # A log group takes its metric filters with it.
+    gone = {"google-workspace-logs"} | {
+        f"google-workspace-filter-{of}" for of in ("errors", "oauth-failures", "store-failures")
+    }
+    assert {r.name for r in deployed.resources if r.action != "same"} == gone
     assert set(statuses) == {200}
 
 
