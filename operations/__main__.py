@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -200,6 +201,32 @@ def _policies(options: argparse.Namespace, output: Output) -> int:
     return 1 if findings.stops else 0
 
 
+def _cost(options: argparse.Namespace, output: Output) -> int:
+    from operations import cost
+    from policies.registrations import ROOT
+
+    prices = cost.read_prices(options.prices) if options.prices else cost.read_prices()
+    after = cost.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", prices)
+    before = cost.of_stack(options.against, prices) if options.against else None
+    output.record("cost", cost.document(after))
+    if before:
+        output.record("against", cost.document(before))
+    if options.markdown:
+        output.say(cost.markdown(before, after))
+        return 0
+    output.table(cost.difference(before, after) if before else cost.table(after))
+    output.say(
+        f"{after.month:.2f} {prices.currency} a month" + (f", {after.month - before.month:+.2f}" if before else "")
+    )
+    for resource in after.unpriced:
+        output.say(f"not priced: {resource}; add its type to operations/cost.py")
+    output.say(
+        f"Prices of {prices.region}, {prices.date}, without free tiers; traffic, log lines and images as assumed in"
+        f" {(options.prices or cost.TABLE).name}."
+    )
+    return 0
+
+
 VERBS: dict[str, tuple[Verb, str]] = {
     "preflight": (_preflight, "check, before a deployment, everything that it needs"),
     "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
@@ -210,6 +237,10 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "logs": (_logs, "log lines"),
     "exec": (_exec, "run a command in a running task"),
 }
+
+
+_WITHOUT_ACCOUNT: dict[str, Callable[[argparse.Namespace, Output], int]] = {"policies": _policies, "cost": _cost}
+"""Verbs that need the stack's configuration alone."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -239,6 +270,10 @@ def _arguments() -> argparse.Namespace:
         "policies", parents=[common], help="hold what the program registers to the policies", epilog=EXIT
     )
     rules.add_argument("--list", action="store_true", help="list the rules")
+    cost = verbs.add_parser("cost", parents=[common], help="what a month of the stack costs, estimated", epilog=EXIT)
+    cost.add_argument("--against", type=Path, metavar="FILE", help="another stack file, to show the difference")
+    cost.add_argument("--prices", type=Path, metavar="FILE", help="a table like operations/prices.yaml")
+    cost.add_argument("--markdown", action="store_true", help="for a pull request")
     return parser.parse_args()
 
 
@@ -247,8 +282,8 @@ def main() -> int:
     options = _arguments()
     output = Output(machines=options.json)
     try:
-        if options.verb == "policies":
-            status = _policies(options, output)
+        if options.verb in _WITHOUT_ACCOUNT:
+            status = _WITHOUT_ACCOUNT[options.verb](options, output)
         else:
             target = kept(options.stack) if options.rehearsal else real(options.stack)
             status = VERBS[options.verb][0](target, options, output)

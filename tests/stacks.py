@@ -31,5 +31,8 @@ def changed(stack: Stack, values: dict[str, Any]) -> Stack:
             del place[[top, *rest][-1]]
         else:
             place[[top, *rest][-1]] = value
+        if top not in document:
+            del config[key]
+            continue
         config[key] = document[top] if isinstance(document[top], str) else json.dumps(document[top])
     return dataclasses.replace(stack, config=config, settings=parse(config))

@@ -1,0 +1,306 @@
+"""`cost`: what a month of what a stack declares costs, by a table of prices; and what another configuration would.
+
+Nothing is asked of AWS: the program runs without a cloud, and each resource that it registers is priced by its type.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components import settings as configuration
+from operations.target import OperationError
+from policies.registrations import Registration, registrations
+
+TABLE = Path(__file__).with_name("prices.yaml")
+
+Amount = Annotated[float, Field(ge=0)]
+Architecture = Literal["X86_64", "ARM64"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Usage(_Table):
+    """What a configuration does not say, a month."""
+
+    log_gb_per_task: Amount
+    image_gb: Amount
+    images: Amount
+    traffic_gb_per_task: Amount
+    google_gb_per_task: Amount
+    messages: Amount
+    bucket_gb: Amount
+
+
+class Rates(_Table):
+    """Prices in the table's currency, by what they are for."""
+
+    fargate_vcpu_hour: dict[Architecture, Amount]
+    fargate_gb_hour: dict[Architecture, Amount]
+    log_gb: Amount
+    log_gb_month: Amount
+    metric_month: Amount
+    alarm_month: Amount
+    composite_alarm_month: Amount
+    dashboard_month: Amount
+    key_month: Amount
+    image_gb_month: Amount
+    traffic_gb: Amount
+    nat_gb: Amount
+    email: Amount
+    sms: Amount
+    s3_gb_month: Amount
+    zone_record: Amount
+
+
+class Prices(_Table):
+    """A table of prices, with where it is from."""
+
+    date: datetime.date
+    region: str
+    currency: str
+    hours: Amount
+    usage: Usage
+    prices: Rates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One position: `amount` units at `price` each."""
+
+    resource: str
+    """Logical name of the resource."""
+    what: str
+    amount: float
+    unit: str
+    price: float
+
+    @property
+    def month(self) -> float:
+        """In the table's currency."""
+        return self.amount * self.price
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a month costs."""
+
+    lines: tuple[Line, ...]
+    unpriced: tuple[str, ...]
+    """Resources of types that the estimate knows nothing of: `type name`."""
+    prices: Prices
+
+    @property
+    def month(self) -> float:
+        """In the table's currency."""
+        return sum(line.month for line in self.lines)
+
+
+def read_prices(path: Path = TABLE) -> Prices:
+    """A table of prices. Raises `OperationError` with every mistake in it."""
+    try:
+        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise OperationError(f"{path}: {error.strerror}", 2) from None
+    except yaml.YAMLError as error:
+        raise OperationError(f"{path} is not YAML: {' '.join(str(error).split())}", 2) from None
+    except ValidationError as error:
+        mistakes = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise OperationError("\n".join([f"{path} is no table of prices like {TABLE.name}:", *mistakes]), 2) from None
+
+
+def of_stack(file: Path, prices: Prices) -> Estimate:
+    """What the stack of this file costs. Raises `SettingsError`, `ContextError`."""
+    config = configuration.read_stack_file(file)
+    configuration.parse(config)
+    return estimate(registrations(config, stack=file.stem.removeprefix("Pulumi.")), prices)
+
+
+def estimate(registered: Sequence[Registration], prices: Prices) -> Estimate:
+    """What these resources cost a month."""
+    lines: list[Line] = []
+    unpriced = []
+    for resource in registered:
+        if resource.type in _PRICED:
+            lines += _PRICED[resource.type](resource, registered, prices)
+        elif resource.type not in _FREE and resource.type.startswith(("aws:", "docker:")):
+            unpriced.append(f"{resource.type} {resource.name}")
+    return Estimate(lines=tuple(lines), unpriced=tuple(unpriced), prices=prices)
+
+
+def _beside(resource: Registration, registered: Sequence[Registration], type_: str) -> Registration:
+    """The sibling of a type: the task definition of a service, the service of a log group."""
+    return next(r for r in registered if r.type == type_ and r.parent == resource.parent)
+
+
+def _service(service: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    definition = _beside(service, registered, "aws:ecs/taskDefinition:TaskDefinition").inputs
+    architecture: Architecture = definition["runtimePlatform"]["cpuArchitecture"]
+    tasks, rates, usage = float(service.inputs["desiredCount"]), table.prices, table.usage
+
+    def line(what: str, amount: float, unit: str, price: float) -> Line:
+        return Line(resource=service.name, what=what, amount=tasks * amount, unit=unit, price=price)
+
+    cpu, memory = int(definition["cpu"]) / 1024, int(definition["memory"]) / 1024
+    kind = "Graviton" if architecture == "ARM64" else "x86"
+    yield line(f"Fargate CPU ({kind})", cpu * table.hours, "vCPU hours", rates.fargate_vcpu_hour[architecture])
+    yield line(f"Fargate memory ({kind})", memory * table.hours, "GB hours", rates.fargate_gb_hour[architecture])
+    yield line("answers to clients", usage.traffic_gb_per_task, "GB", rates.traffic_gb)
+    yield line("answers of Google", usage.google_gb_per_task, "GB through NAT", rates.nat_gb)
+
+
+def _log_group(group: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    tasks = float(_beside(group, registered, "aws:ecs/service:Service").inputs["desiredCount"])
+    taken = tasks * table.usage.log_gb_per_task
+    months = float(group.inputs.get("retentionInDays") or 3650) / 30
+    yield Line(resource=group.name, what="log, taken in", amount=taken, unit="GB", price=table.prices.log_gb)
+    yield Line(resource=group.name, what="log, kept", amount=taken * months, unit="GB", price=table.prices.log_gb_month)
+
+
+def _repository(repository: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    stored = table.usage.images * table.usage.image_gb
+    yield Line(resource=repository.name, what="images", amount=stored, unit="GB", price=table.prices.image_gb_month)
+
+
+def _subscription(subscription: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    protocol = subscription.inputs["protocol"]
+    price = {"email": table.prices.email, "sms": table.prices.sms}.get(protocol, 0.0)
+    yield Line(resource=subscription.name, what=protocol, amount=table.usage.messages, unit="messages", price=price)
+
+
+def _versions(versioning: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    yield Line(
+        resource=versioning.name,
+        what="older versions of tokens",
+        amount=table.usage.bucket_gb,
+        unit="GB",
+        price=table.prices.s3_gb_month,
+    )
+
+
+def _one(what: str, rate: Callable[[Rates], float]) -> _Pricing:
+    """A resource with a monthly price of its own."""
+
+    def price(resource: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+        yield Line(resource=resource.name, what=what, amount=1, unit="month", price=rate(table.prices))
+
+    return price
+
+
+_Pricing = Callable[[Registration, Sequence[Registration], Prices], Iterator[Line]]
+_PRICED: Mapping[str, _Pricing] = {
+    "aws:ecs/service:Service": _service,
+    "aws:cloudwatch/logGroup:LogGroup": _log_group,
+    "aws:ecr/repository:Repository": _repository,
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": _one("metric", lambda rates: rates.metric_month),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _one("alarm", lambda rates: rates.alarm_month),
+    "aws:cloudwatch/compositeAlarm:CompositeAlarm": _one("composite alarm", lambda r: r.composite_alarm_month),
+    "aws:cloudwatch/dashboard:Dashboard": _one("dashboard", lambda rates: rates.dashboard_month),
+    "aws:kms/key:Key": _one("key", lambda rates: rates.key_month),
+    "aws:route53/record:Record": _one("record", lambda rates: rates.zone_record),
+    "aws:sns/topicSubscription:TopicSubscription": _subscription,
+    "aws:s3/bucketVersioning:BucketVersioning": _versions,
+}
+_FREE = frozenset(
+    {
+        "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration",
+        "aws:cloudwatch/eventRule:EventRule",  # events of AWS's own cost nothing
+        "aws:cloudwatch/eventTarget:EventTarget",
+        "aws:cloudwatch/queryDefinition:QueryDefinition",  # what a query reads costs, when a person runs it
+        "aws:ec2/securityGroup:SecurityGroup",
+        "aws:ecr/lifecyclePolicy:LifecyclePolicy",
+        "aws:ecs/taskDefinition:TaskDefinition",
+        "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+        "aws:iam/policy:Policy",
+        "aws:iam/role:Role",
+        "aws:iam/rolePolicy:RolePolicy",
+        "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+        "aws:kms/alias:Alias",
+        "aws:lb/listenerRule:ListenerRule",  # the load balancer is there already, and shared
+        "aws:lb/targetGroup:TargetGroup",
+        "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+        "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
+        "aws:s3/bucketPolicy:BucketPolicy",
+        "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+        "aws:servicediscovery/service:Service",  # instances that ECS registers cost nothing
+        "aws:sns/topic:Topic",
+        "aws:sns/topicPolicy:TopicPolicy",
+        "aws:ssm/parameter:Parameter",
+        "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+        "docker:index/image:Image",
+    }
+)
+"""Types that cost nothing by themselves."""
+
+
+def table(found: Estimate) -> list[dict[str, Any]]:
+    """For people: positions of one kind together, the dearest first."""
+    kinds: dict[tuple[str, str, float], float] = {}
+    for line in found.lines:
+        kind = (line.what, line.unit, line.price)
+        kinds[kind] = kinds.get(kind, 0.0) + line.amount
+    rows = sorted(((amount * kind[2], kind, amount) for kind, amount in kinds.items()), reverse=True)
+    return [
+        {
+            "what": what,
+            "amount": f"{amount:,.6g} {unit}",
+            "each": f"{price:.6g}",
+            f"{found.prices.currency} a month": f"{month:.2f}",
+        }
+        for month, (what, unit, price), amount in rows
+    ]
+
+
+def difference(before: Estimate, after: Estimate) -> list[dict[str, Any]]:
+    """What is dearer or cheaper, by resource and position, the largest change first."""
+
+    def by_position(found: Estimate) -> dict[tuple[str, str], float]:
+        return {(line.resource, line.what): line.month for line in found.lines}
+
+    old, new = by_position(before), by_position(after)
+    changes = {key: new.get(key, 0.0) - old.get(key, 0.0) for key in sorted({*old, *new})}
+    return [
+        {
+            "resource": resource,
+            "what": what,
+            "before": f"{old.get((resource, what), 0.0):.2f}",
+            "after": f"{new.get((resource, what), 0.0):.2f}",
+            "difference": f"{change:+.2f}",
+        }
+        for (resource, what), change in sorted(changes.items(), key=lambda item: -abs(item[1]))
+        if abs(change) >= 0.005
+    ]
+
+
+def markdown(before: Estimate | None, after: Estimate) -> str:
+    """For a pull request: the sum, and what changes."""
+    currency = after.prices.currency
+    if before is None:
+        return f"**{after.month:.2f} {currency}** a month, estimated."
+    head = f"**{after.month:.2f} {currency}** a month, estimated; {after.month - before.month:+.2f}."
+    rows = difference(before, after)
+    if not rows:
+        return head
+    lines = [" | ".join(str(value).replace("|", "\\|") for value in row.values()) for row in rows]
+    return "\n".join([head, "", " | ".join(rows[0]), " | ".join("---" for _ in rows[0]), *lines])
+
+
+def document(found: Estimate) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "month": round(found.month, 2),
+        "currency": found.prices.currency,
+        "prices": str(found.prices.date),
+        "lines": [json.loads(json.dumps(line.__dict__)) | {"month": round(line.month, 4)} for line in found.lines],
+        "unpriced": list(found.unpriced),
+    }
