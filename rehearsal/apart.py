@@ -16,8 +16,8 @@ class NotInstalled(Exception):
 def installed(home: Path, *requirements: str, file: Path | None = None) -> Path:
     """The Python interpreter of the environment `home`, made unless it has exactly these packages already.
 
-    requirements: as on pip's command line, `ministack==1.5.33`. file: a requirements file with hashes, beside or
-    instead of them. Raises `NotInstalled`.
+    requirements: as on pip's command line, `ministack==1.5.33`. file: instead of them a requirements file, with hashes
+    and with all that its packages need. Raises `NotInstalled`.
     """
     home.parent.mkdir(parents=True, exist_ok=True)
     with home.with_suffix(".lock").open("w") as lock:
@@ -31,7 +31,8 @@ def _install(home: Path, requirements: tuple[str, ...], file: Path | None) -> Pa
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return python
     shutil.rmtree(home, ignore_errors=True)
-    arguments = [*requirements, *(["--require-hashes", "--requirement", str(file)] if file else [])]
+    # A locked file is whole; pip would look past its pins for a package that another asks for with extras.
+    arguments = [*requirements, *(["--require-hashes", "--no-deps", "--requirement", str(file)] if file else [])]
     for command in (
         [sys.executable, "-m", "venv", str(home)],
         [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
