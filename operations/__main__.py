@@ -32,7 +32,8 @@ class Output:
     """Tells the outcome to people, or with `machines` as one JSON document."""
 
     def __init__(self, *, machines: bool) -> None:
-        self.machines, self._console = machines, Console()
+        # What is told is data: no :name: in it is an emoji.
+        self.machines, self._console = machines, Console(emoji=False)
         self._document: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
@@ -227,6 +228,17 @@ def _cost(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _diagram(options: argparse.Namespace, output: Output) -> int:
+    from operations import diagram
+    from policies.registrations import ROOT
+
+    drawn = diagram.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", options.service)
+    text = diagram.mermaid(drawn) if options.mermaid else diagram.svg(drawn)
+    output.record("mermaid" if options.mermaid else "svg", text)
+    output.say(text.rstrip())
+    return 0
+
+
 VERBS: dict[str, tuple[Verb, str]] = {
     "preflight": (_preflight, "check, before a deployment, everything that it needs"),
     "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
@@ -239,7 +251,11 @@ VERBS: dict[str, tuple[Verb, str]] = {
 }
 
 
-_WITHOUT_ACCOUNT: dict[str, Callable[[argparse.Namespace, Output], int]] = {"policies": _policies, "cost": _cost}
+_WITHOUT_ACCOUNT: dict[str, Callable[[argparse.Namespace, Output], int]] = {
+    "policies": _policies,
+    "cost": _cost,
+    "diagram": _diagram,
+}
 """Verbs that need the stack's configuration alone."""
 
 
@@ -274,6 +290,10 @@ def _arguments() -> argparse.Namespace:
     cost.add_argument("--against", type=Path, metavar="FILE", help="another stack file, to show the difference")
     cost.add_argument("--prices", type=Path, metavar="FILE", help="a table like operations/prices.yaml")
     cost.add_argument("--markdown", action="store_true", help="for a pull request")
+    diagram = verbs.add_parser(
+        "diagram", parents=[common], help="the stack as a picture, drawn from what the program registers", epilog=EXIT
+    )
+    diagram.add_argument("--mermaid", action="store_true", help="as Mermaid, for Markdown (default: SVG)")
     return parser.parse_args()
 
 

@@ -30,6 +30,8 @@ import docker
 import docker.errors
 import requests
 
+from rehearsal import debian
+
 STAND_IN = "rehearsal.stand-in"
 """Label of an image this module made in place of one no registry could give."""
 
@@ -185,7 +187,7 @@ class Engine:
 
     def _start(self) -> str:
         """Start a dockerd of ours, installing it if need be; its address."""
-        if os.geteuid() != 0 or not Path("/etc/debian_version").exists():
+        if not debian.may_install():
             raise NoEngine(
                 f"No Docker engine answers at {_DEFAULT_HOST}, and one is started for you on Debian or Ubuntu as root"
                 " only. Install and start Docker, or set DOCKER_HOST, then run this again."
@@ -213,7 +215,7 @@ class Engine:
             # A session of its own: Ctrl-C is for the rehearsal, which then stops what it started in order.
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-                env=_environment(),
+                env=debian.environment(),
             )  # fmt: skip
         deadline = time.monotonic() + _START_LIMIT
         while not _answers(host):
@@ -433,7 +435,7 @@ class Engine:
             with log.open("w") as output:
                 made = subprocess.run(
                     ["debootstrap", "--variant=minbase", f"--include={packages}", suite, str(root), mirror],
-                    stdout=output, stderr=subprocess.STDOUT, check=False, env=_environment(),
+                    stdout=output, stderr=subprocess.STDOUT, check=False, env=debian.environment(),
                 )  # fmt: skip
             if made.returncode != 0:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
@@ -533,7 +535,7 @@ def _failure(output: str) -> str:
 
 def _apt_source() -> tuple[str, str]:
     """This machine's Debian (or Ubuntu) suite and the mirror it installs from, for example `bookworm` and a URL."""
-    if Path("/etc/debian_version").exists() and os.geteuid() == 0:
+    if debian.may_install():
         suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
         targets = subprocess.run(
             ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Identifier: Packages"],
@@ -550,22 +552,11 @@ def _apt_source() -> tuple[str, str]:
 
 
 def _apt_install(*packages: str) -> None:
-    """Install those of the packages this machine's apt knows; raises NoEngine when apt cannot."""
-    environment = _environment() | {"DEBIAN_FRONTEND": "noninteractive"}
-    install = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends"]
-    subprocess.run(["apt-get", "update", "--quiet"], env=environment, capture_output=True, check=False)
-    known = [package for package in packages if _succeeds("apt-cache", "show", package)]
-    done = subprocess.run(
-        [*install, *known],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if not known or done.returncode != 0:
-        tail = "\n".join(done.stdout.splitlines()[-5:])
-        raise NoEngine(f"apt-get could not install {' '.join(known or packages)}:\n{tail}")
+    """As `debian.install`; raises NoEngine when apt cannot."""
+    try:
+        debian.install(*packages)
+    except debian.AptFailed as error:
+        raise NoEngine(str(error)) from None
 
 
 def _trim(root: Path) -> None:
@@ -628,11 +619,6 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _environment() -> dict[str, str]:
-    """Our environment with the administrator's commands on the PATH, which `su` leaves out."""
-    return os.environ | {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"}
-
-
 def _ip(*arguments: str) -> str:
     """The output of the `ip` command; raises NoEngine when there is no such command or it fails."""
     if not (command := _which("ip")):
@@ -644,7 +630,7 @@ def _ip(*arguments: str) -> str:
 
 
 def _which(command: str) -> str | None:
-    return shutil.which(command, path=_environment()["PATH"])
+    return shutil.which(command, path=debian.environment()["PATH"])
 
 
 def _has_client() -> bool:
