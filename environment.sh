@@ -34,7 +34,7 @@ environment_ensure() {
         "$python" -m venv .venv || return
     fi
     echo "Installing ${*} into .venv (once) ..." >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check $(printf -- '--requirement %s ' "$@") || return
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${@/#/--requirement=}" || return
     echo "$wanted" >"$stamp"
     exec 9>&-
 }

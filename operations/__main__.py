@@ -208,7 +208,7 @@ def _cost(options: argparse.Namespace, output: Output) -> int:
 
     prices = cost.read_prices(options.prices) if options.prices else cost.read_prices()
     after = cost.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", prices)
-    before = cost.of_stack(options.against, prices) if options.against else None
+    before = cost.read(options.against, prices) if options.against else None
     output.record("cost", cost.document(after))
     if before:
         output.record("against", cost.document(before))
@@ -287,7 +287,12 @@ def _arguments() -> argparse.Namespace:
     )
     rules.add_argument("--list", action="store_true", help="list the rules")
     cost = verbs.add_parser("cost", parents=[common], help="what a month of the stack costs, estimated", epilog=EXIT)
-    cost.add_argument("--against", type=Path, metavar="FILE", help="another stack file, to show the difference")
+    cost.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="another stack file, or what cost --json printed (*.json), to show the difference",
+    )
     cost.add_argument("--prices", type=Path, metavar="FILE", help="a table like operations/prices.yaml")
     cost.add_argument("--markdown", action="store_true", help="for a pull request")
     diagram = verbs.add_parser(

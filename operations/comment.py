@@ -1,6 +1,8 @@
 """The comment on a pull request: preview, policies, rehearsal and cost, as Markdown that fits into one.
 
-    python -m operations.comment --stack production --preview preview.json --rehearsal rehearsal.json > comment.md
+    export PULUMI_ENABLE_STREAMING_JSON_PREVIEW=true    # The digest that --json prints otherwise leaves out policies.
+    pulumi preview --stack production --policy-pack policies --json > preview.jsonl
+    python -m operations.comment --stack production --preview preview.jsonl --rehearsal rehearsal.json > comment.md
 
 Of a resource it says type, name, what happens to it and which properties differ, never a value: a comment is read by
 more people than a state. Names are data and never Markdown.
@@ -9,6 +11,7 @@ more people than a state. Names are data and never Markdown.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import html
 import json
 import re
@@ -23,19 +26,26 @@ LIMIT = 65_536
 """Characters that GitHub takes for a comment."""
 
 _SHARES = {
-    "preview": 24_000,
-    "messages": 6_000,
-    "policies": 10_000,
-    "failure": 5_000,
-    "checks": 5_000,
-    "details": 3_000,
-    "cost": 4_000,
+    "preview": (24_000, 100),
+    "messages": (6_000, 30),
+    "policies": (10_000, 40),
+    "failure": (5_000, 40),
+    "checks": (5_000, 30),
+    "details": (3_000, 40),
+    "cost": (4_000, 40),
 }
-"""Characters that each part may have; together they leave room for headings."""
+"""Characters and lines that each part may have. Together the characters leave room for headings; and nobody reads more
+lines."""
+_SHORT = 25
+"""Lines that are shown at once; more are folded."""
+
+Event = Mapping[str, Any]
+"""An engine event: https://pkg.go.dev/github.com/pulumi/pulumi/sdk/v3/go/common/apitype#EngineEvent"""
 
 _REPLACING = {"replace", "create-replacement", "delete-replaced", "discard-replaced", "import-replacement"}
 _WORDS = {"create": "create", "update": "update", "delete": "delete", "import": "import"}
 _ORDER = ("replace", "delete", "update", "create", "import")
+_STACK = "pulumi:pulumi:Stack"
 
 
 def marker(stack: str) -> str:
@@ -46,7 +56,7 @@ def marker(stack: str) -> str:
 def comment(
     stack: str,
     *,
-    preview: Mapping[str, Any] | None = None,
+    preview: Sequence[Event] | None = None,
     policies: Sequence[str] = (),
     rehearsal: Mapping[str, Any] | None = None,
     cost: str = "",
@@ -56,39 +66,90 @@ def comment(
 
     Args:
         stack: the stack's name.
-        preview: what `pulumi preview --json` printed; None: there was none (no credentials, as for a fork).
-        policies: findings, as `./ops policies --json` has them.
+        preview: the events of `pulumi preview`; None: there was none (no credentials, as for a fork).
+        policies: findings, as `./ops policies --json` has them; those of the preview take their place.
         rehearsal: what `./rehearse --json` printed; None: there was none.
         cost: the difference in cost, as Markdown; empty: not asked.
         run_url: where the whole of what is shortened can be read.
     """
-    whole = f"[the run]({run_url})" if run_url else "the run's log"
-    parts = [marker(stack)]
-    steps = list(_steps(preview)) if preview is not None else []
-    parts.append(f"## {_text(stack)}: {_headline(preview, steps)}")
-    if replaced := [step for step in steps if step.action == "replace"]:
-        names = ", ".join(step.shown for step in replaced[:5]) + (" ..." if len(replaced) > 5 else "")
-        parts.append(f"> [!WARNING]\n> Replaced, so gone for a moment or for good: {names}")
-    if steps:
-        table = ["| | resource | type | because of |", "|---|---|---|---|", *(step.row for step in steps)]
-        parts.append("\n".join(_fitting(table, _SHARES["preview"], whole)))
-    if messages := list(_messages(preview)):
-        parts.append("\n".join(_fitting(messages, _SHARES["messages"], whole)))
-    if policies:
-        stopping = sum(line.startswith("stops") for line in policies)
-        verdict = f"**stopped** by {stopping}" if stopping else "none stops the deployment"
-        # What stops comes first in the findings; the count, their last line, goes into the heading.
-        lines = [f"- {_text(line.strip())}" for line in _joined(policies[:-1])]
-        parts.append(f"### Policies: {verdict}\n\n{_text(policies[-1])}")
-        if lines:
-            parts.append("\n".join(_folded("findings", _fitting(lines, _SHARES["policies"], whole), bool(stopping))))
+    whole = _whole(run_url)
+    steps = list(_steps(preview or ()))
+    parts = [marker(stack), f"## {_text(stack)}: {_headline(preview, steps)}", *_previewed(preview or (), steps, whole)]
+    if preview is None:
+        parts.append(f"There was no preview: no credentials, as for a fork, or a step before it failed. See {whole}.")
+    parts += _held(list(_found(preview or ())) or policies, whole)
     if rehearsal is not None:
         parts += _rehearsed(rehearsal, whole)
     if cost:
-        parts.append("### Cost\n\n" + "\n".join(_fitting(cost.strip().splitlines(), _SHARES["cost"], whole)))
+        parts.append("### Cost\n\n" + "\n".join(_fitting(cost.strip().splitlines(), "cost", whole)))
+    return _joined_below_limit(parts)
+
+
+def drift(stack: str, preview: Sequence[Event], *, run_url: str = "") -> str:
+    """An issue's text about what `pulumi up` would put back, by the events of a refreshing preview; empty for nothing.
+
+    What differs and is not the program's, such as a task count that autoscaling set, is no drift.
+    """
+    steps = list(_steps(preview))
+    if not steps:
+        return ""
+    whole = _whole(run_url)
+    parts = [
+        f"## {_text(stack)} differs from what main declares: {_headline(preview, steps)}",
+        f"Somebody or something else changed what this stack owns, or a deployment did not finish. Seen in {whole}.",
+        *_previewed(preview, steps, whole),
+        "**Do**: find out who (CloudTrail, by the resource's name). To put back what main declares, run the workflow "
+        "`deploy` on main again; to keep the change, declare it and merge. The next night without drift closes this.",
+    ]
+    return _joined_below_limit(parts)
+
+
+def _whole(run_url: str) -> str:
+    return f"[the run]({run_url})" if run_url else "the run's log"
+
+
+def _joined_below_limit(parts: Sequence[str]) -> str:
     text = "\n\n".join(parts) + "\n"
-    assert len(text) < LIMIT, f"The comment has {len(text)} characters; lower a share in _SHARES."
+    assert len(text) < LIMIT, f"The text has {len(text)} characters; lower a share in _SHARES."
     return text
+
+
+def _previewed(preview: Sequence[Event], steps: Sequence[_Step], whole: str) -> Iterator[str]:
+    """What happens to resources, and what the preview said of it."""
+    if replaced := [step for step in steps if step.action == "replace"]:
+        names = ", ".join(step.shown for step in replaced[:5]) + (" ..." if len(replaced) > 5 else "")
+        yield f"> [!WARNING]\n> Replaced, so gone for a moment or for good: {names}"
+    if steps:
+        table = ["| | resource | type | because of |", "|---|---|---|---|", *(step.row for step in steps)]
+        fitting = _fitting(table, "preview", whole)
+        yield "\n".join(_folded("resources", fitting, False) if len(steps) > _SHORT else fitting)
+    if messages := list(_messages(preview)):
+        yield "\n".join(_fitting(messages, "messages", whole))
+
+
+def _held(policies: Sequence[str], whole: str) -> Iterator[str]:
+    """What the policies found."""
+    if not policies:
+        return
+    stopping = sum(line.startswith("stops") for line in policies)
+    verdict = f"**stopped** by {stopping}" if stopping else "none stops the deployment"
+    # What stops comes first in the findings; the count, their last line, goes into the heading.
+    yield f"### Policies: {verdict}\n\n{_text(policies[-1])}"
+    if lines := [f"- {_text(line.strip())}" for line in _joined(policies[:-1])]:
+        yield "\n".join(_folded("findings", _fitting(lines, "policies", whole), bool(stopping)))
+
+
+def _found(preview: Sequence[Event]) -> Iterator[str]:
+    """What the pack reported to the preview, like the findings of `./ops policies`; nothing if nothing."""
+    found = [event["policyEvent"] for event in preview if "policyEvent" in event]
+    found.sort(key=lambda event: event["enforcementLevel"] != "mandatory")
+    for event in found:
+        effect = "stops" if event["enforcementLevel"] == "mandatory" else "advises"
+        severity = f" ({event['severity']})" if event.get("severity") else ""
+        yield f"{effect}  {event['policyName']}{severity}: {_plain(event['message'])}"
+    if found:
+        stop = sum(event["enforcementLevel"] == "mandatory" for event in found)
+        yield f"by the preview of the account: {stop} stop the deployment, {len(found) - stop} advise"
 
 
 @dataclass(frozen=True)
@@ -109,36 +170,48 @@ class _Step:
         return f"| {action} | {self.shown} | {_code(self.type)} | {because} |"
 
 
-def _steps(preview: Mapping[str, Any]) -> Iterator[_Step]:
+def _steps(preview: Sequence[Event]) -> Iterator[_Step]:
     """What happens to each resource, once, replacements first."""
     found: dict[str, _Step] = {}
-    for step in preview.get("steps", []):
-        action = "replace" if step["op"] in _REPLACING else _WORDS.get(step["op"])
-        if action is None or (step["urn"] in found and found[step["urn"]].because):
+    for event in preview:
+        if "resourcePreEvent" not in event:
             continue
+        step = event["resourcePreEvent"]["metadata"]
+        action = "replace" if step["op"] in _REPLACING else _WORDS.get(step["op"])
         _, _, qualified, name = step["urn"].split("::", 3)
-        because = step.get("replaceReasons") if action == "replace" else None
-        because = because or step.get("diffReasons") or step.get("detailedDiff") or ()
+        if action is None or qualified == _STACK or (step["urn"] in found and found[step["urn"]].because):
+            continue
+        because = step.get("keys") if action == "replace" else None
+        because = because or step.get("diffs") or step.get("detailedDiff") or ()
         found[step["urn"]] = _Step(action, name, qualified.rpartition("$")[2], tuple(because))
     yield from sorted(found.values(), key=lambda step: _ORDER.index(step.action))
 
 
-def _headline(preview: Mapping[str, Any] | None, steps: Sequence[_Step]) -> str:
+def _headline(preview: Sequence[Event] | None, steps: Sequence[_Step]) -> str:
     if preview is None:
-        return "not previewed, for want of credentials"
+        return "not previewed"
     counts = Counter(step.action for step in steps)
     told = ", ".join(f"{counts[action]} to {action}" for action in _ORDER if counts[action])
-    errors = sum(entry.get("severity") == "error" for entry in preview.get("diagnostics", []))
-    if errors:
+    if any(entry["severity"] == "error" for entry in _diagnostics(preview)) or not preview:
         return f"the preview failed{f'; until then {told}' if told else ''}"
     return told or "nothing changes"
 
 
-def _messages(preview: Mapping[str, Any] | None) -> Iterator[str]:
-    for entry in (preview or {}).get("diagnostics", []):
-        if entry.get("severity") in ("error", "warning"):
-            message = re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", entry.get("message", ""))
-            yield f"- {entry['severity']}: {_text(' '.join(message.split()))}"
+def _diagnostics(preview: Sequence[Event]) -> Iterator[Mapping[str, Any]]:
+    for event in preview:
+        if (entry := event.get("diagnosticEvent")) and not entry.get("ephemeral"):
+            yield entry
+
+
+def _messages(preview: Sequence[Event]) -> Iterator[str]:
+    for entry in _diagnostics(preview):
+        if entry["severity"] in ("error", "warning"):
+            yield f"- {entry['severity']}: {_text(_plain(entry['message']))}"
+
+
+def _plain(message: str) -> str:
+    """A message of the engine without its colours, in one line."""
+    return " ".join(re.sub(r"<\{%.*?%\}>|\x1b\[[0-9;]*m", "", message).split())
 
 
 def _joined(lines: Sequence[str]) -> Iterator[str]:
@@ -159,29 +232,28 @@ def _rehearsed(report: Mapping[str, Any], whole: str) -> Iterator[str]:
     verdict = "passed" if report["passed"] else "**failed**"
     yield f"### Rehearsal: {verdict}, {held} of {len(report['checks'])} checks, {report['seconds']:.1f} s"
     if report["failure"]:
-        yield "\n".join(_fitting([_text(line) for line in report["failure"].splitlines()], _SHARES["failure"], whole))
+        yield "\n".join(_fitting([_text(line) for line in report["failure"].splitlines()], "failure", whole))
     if failed:
         lines = [f"- {_text(c['name'])}: {_text(c['detail'])} Do: {_text(c['remedy'])}" for c in failed]
-        yield "\n".join(_fitting(lines, _SHARES["checks"], whole))
+        yield "\n".join(_fitting(lines, "checks", whole))
     details = [
         f"- {_text(phase['name'])}: {phase['seconds']:.1f} s {_text(phase['detail'])}" for phase in report["phases"]
     ]
     details += [f"- not proven: {_text(line)}" for line in report["unproven"]]
-    yield "\n".join(
-        _folded("what it did, and what it does not prove", _fitting(details, _SHARES["details"], whole), False)
-    )
+    yield "\n".join(_folded("what it did, and what it does not prove", _fitting(details, "details", whole), False))
 
 
 def _folded(title: str, lines: Sequence[str], shown: bool) -> list[str]:
     return [f"<details{' open' if shown else ''}><summary>{title}</summary>", "", *lines, "", "</details>"]
 
 
-def _fitting(lines: Sequence[str], share: int, whole: str) -> list[str]:
-    """The first of `lines` that have room in `share` characters, and how many were left out."""
+def _fitting(lines: Sequence[str], part: str, whole: str) -> list[str]:
+    """The first of `lines` that the part has room for, and how many were left out."""
+    room, most = _SHARES[part]
     kept: list[str] = []
     for line in lines:
-        share -= len(line) + 1
-        if share < 0:
+        room -= len(line) + 1
+        if room < 0 or len(kept) == most:
             return [*kept, "", f"... and {len(lines) - len(kept)} more: see {whole}."]
         kept.append(line)
     return kept
@@ -204,33 +276,55 @@ def _code(text: str) -> str:
 
 def main() -> int:
     """Write the comment to standard output; the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m operations.comment", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m operations.comment", description=__doc__.partition("\n")[0])
     parser.add_argument("--stack", default="production", help="the stack (default: production)")
-    parser.add_argument("--preview", type=Path, metavar="FILE", help="what pulumi preview --json printed")
+    parser.add_argument("--preview", type=Path, metavar="FILE", help="the events that pulumi preview printed")
     parser.add_argument("--policies", type=Path, metavar="FILE", help="what ./ops policies --json printed")
     parser.add_argument("--rehearsal", type=Path, metavar="FILE", help="what ./rehearse --json printed")
     parser.add_argument("--cost", type=Path, metavar="FILE", help="the difference in cost, as Markdown")
+    parser.add_argument("--drift", action="store_true", help="an issue about drift instead; empty if there is none")
     parser.add_argument("--run-url", default="", help="where the whole can be read")
     options = parser.parse_args()
+    preview = _events(options.preview)
+    if options.drift:
+        sys.stdout.write(drift(options.stack, preview or (), run_url=options.run_url))
+        return 0
     policies = _document(options.policies) or {}
     text = comment(
         options.stack,
-        preview=_document(options.preview),
+        preview=preview,
         policies=policies.get("findings", ()),
         rehearsal=_document(options.rehearsal),
-        cost=options.cost.read_text() if options.cost and options.cost.exists() else "",
+        cost=_content(options.cost),
         run_url=options.run_url,
     )
     sys.stdout.write(text)
     return 0
 
 
+def _content(file: Path | None) -> str:
+    """A file's text; empty where there is none, since the step that writes it failed or was skipped."""
+    return file.read_text().strip() if file and file.exists() else ""
+
+
 def _document(file: Path | None) -> dict[str, Any] | None:
-    """A JSON document; None where there is no file, or nothing in it, since the step that writes it was skipped."""
-    if file is None or not file.exists() or not (text := file.read_text().strip()):
+    """A JSON document; None where there is none, or only the beginning of one."""
+    try:
+        document: dict[str, Any] = json.loads(_content(file))
+    except json.JSONDecodeError:
         return None
-    document: dict[str, Any] = json.loads(text)
     return document
+
+
+def _events(file: Path | None) -> list[Event] | None:
+    """The events of a preview, one a line; what else was printed is none. None where there is no file."""
+    if file is None or not file.exists():
+        return None
+    events: list[Event] = []
+    for line in file.read_text().splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            events.append(json.loads(line))
+    return [event for event in events if isinstance(event, dict)]
 
 
 if __name__ == "__main__":

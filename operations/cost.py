@@ -125,6 +125,32 @@ def of_stack(file: Path, prices: Prices) -> Estimate:
     return estimate(registrations(config, stack=file.stem.removeprefix("Pulumi.")), prices)
 
 
+def read(file: Path, prices: Prices) -> Estimate:
+    """What another configuration costs: of a stack file, or (*.json) what `./ops cost --json` printed, which also tells
+    what another version of the program declares. Raises `SettingsError`, `ContextError`, `OperationError`."""
+    if file.suffix != ".json":
+        return of_stack(file, prices)
+    try:
+        told = _Told.model_validate_json(file.read_text(encoding="utf-8")).cost
+    except OSError as error:
+        raise OperationError(f"{file}: {error.strerror}", 2) from None
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"])) or "the document"
+        raise OperationError(
+            f"{file} is not what ./ops cost --json prints: {place}: {error.errors()[0]['msg']}", 2
+        ) from None
+    return Estimate(lines=told.lines, unpriced=told.unpriced, prices=prices)
+
+
+class _Estimated(BaseModel):
+    lines: tuple[Line, ...]
+    unpriced: tuple[str, ...]
+
+
+class _Told(BaseModel):
+    cost: _Estimated
+
+
 def estimate(registered: Sequence[Registration], prices: Prices) -> Estimate:
     """What these resources cost a month."""
     lines: list[Line] = []

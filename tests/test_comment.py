@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from operations.comment import LIMIT, comment, marker
+from operations.comment import LIMIT, comment, drift, marker
 from tests.conftest import ROOT
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -21,14 +21,28 @@ PLANTED = "planted-secret-value"
 
 
 def step(op: str, name: str, type_: str = "aws:ecs/service:Service", **more: Any) -> dict[str, Any]:
-    """A step as `pulumi preview --json` has it, with values that must not be shown."""
+    """A step as the engine tells it, with values that must not be shown."""
     state = {"inputs": {"password": PLANTED}, "outputs": {"password": PLANTED}}
     urn = f"urn:pulumi:production::mcp-on-ecs::mcp-on-ecs:index:McpService${type_}::{name}"
-    return {"op": op, "urn": urn, "oldState": state, "newState": state, "detailedDiff": None, **more}
+    step = {"op": op, "urn": urn, "type": type_, "old": state, "new": state, "detailedDiff": None, **more}
+    return {"sequence": 1, "timestamp": 1, "resourcePreEvent": {"metadata": step, "planning": True}}
 
 
-def preview(*steps: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"config": {"mcp-on-ecs:x": PLANTED}, "steps": list(steps), **more}
+def said(severity: str, message: str, **more: Any) -> dict[str, Any]:
+    return {"diagnosticEvent": {"severity": severity, "message": message, "color": "raw", **more}}
+
+
+def broken(level: str, policy: str, message: str) -> dict[str, Any]:
+    event = {"policyName": policy, "enforcementLevel": level, "severity": "high", "message": message}
+    return {"policyEvent": event | {"resourceUrn": "urn", "color": "raw", "policyPackName": "mcp-on-ecs"}}
+
+
+STACK = {"op": "update", "urn": "urn:pulumi:production::mcp-on-ecs::pulumi:pulumi:Stack::mcp-on-ecs-production"}
+
+
+def preview(*events: dict[str, Any]) -> list[dict[str, Any]]:
+    first = {"preludeEvent": {"config": {"mcp-on-ecs:x": PLANTED}}}
+    return [first, {"resourcePreEvent": {"metadata": STACK}}, *events, {"summaryEvent": {"resourceChanges": {}}}]
 
 
 COUNT = "18 resources, 55 rules: 0 violations, 1 allowed by 1 exceptions, 0 not decided"
@@ -59,32 +73,38 @@ STOPS = (
     "       on google-workspace-task-definition",
     "       The image is busyb:latest. Why: a rollback would start the same broken image. Do: name it by digest.",
 )
+COST = """**26.62 USD** a month, estimated; +0.10.
+
+resource | what | before | after | difference
+--- | --- | --- | --- | ---
+google-workspace-alarm | alarm | 0.00 | 0.10 | +0.10
+"""
 SMALL = (
     step("same", "google-workspace-repository", "aws:ecr/repository:Repository"),
-    step("update", "google-workspace-service", diffReasons=["desiredCount", "taskDefinition"]),
+    step("update", "google-workspace-service", diffs=["desiredCount", "taskDefinition"]),
     step("create", "google-workspace-alarm", "aws:cloudwatch/metricAlarm:MetricAlarm"),
 )
 REPLACEMENT = (
-    step("update", "google-workspace-service", diffReasons=["taskDefinition"]),
+    step("update", "google-workspace-service", diffs=["taskDefinition"]),
     step(
         "create-replacement",
         "google-workspace-target-group",
         "aws:lb/targetGroup:TargetGroup",
-        replaceReasons=["port"],
-        diffReasons=["port", "tags"],
+        keys=["port"],
+        diffs=["port", "tags"],
     ),
     step(
         "replace",
         "google-workspace-target-group",
         "aws:lb/targetGroup:TargetGroup",
-        replaceReasons=["port"],
-        diffReasons=["port", "tags"],
+        keys=["port"],
+        diffs=["port", "tags"],
     ),
     step("delete-replaced", "google-workspace-target-group", "aws:lb/targetGroup:TargetGroup"),
     step("delete", "google-workspace-rule-3", "aws:lb/listenerRule:ListenerRule"),
 )
 EVIL = "a|b`c`*d*_e_<img src=x>[l](https://evil.example)@everyone\n# h"
-HUGE = tuple(step("update", f"service-{number:05}-{'x' * 60}", diffReasons=["a", "b"]) for number in range(5_000))
+HUGE = tuple(step("update", f"service-{number:05}-{'x' * 60}", diffs=["a", "b"]) for number in range(5_000))
 
 CASES: dict[str, dict[str, Any]] = {
     "no-change": {"preview": preview(SMALL[0]), "policies": [EXCEPTION, COUNT], "rehearsal": REHEARSAL},
@@ -92,31 +112,39 @@ CASES: dict[str, dict[str, Any]] = {
         "preview": preview(*SMALL),
         "policies": [EXCEPTION, COUNT],
         "rehearsal": REHEARSAL,
-        "cost": "| | monthly |\n|---|---|\n| before | $30.12 |\n| after | $48.94 |",
+        "cost": COST,
     },
     "replacement": {"preview": preview(*REPLACEMENT), "policies": [COUNT], "rehearsal": REHEARSAL},
     "policy-violation": {
         "preview": preview(
             SMALL[1],
-            diagnostics=[
-                {"severity": "error", "message": "<{%fg 1%}>mandatory<{%reset%}> policy violated: image by digest"},
-                {"severity": "info#err", "message": "not shown"},
-            ],
+            said("error", "<{%fg 1%}>no such<{%reset%}> cluster"),
+            said("info#err", "not shown"),
+            said("error", "not shown either", ephemeral=True),
         ),
         "policies": [*STOPS, EXCEPTION, COUNT.replace("0 violations", "1 violations")],
         "rehearsal": FAILED,
     },
     "markdown-in-names": {
         "preview": preview(
-            step("update", EVIL, diffReasons=["tags['a|b']", "`x`"]),
-            diagnostics=[{"severity": "warning", "message": EVIL}],
+            step("update", EVIL, diffs=["tags['a|b']", "`x`"]),
+            said("warning", EVIL),
         ),
         "policies": [f"advises  rule (low): {EVIL}", COUNT],
         "rehearsal": REHEARSAL | {"failure": EVIL, "passed": False},
     },
     "no-credentials": {"policies": [COUNT], "rehearsal": REHEARSAL},
+    "violation-in-the-account": {
+        "preview": preview(
+            SMALL[1],
+            broken("advisory", "policy-exceptions-list", "Exceptions in force are listed.\nrule on resource: reason"),
+            broken("mandatory", "ecs-task-separate-roles", "<{%reset%}>Roles are apart.\ntask: its task role is ..."),
+        ),
+        "policies": [EXCEPTION, COUNT],
+        "rehearsal": REHEARSAL,
+    },
     "huge": {
-        "preview": preview(*HUGE, diagnostics=[{"severity": "error", "message": "e" * 4_000}] * 900),
+        "preview": preview(*HUGE, *[said("error", "e" * 4_000)] * 900),
         "policies": [*STOPS * 900, COUNT],
         "rehearsal": FAILED
         | {"checks": FAILED["checks"] * 900, "unproven": ["u" * 900] * 900, "failure": "f\n" * 90_000},
@@ -167,18 +195,68 @@ def test_names_with_markdown_in_them_stay_names() -> None:
     assert not [line for line in text.splitlines() if line.startswith("# ")]
 
 
+def test_what_the_preview_of_the_account_found_takes_the_place_of_what_was_found_without_it() -> None:
+    text = comment("production", **CASES["violation-in-the-account"])
+    assert "### Policies: **stopped** by 1" in text
+    assert "ecs-task-separate-roles" in text and "ecr-repository-encrypt-with-kms" not in text
+
+
+def test_a_preview_that_broke_off_is_no_preview_without_changes() -> None:
+    assert "## production: the preview failed\n" in comment("production", preview=[])
+    assert "the preview failed; until then 1 to update, 1 to create" in comment(
+        "production", preview=preview(*SMALL, said("error", "no such cluster"))
+    )
+
+
+def test_drift_is_what_would_be_put_back() -> None:
+    refreshed = {"resOutputsEvent": {"metadata": {"op": "update", "urn": "urn", "detailedDiff": {"desiredCount": {}}}}}
+    events = preview(step("refresh", "google-workspace-service"), refreshed, SMALL[0])
+    assert drift("production", events) == ""
+    text = drift("production", [*events, *SMALL], run_url=RUN)
+    assert text.startswith("## production differs from what main declares: 1 to update, 1 to create\n")
+    assert RUN in text and "**Do**: " in text and PLANTED not in text
+    assert len(drift("production", preview(*HUGE))) < LIMIT
+
+
 def test_the_example_in_docs_is_one_of_these() -> None:
     example = (ROOT / "docs" / "pipeline.md").read_text()
     snapshot = (SNAPSHOTS / "comment-small-change.md").read_text().split("\n", 1)[1].strip()
     assert snapshot in example
 
 
+def run(*arguments: object) -> str:
+    command = [sys.executable, "-m", "operations.comment", "--run-url", RUN, *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def written(path: Path, events: list[dict[str, Any]], more: str = "") -> Path:
+    path.write_text("Installing dependencies...\n" + "".join(json.dumps(event) + "\n" for event in events) + more)
+    return path
+
+
 def test_the_command_reads_what_the_other_commands_print(tmp_path: Path) -> None:
-    (tmp_path / "preview.json").write_text(json.dumps(preview(*SMALL)))
+    events = written(tmp_path / "preview.jsonl", preview(*SMALL))
     (tmp_path / "policies.json").write_text(json.dumps({"findings": [EXCEPTION, COUNT]}))
-    (tmp_path / "rehearsal.json").write_text("")  # Its step was skipped.
-    command = [sys.executable, "-m", "operations.comment", "--run-url", RUN]
-    command += ["--preview", str(tmp_path / "preview.json"), "--policies", str(tmp_path / "policies.json")]
-    command += ["--rehearsal", str(tmp_path / "rehearsal.json"), "--cost", str(tmp_path / "missing.md")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == comment("production", preview=preview(*SMALL), policies=[EXCEPTION, COUNT], run_url=RUN)
+    (tmp_path / "rehearsal.json").write_text(json.dumps(REHEARSAL))
+    (tmp_path / "cost.md").write_text(COST)
+    shown = run(
+        *("--preview", events, "--policies", tmp_path / "policies.json"),
+        *("--rehearsal", tmp_path / "rehearsal.json", "--cost", tmp_path / "cost.md"),
+    )
+    assert shown == comment("production", **CASES["small-change"], run_url=RUN)
+
+
+def test_the_command_does_with_what_there_is(tmp_path: Path) -> None:
+    events = written(tmp_path / "preview.jsonl", preview(*SMALL), more='{"resourcePre')  # Ended by a time limit.
+    (tmp_path / "policies.json").write_text("")  # Its step failed before it printed anything.
+    (tmp_path / "rehearsal.json").write_text('{"stack": "produ')
+    shown = run("--preview", events, *("--policies", tmp_path / "policies.json"), "--cost", tmp_path / "missing.md")
+    assert shown == comment("production", preview=preview(*SMALL), run_url=RUN)
+    assert run("--rehearsal", tmp_path / "rehearsal.json") == comment("production", run_url=RUN)
+
+
+def test_the_command_writes_an_issue_about_drift_or_nothing(tmp_path: Path) -> None:
+    assert run("--drift", "--preview", written(tmp_path / "none", preview(SMALL[0]))) == ""
+    assert run("--drift", "--preview", written(tmp_path / "some", preview(*SMALL))) == drift(
+        "production", preview(*SMALL), run_url=RUN
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 import re
 import subprocess
@@ -15,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from operations.comment import marker
+from rehearsal.emulator import Emulator
 from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
@@ -111,7 +115,9 @@ def test_a_pull_request_from_a_fork_never_sees_credentials() -> None:
     assert workflow["on"] == {"pull_request": {"branches": ["main"]}}
     for name, job in workflow["jobs"].items():
         if any(CREDENTIALS in step.get("uses", "") for step in job["steps"]):
-            assert job["if"] == "github.event.pull_request.head.repo.full_name == github.repository", name
+            assert job["if"] == (
+                "${{ !cancelled() && github.event.pull_request.head.repo.full_name == github.repository }}"
+            ), name
         else:
             assert "secrets." not in str(job) and "id-token" not in job["permissions"], name
 
@@ -123,9 +129,9 @@ def test_only_deploy_and_rollback_take_the_role_that_deploys() -> None:
         assert {job["environment"] for job in read(name)["jobs"].values()} == {"production"}
 
 
-def test_a_stack_has_one_update_at_a_time_which_is_never_cancelled() -> None:
-    wanted = {"group": "stack-production", "cancel-in-progress": False}
-    assert read("deploy")["concurrency"] == read("rollback")["concurrency"] == wanted
+def test_a_stack_has_one_update_at_a_time_which_is_never_cancelled_and_none_that_waits_is_dropped() -> None:
+    wanted = {"group": "stack-production", "cancel-in-progress": False, "queue": "max"}
+    assert read("deploy")["concurrency"] == read("rollback")["concurrency"] == read("drift")["concurrency"] == wanted
 
 
 def test_deploy_goes_from_preflight_to_verify_and_tells_of_it_whatever_happened() -> None:
@@ -136,20 +142,141 @@ def test_deploy_goes_from_preflight_to_verify_and_tells_of_it_whatever_happened(
     assert [step.get("if") for step in named] == [None, None, None, "always()"]
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_failure_before_a_pipe_is_one(file: Path) -> None:
+    """GitHub's own default is a shell without pipefail."""
+    assert read(file.stem)["defaults"] == {"run": {"shell": "bash"}}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_pulumi_is_of_the_programs_version_and_knows_where_the_state_is(file: Path) -> None:
+    """The action does not log in where it only installs: the command reads the environment."""
+    packages = (ROOT / "requirements.txt").read_text()
+    for job in read(file.stem)["jobs"].values():
+        for action in (step for step in job["steps"] if step.get("uses", "").startswith("pulumi/actions@")):
+            assert set(action["with"]) == {"pulumi-version"}
+            assert f"pulumi=={action['with']['pulumi-version']}\n" in packages
+            assert job["env"] == {"PULUMI_BACKEND_URL": "${{ vars.PULUMI_BACKEND_URL }}"}
+
+
 def test_commands_in_the_workflows_exist() -> None:
-    for file in FILES:
-        for command in re.findall(r"(?<![\w/])\./(?:ops|rehearse) [a-z]+", file.read_text()):
-            script, verb = command.split()
-            if script == "./ops":
-                assert tool(sys.executable, "-m", "operations", verb, "--help").returncode == 0, command
+    scripts = "\n".join(file.read_text() for file in FILES)
+    used = set(re.findall(r"(?:\./ops|python\S* -m operations) ([a-z]+)", scripts))
+    assert used >= {"preflight", "verify", "rollback", "policies", "cost"}
+    told = tool(sys.executable, "-m", "operations", "--help").stdout
+    assert used <= set(re.findall(r"^ +([a-z]+)\s", told, re.MULTILINE))
+    assert set(re.findall(r"-m (operations\.[a-z]+)", scripts)) == {"operations.comment", "operations.notify"}
 
 
-def test_scripts_in_the_workflows_are_valid_shell() -> None:
-    scripts = [step["run"] for file in FILES for step in steps(read(file.stem)) if "run" in step]
-    assert len(scripts) > 10
-    for script in [*scripts, (ROOT / ".github" / "notify").read_text()]:
-        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True)
-        assert done.returncode == 0, f"{done.stderr}\n{script}"
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_shell_linter_finds_nothing_in_the_scripts_of_workflows(file: Path, tmp_path: Path) -> None:
+    scripts = []
+    for number, step in enumerate(step for step in steps(read(file.stem)) if "run" in step):
+        scripts.append(tmp_path / f"{number}.sh")
+        scripts[-1].write_text("set -eo pipefail\n" + step["run"])
+    done = tool(BIN / "shellcheck", "--shell", "bash", *scripts)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_shell_linter_finds_nothing_in_the_scripts_of_the_project() -> None:
+    files = [file for file in [*ROOT.iterdir(), ROOT / ".ci" / "run"] if file.is_file()]
+    listed = [file for file in files if file.suffix == ".sh" or file.read_bytes().startswith(b"#!/usr/bin/env bash")]
+    assert {"test", "ops", "rehearse", "environment.sh", "run"} <= {file.name for file in listed}
+    done = tool(BIN / "shellcheck", "--shell", "bash", "--external-sources", *listed)
+    assert done.returncode == 0, done.stdout
+
+
+# --- the scripts that keep one comment and one issue, with GitHub's command line stood in for
+
+
+@dataclasses.dataclass
+class Desk:
+    """Runs a workflow's step in a directory of its own, where `gh` records what it is asked."""
+
+    home: Path
+
+    def run(self, workflow: str, name: str, *, found: str = "", **variables: str) -> list[list[str]]:
+        """What `gh` was asked. `found`: what it finds when it is asked to look."""
+        gh, asked = self.home / "bin" / "gh", self.home / "asked"
+        gh.parent.mkdir(exist_ok=True)
+        asked.unlink(missing_ok=True)
+        gh.write_text(
+            f"#!{sys.executable}\n"
+            "import json, sys\n"
+            f"open({str(asked)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
+            f"print({found!r}) if '--jq' in sys.argv and {found!r} else None\n"
+        )
+        gh.chmod(0o755)
+        (script,) = [step["run"] for step in steps(read(workflow)) if step.get("name") == name]
+        environment = {
+            "PATH": f"{gh.parent}:{BIN}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "GITHUB_REPOSITORY": "o/r",
+            "GITHUB_STEP_SUMMARY": str(self.home / "summary"),
+            "RUN_URL": "https://github.com/o/r/actions/runs/1",
+            **variables,
+        }
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+            cwd=self.home,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in asked.read_text().splitlines()]
+
+    def previewed(self, *operations: str) -> None:
+        """Writes what a preview printed, with a step for each of `operations`."""
+        urn = "urn:pulumi:production::mcp-on-ecs::aws:ecs/service:Service::one"
+        events: list[dict[str, Any]] = [{"preludeEvent": {"config": {}}}]
+        events += [{"resourcePreEvent": {"metadata": {"op": op, "urn": urn}}} for op in operations]
+        (self.home / "preview.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_a_first_comment_is_made_and_then_kept_up_to_date(desk: Desk) -> None:
+    desk.previewed("update")
+    looked, made = desk.run("pull-request", "Comment", NUMBER="7")
+    assert looked[:3] == ["api", "--paginate", "repos/o/r/issues/7/comments"]
+    # The marker that is looked for is the one that is written.
+    assert f'startswith("{marker("production")}")' in looked[-1]
+    assert made == ["pr", "comment", "7", "--repo", "o/r", "--body-file", "comment.md"]
+    assert (desk.home / "comment.md").read_text().startswith(marker("production"))
+    assert "1 to update" in (desk.home / "summary").read_text()
+
+    _, changed = desk.run("pull-request", "Comment", found="42\n43", NUMBER="7")
+    assert changed == ["api", "--method", "PATCH", "repos/o/r/issues/comments/42", "--field", "body=@comment.md"]
+
+
+def test_a_comment_is_made_from_what_there_is(desk: Desk) -> None:
+    """All steps before it failed, so there is no file."""
+    desk.run("pull-request", "Comment", NUMBER="7")
+    assert "not previewed" in (desk.home / "comment.md").read_text()
+
+
+TITLE = "production differs from what main declares"
+
+
+def test_drift_opens_one_issue_updates_it_and_closes_it_when_it_is_over(desk: Desk) -> None:
+    desk.previewed("update")
+    _, opened = desk.run("drift", "One issue", TITLE=TITLE)
+    assert opened == ["issue", "create", "--repo", "o/r", "--title", TITLE, "--body-file", "issue.md"]
+    assert "1 to update" in (desk.home / "issue.md").read_text()
+    _, updated = desk.run("drift", "One issue", found="5", TITLE=TITLE)
+    assert updated == ["issue", "edit", "5", "--repo", "o/r", "--body-file", "issue.md"]
+
+    desk.previewed("same")
+    _, closed = desk.run("drift", "One issue", found="5", TITLE=TITLE)
+    assert closed[:3] == ["issue", "close", "5"]
+    assert len(desk.run("drift", "One issue", TITLE=TITLE)) == 1  # It looks, and there is nothing to do.
+
+
+# --- notification
 
 
 @pytest.fixture
@@ -171,34 +298,83 @@ def slack() -> Iterator[HTTPServer]:
     server.shutdown()
 
 
-def notify(**variables: str) -> subprocess.CompletedProcess[str]:
+LOG = (
+    "\n".join(f"line {number}" for number in range(99)) + "\n\x1b[31m✗ the service went back to <revision> 41\x1b[0m\n"
+)
+URL = "https://github.com/o/r/actions/runs/1"
+
+
+def notify(tmp_path: Path, outcome: str = "failure", **variables: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "last.log").write_text(LOG)
     environment = {"PATH": os.environ["PATH"], "NO_PROXY": "127.0.0.1", **variables}
-    return subprocess.run(
-        [ROOT / ".github" / "notify", 'Deployment of "production": failure', "https://github.com/o/r/actions/runs/1"],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    environment |= {"GITHUB_SHA": "0123456789", "GITHUB_ACTOR": "octocat"}
+    command = [sys.executable, "-m", "operations.notify", "Deployment of production", "--outcome", outcome]
+    command += ["--steps", "preflight success, up failure, verify skipped", "--log", str(tmp_path / "last.log")]
+    return subprocess.run([*command, "--url", URL], cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
-def test_slack_is_told(slack: HTTPServer) -> None:
-    done = notify(SLACK_WEBHOOK=f"http://127.0.0.1:{slack.server_port}/hook")
-    assert done.returncode == 0
-    assert done.stdout == ""
+def test_slack_is_told_what_failed_and_what_to_do(tmp_path: Path, slack: HTTPServer) -> None:
+    done = notify(tmp_path, SLACK_WEBHOOK=f"http://127.0.0.1:{slack.server_port}/hook")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     ((path, body),) = slack.told  # type: ignore[attr-defined]
     assert path == "/hook"
-    assert yaml.safe_load(body) == {
-        "text": 'Deployment of "production": failure\nhttps://github.com/o/r/actions/runs/1'
-    }
+    first, log, last = json.loads(body)["text"].split("\n\n")
+    assert first.splitlines() == [
+        "Deployment of production: failure",
+        "commit 0123456 by octocat",
+        "preflight success, up failure, verify skipped",
+    ]
+    assert log.splitlines()[-2:] == ["line 98", "✗ the service went back to &lt;revision&gt; 41"]
+    assert "line 80" not in log
+    assert "./ops rollback" in last and last.endswith(URL)
 
 
-def test_a_dead_webhook_is_a_warning_without_its_address(slack: HTTPServer) -> None:
-    done = notify(SLACK_WEBHOOK=f"http://127.0.0.1:{slack.server_port}/dead-secret")
+def test_sns_is_told_and_a_telephone_in_short(
+    tmp_path: Path, emulator: Emulator, unique: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sns, sqs = emulator.client("sns"), emulator.client("sqs")
+    topic = sns.create_topic(Name=unique)["TopicArn"]
+    queue = sqs.create_queue(QueueName=unique)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+    done = notify(
+        tmp_path,
+        "success",
+        TOPIC=topic,
+        AWS_ENDPOINT_URL=emulator.endpoint,
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=5)["Messages"]
+    told = json.loads(message["Body"])
+    assert told["Subject"] == "Deployment of production: success"
+    assert told["Message"].endswith(URL) and "./ops rollback" not in told["Message"]
+
+
+def test_a_dead_webhook_is_a_warning_without_its_address(tmp_path: Path, slack: HTTPServer) -> None:
+    done = notify(tmp_path, SLACK_WEBHOOK=f"http://127.0.0.1:{slack.server_port}/dead-secret")
     assert done.returncode == 0
-    assert "::warning::Slack did not take the notification" in done.stdout
+    assert "::warning::Slack did not take the notification (HTTP 404)" in done.stdout
     assert "dead-secret" not in done.stdout + done.stderr
 
 
-def test_where_nobody_is_to_be_told_nothing_happens() -> None:
-    done = notify()
+def test_a_topic_that_cannot_be_reached_is_a_warning_and_slack_is_told(tmp_path: Path, slack: HTTPServer) -> None:
+    topic = "arn:aws:sns:us-east-1:758888582357:gone"
+    done = notify(
+        tmp_path,
+        TOPIC=topic,
+        AWS_ENDPOINT_URL=f"http://127.0.0.1:{slack.server_port}/dead",
+        AWS_ACCESS_KEY_ID="test",
+        AWS_SECRET_ACCESS_KEY="test",
+        SLACK_WEBHOOK=f"http://127.0.0.1:{slack.server_port}/hook",
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("::warning::SNS did not take the notification")
+    assert topic in done.stdout
+    assert "/hook" in {path for path, _ in slack.told}  # type: ignore[attr-defined]
+
+
+def test_where_nobody_is_to_be_told_nothing_happens(tmp_path: Path) -> None:
+    done = notify(tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

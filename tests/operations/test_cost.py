@@ -112,16 +112,28 @@ def test_the_command_speaks_to_people_to_machines_and_to_a_pull_request(tmp_path
     people = run()
     assert people.returncode == 0, people.stderr
     assert "USD a month" in people.stdout and "Prices of us-east-1" in people.stdout
-    assert json.loads(run("--json").stdout)["cost"]["unpriced"] == []
+    machines = tmp_path / "before.json"
+    machines.write_text(run("--json").stdout)
+    assert json.loads(machines.read_text())["cost"]["unpriced"] == []
     other = tmp_path / "Pulumi.before.yaml"
     other.write_text((ROOT / "Pulumi.production.yaml").read_text().replace("memory: 1024", "memory: 2048"))
     shown = run("--against", str(other), "--markdown")
     assert shown.returncode == 0, shown.stderr
     assert "Fargate memory (x86)" in shown.stdout and "-3.24" in shown.stdout
+    # What another version of the program declares.
+    assert run("--against", str(machines), "--markdown").stdout.endswith("; +0.00.\n")
 
 
 def test_a_mistake_is_told_without_a_traceback(tmp_path: Path) -> None:
-    for arguments in (["--stack", "nowhere"], ["--prices", str(tmp_path)], ["--against", "Pulumi.nowhere.yaml"]):
+    other = tmp_path / "other.json"
+    other.write_text('{"cost": {"lines": [{}], "unpriced": []}}')
+    for arguments, says in (
+        (["--stack", "nowhere"], "Pulumi.nowhere.yaml"),
+        (["--prices", str(tmp_path)], str(tmp_path)),
+        (["--against", "Pulumi.nowhere.yaml"], "Pulumi.nowhere.yaml"),
+        (["--against", "nowhere.json"], "nowhere.json: No such file"),
+        (["--against", str(other)], "is not what ./ops cost --json prints: cost.lines.0.resource"),
+    ):
         done = run(*arguments)
         assert done.returncode == 2, done.stderr
-        assert "Traceback" not in done.stderr
+        assert says in done.stderr and "Traceback" not in done.stderr
