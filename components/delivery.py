@@ -119,6 +119,8 @@ class Delivery(pulumi.ComponentResource):
             "deploy",
             provider,
             delivery.environment,
+            # The subject names the environment in place of the branch, and STS knows the claim by itself:
+            # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html
             {f"{GITHUB}:ref": f"refs/heads/{delivery.branch}"},
             policies(rights, write=True),
         )

@@ -767,7 +767,8 @@ class Delivery(Model):
             "owner/name as on GitHub; owner@id/name@id where its tokens have immutable subjects",
         ),
     ]
-    """The GitHub repository that the workflows run in."""
+    """The GitHub repository that the workflows run in: owner/name, or owner@id/name@id if it was made or renamed since
+    2026-07-15, or takes part in GitHub's immutable subjects otherwise."""
     branch: Annotated[str, _like(r"[A-Za-z0-9][A-Za-z0-9._/-]*", "a branch's name, without *")] = "main"
     """The only branch that deploys. Default main."""
     environment: Name = "production"

@@ -30,6 +30,18 @@ def allowed(document: Document, request: Request) -> bool:
     )
 
 
+def may_assume(trust: Document, *, provider: str, claims: Mapping[str, str]) -> bool:
+    """Whether a role's trust policy lets the bearer of a provider's token with `claims` take it."""
+    issuer = provider.partition(":oidc-provider/")[2]
+    asked = Request("sts:AssumeRoleWithWebIdentity", context={f"{issuer}:{key}": text for key, text in claims.items()})
+    statements = [
+        {**statement, "Resource": "*"}
+        for statement in trust["Statement"]
+        if statement["Principal"] == {"Federated": provider}
+    ]
+    return allowed({"Statement": statements}, asked)
+
+
 def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value)
 

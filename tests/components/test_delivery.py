@@ -15,6 +15,7 @@ from policies.registrations import registrations
 from policies.rules import rules
 from rehearsal.calls import handlers
 from tests.components.program import ACCOUNT, GITHUB, Account, Deploy, Recorded, only
+from tests.iam import may_assume
 from tests.stacks import changed, production
 
 DELIVERY = {
@@ -68,6 +69,58 @@ def test_previews_are_for_an_environment_of_their_own(deploy: Deploy, delivered:
             f"{GITHUB}:sub": "repo:busyb-ai/infrastructure:environment:preview",
         }
     }
+
+
+PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"
+OURS = "repo:busyb-ai/infrastructure"
+DEPLOYING = {"aud": "sts.amazonaws.com", "sub": f"{OURS}:environment:production", "ref": "refs/heads/main"}
+PREVIEWING = {"aud": "sts.amazonaws.com", "sub": f"{OURS}:environment:preview", "ref": "refs/pull/7/merge"}
+
+
+OTHERS = {
+    "a fork's main": {"sub": "repo:somebody/infrastructure:environment:production"},
+    "another repository of the owner": {"sub": "repo:busyb-ai/website:environment:production"},
+    "a repository whose name begins so": {"sub": f"{OURS}-2:environment:production"},
+    "another branch in the environment": {"ref": "refs/heads/feature"},
+    "a tag called main": {"ref": "refs/tags/main"},
+    "a pull request in the environment": {"ref": "refs/pull/7/merge"},
+    "a pull request": {"sub": f"{OURS}:pull_request", "ref": "refs/pull/7/merge"},
+    "main outside of the environment": {"sub": f"{OURS}:ref:refs/heads/main"},
+    "main in the environment of previews": {"sub": f"{OURS}:environment:preview"},
+    "a token for another audience": {"aud": "https://github.com/busyb-ai"},
+}
+
+
+def test_a_token_of_a_fork_or_of_another_branch_is_denied_the_role_that_deploys(
+    deploy: Deploy, delivered: dict[str, Any]
+) -> None:
+    document = {"Statement": [trust(deploy(delivered), "deploy")]}
+    assert may_assume(document, provider=PROVIDER, claims=DEPLOYING)
+    let_in = [
+        who for who, claims in OTHERS.items() if may_assume(document, provider=PROVIDER, claims=DEPLOYING | claims)
+    ]
+    assert let_in == []
+    other_issuer = PROVIDER.replace(GITHUB, "token.actions.example.com")
+    assert not may_assume(document, provider=other_issuer, claims=DEPLOYING)
+
+
+def test_a_token_is_denied_the_role_of_previews_unless_it_is_of_the_repository_and_its_environment(
+    deploy: Deploy, delivered: dict[str, Any]
+) -> None:
+    document = {"Statement": [trust(deploy(delivered), "preview")]}
+    assert may_assume(document, provider=PROVIDER, claims=PREVIEWING)
+    for sub in ("repo:somebody/infrastructure:environment:preview", f"{OURS}:pull_request", DEPLOYING["sub"]):
+        assert not may_assume(document, provider=PROVIDER, claims=PREVIEWING | {"sub": sub})
+
+
+def test_a_repository_with_immutable_subjects_is_named_with_its_ids(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    delivered["delivery"]["repository"] = "busyb-ai@123456/infrastructure@456789"
+    document = {"Statement": [trust(deploy(delivered), "deploy")]}
+    claims = DEPLOYING | {"sub": "repo:busyb-ai@123456/infrastructure@456789:environment:production"}
+    assert may_assume(document, provider=PROVIDER, claims=claims)
+    # Somebody who took the names after they were given up.
+    claims |= {"sub": "repo:busyb-ai@999999/infrastructure@888888:environment:production"}
+    assert not may_assume(document, provider=PROVIDER, claims=claims)
 
 
 def test_the_roles_are_outputs(deploy: Deploy, delivered: dict[str, Any]) -> None:
@@ -176,10 +229,13 @@ def test_ten_services_fit_and_every_policy_is_one_that_iam_takes(deploy: Deploy,
     assert 2 <= sum("-deploy-" in name for name in sizes) <= 10
 
 
-def test_more_than_iam_takes_is_refused(deploy: Deploy, delivered: dict[str, Any]) -> None:
-    error = deploy(with_services(delivered, 60), fails=True).error
+def test_more_than_iam_takes_is_refused(
+    deploy: Deploy, delivered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivery, "_POLICIES_LIMIT", 1)
+    error = deploy(delivered, fails=True).error
     assert isinstance(error, OversizedPolicy)
-    assert "IAM takes 10 of 6,144" in str(error)
+    assert "needs 2 policies" in str(error) and "IAM takes 1 of 6,144" in str(error)
 
 
 def test_all_rules_hold_for_the_pipeline_itself() -> None:
