@@ -1,4 +1,9 @@
-"""Who hears of what: a topic per severity and one for deployments, encrypted, and those who are subscribed."""
+"""Who hears of what: a topic per severity and one for deployments, encrypted, and those who are subscribed.
+
+The key is the stack's own: alarms and events cannot publish to a topic that is encrypted with the AWS managed key, whose
+policy names neither.
+https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+"""
 
 from __future__ import annotations
 
@@ -14,9 +19,6 @@ from components.estate import Estate
 from components.service import canonical_json
 from components.settings import TOPICS, Monitoring, Settings, Topic
 
-# Alarms and events cannot publish to a topic that is encrypted with the AWS managed key: its policy names neither.
-# https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-_PUBLISHERS = ("cloudwatch.amazonaws.com", "events.amazonaws.com")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,6 +121,16 @@ class Notifications(pulumi.ComponentResource):
 
 
 def _key_policy(estate: Estate) -> dict[str, Any]:
+    def use(sid: str, service: str, condition: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "Sid": sid,
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
+            "Resource": "*",
+            "Condition": condition,
+        }
+
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -130,14 +142,10 @@ def _key_policy(estate: Estate) -> dict[str, Any]:
                 "Action": "kms:*",
                 "Resource": "*",
             },
-            {
-                "Sid": "Publishers",
-                "Effect": "Allow",
-                "Principal": {"Service": list(_PUBLISHERS)},
-                "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
-                "Resource": "*",
-                "Condition": {"StringEquals": {"aws:SourceAccount": estate.account}},
-            },
+            use("Alarms", "cloudwatch.amazonaws.com", {"StringEquals": {"aws:SourceAccount": estate.account}}),
+            # EventBridge does not say for whom it publishes to an encrypted topic: with aws:SourceAccount or
+            # aws:SourceArn asked for, no event would ever arrive.
+            use("Events", "events.amazonaws.com", {}),
         ],
     }
 

@@ -196,8 +196,13 @@ def test_only_alarms_and_events_may_publish_to_a_topic(production: Recorded) -> 
 def test_topics_are_encrypted_with_a_key_that_their_publishers_may_use(production: Recorded) -> None:
     (key,) = production.of("aws:kms/key:Key").values()
     assert key["enableKeyRotation"]
-    services = next(s for s in json.loads(key["policy"])["Statement"] if s["Sid"] == "Publishers")["Principal"]
-    assert services == {"Service": ["cloudwatch.amazonaws.com", "events.amazonaws.com"]}
+    users = {s["Sid"]: s for s in json.loads(key["policy"])["Statement"]}
+    assert users["Alarms"]["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert users["Alarms"]["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html: aws:SourceAccount and aws:SourceArn in the
+    # key's policy are "not supported for EventBridge-to-encrypted topics", and every event would be lost.
+    assert users["Events"]["Principal"] == {"Service": "events.amazonaws.com"}
+    assert "Condition" not in users["Events"]
     for inputs in production.of("aws:sns/topic:Topic").values():
         assert "alias/aws/sns" not in str(inputs["kmsMasterKeyId"])
         assert inputs["kmsMasterKeyId"]
