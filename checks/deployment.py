@@ -31,8 +31,8 @@ class Deployment:
     """ARN; None for an internal service."""
     discovery_name: str
     namespace: str
-    desired_count: int
-    """Tasks that the configuration wants."""
+    task_range: tuple[int, int]
+    """The fewest and the most tasks that the configuration wants."""
     secrets: Mapping[str, str]
     """Environment variable -> JSON key of a secret."""
 
@@ -49,7 +49,7 @@ def of_service(settings: Settings, service: Service, outputs: Mapping[str, Any])
         target_group=of.get("targetGroup"),
         discovery_name=service.discovery_name,
         namespace=settings.estate.namespace,
-        desired_count=service.desired_count,
+        task_range=service.task_range,
         secrets={name: wanted.key for name, wanted in service.secrets.items()},
     )
 
@@ -94,9 +94,10 @@ def _revision(deployment: Deployment, clients: Clients) -> str:
 
 
 def _count(deployment: Deployment, clients: Clients) -> str:
-    wanted = described_service(deployment, clients)["desiredCount"]
-    if wanted != deployment.desired_count:
-        raise Failed(f"somebody set the service to {wanted}, and the configuration says {deployment.desired_count}")
+    wanted, (fewest, most) = described_service(deployment, clients)["desiredCount"], deployment.task_range
+    if not fewest <= wanted <= most:
+        says = str(fewest) if fewest == most else f"{fewest} to {most}"
+        raise Failed(f"somebody set the service to {wanted}, and the configuration says {says}")
     return str(wanted)
 
 
@@ -111,8 +112,9 @@ def _image(deployment: Deployment, clients: Clients) -> str:
         raise Failed(f"the task definition names {', '.join(images)}, not {digest}")
     tasks = _tasks(deployment, clients)
     running = {c["imageDigest"] for task in tasks for c in task["containers"] if c.get("imageDigest")}
-    if running - {digest}:
-        raise Failed(f"a task runs {', '.join(sorted(running - {digest}))}, not {digest}")
+    # What stands beside the server has an image of its own.
+    if others := running - {image.partition("@")[2] for image in images}:
+        raise Failed(f"a task runs {', '.join(sorted(others))}, not {digest}")
     return digest
 
 

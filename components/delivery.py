@@ -529,6 +529,54 @@ def _service(place: _Place) -> Iterator[Grant]:
     )
 
 
+def _scaling(place: _Place) -> Iterator[Grant]:
+    # https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+    targets = (place.arn("application-autoscaling", "scalable-target/*"),)
+    yield Grant(
+        # These know no resources.
+        sid="ScalingList",
+        read=("application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScalingPolicies"),
+    )
+    yield Grant(
+        sid="NewScaling",
+        resources=targets,
+        write=("application-autoscaling:RegisterScalableTarget",),
+        condition={"StringEquals": place.ours("aws:RequestTag")},
+    )
+    yield Grant(
+        sid="Scaling",
+        resources=targets,
+        read=("application-autoscaling:ListTagsForResource",),
+        write=(
+            "application-autoscaling:DeleteScalingPolicy",
+            "application-autoscaling:DeregisterScalableTarget",
+            "application-autoscaling:PutScalingPolicy",
+            "application-autoscaling:RegisterScalableTarget",
+            "application-autoscaling:TagResource",
+            "application-autoscaling:UntagResource",
+        ),
+        condition={"StringEquals": place.ours("aws:ResourceTag")},
+    )
+    services = place.names("aws:ecs/service:Service")
+    yield Grant(
+        # It makes alarms of its own, with the rights of who asks.
+        sid="ScalingAlarms",
+        resources=tuple(
+            place.arn("cloudwatch", f"alarm:TargetTracking-service/{place.estate.cluster_name}/{name}-*")
+            for name in services
+        ),
+        write=("cloudwatch:DeleteAlarms", "cloudwatch:DescribeAlarms", "cloudwatch:PutMetricAlarm"),
+    )
+    role = "ecs.application-autoscaling.amazonaws.com"
+    yield Grant(
+        # The account's first one makes the role by which AWS scales.
+        sid="ScalingRole",
+        resources=(place.iam(f"role/aws-service-role/{role}/AWSServiceRoleForApplicationAutoScaling_ECSService"),),
+        write=("iam:CreateServiceLinkedRole",),
+        condition={"StringEquals": {"iam:AWSServiceName": role}},
+    )
+
+
 def _target_group(place: _Place) -> Iterator[Grant]:
     names = place.names("aws:lb/targetGroup:TargetGroup")
     yield Grant(
@@ -857,6 +905,19 @@ def _slack(place: _Place) -> Iterator[Grant]:
     )
 
 
+def _budget(place: _Place) -> Iterator[Grant]:
+    yield Grant(
+        sid="Budgets",
+        # Budgets have no region.
+        resources=tuple(
+            f"arn:{place.estate.partition}:budgets::{place.estate.account}:budget/{name}"
+            for name in place.names("aws:budgets/budget:Budget")
+        ),
+        read=("budgets:ListTagsForResource", "budgets:ViewBudget"),
+        write=("budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource"),
+    )
+
+
 def _with_its_sibling(_: _Place) -> Iterator[Grant]:
     """Covered with the resource that it is a part of."""
     return iter(())
@@ -874,6 +935,8 @@ _RIGHTS: dict[str, Callable[[_Place], Iterator[Grant]]] = {
     "aws:iam/rolePolicy:RolePolicy": _role_policy,
     "aws:ecs/taskDefinition:TaskDefinition": _task_definition,
     "aws:ecs/service:Service": _service,
+    "aws:appautoscaling/target:Target": _scaling,
+    "aws:appautoscaling/policy:Policy": _with_its_sibling,
     "aws:lb/targetGroup:TargetGroup": _target_group,
     "aws:lb/listenerRule:ListenerRule": _listener_rule,
     "aws:servicediscovery/service:Service": _discovery,
@@ -889,6 +952,7 @@ _RIGHTS: dict[str, Callable[[_Place], Iterator[Grant]]] = {
     "aws:cloudwatch/queryDefinition:QueryDefinition": _query,
     "aws:cloudwatch/eventRule:EventRule": _events,
     "aws:cloudwatch/eventTarget:EventTarget": _with_its_sibling,
+    "aws:budgets/budget:Budget": _budget,
     "aws:sns/topic:Topic": _topic,
     "aws:sns/topicPolicy:TopicPolicy": _with_its_sibling,
     "aws:sns/topicSubscription:TopicSubscription": _subscription,

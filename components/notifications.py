@@ -1,7 +1,7 @@
 """Who hears of what: a topic per severity and one for deployments, encrypted, and those who are subscribed.
 
-The key is the stack's own: alarms and events cannot publish to a topic that is encrypted with the AWS managed key, whose
-policy names neither.
+The key is the stack's own: alarms and events cannot publish to a topic that is encrypted with the AWS managed key,
+whose policy names neither.
 https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
 """
 
@@ -17,8 +17,7 @@ import pulumi_aws as aws
 
 from components.estate import Estate
 from components.service import canonical_json
-from components.settings import TOPICS, Monitoring, Settings, Topic
-
+from components.settings import TOPICS, Budget, Monitoring, Settings, Topic
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,7 @@ class Notifications(pulumi.ComponentResource):
             description="Encrypts the topics of alarms and deployments",
             enable_key_rotation=True,
             deletion_window_in_days=30,
-            policy=canonical_json(_key_policy(args.estate)),
+            policy=canonical_json(_key_policy(args.estate, budgets=monitoring.budget is not None)),
             tags=tags,
             opts=child,
         )
@@ -73,7 +72,9 @@ class Notifications(pulumi.ComponentResource):
             aws.sns.TopicPolicy(
                 f"{name}-{topic}-policy",
                 arn=made.arn,
-                policy=canonical_json(_topic_policy(args.estate, arn)),  # known at preview
+                policy=canonical_json(  # known at preview
+                    _topic_policy(args.estate, arn, budgets=bool(monitoring.budget) and topic == "warning")
+                ),
                 opts=child,
             )
             self.topics = {**self.topics, topic: made.arn}
@@ -117,10 +118,52 @@ class Notifications(pulumi.ComponentResource):
                 tags=tags,
                 opts=child,
             )
+        if monitoring.budget:
+            _budget(f"{name}-budget", stack, monitoring.budget, self.topics["warning"], child)
         self.register_outputs({"topics": dict(self.topics)})
 
 
-def _key_policy(estate: Estate) -> dict[str, Any]:
+def _budget(
+    name: str, stack: Settings, budget: Budget, topic: pulumi.Input[str], opts: pulumi.ResourceOptions
+) -> aws.budgets.Budget:
+    def alert(kind: str, percent: int) -> aws.budgets.BudgetNotificationArgs:
+        return aws.budgets.BudgetNotificationArgs(
+            notification_type=kind,
+            comparison_operator="GREATER_THAN",
+            threshold=percent,
+            threshold_type="PERCENTAGE",
+            subscriber_sns_topic_arns=[topic],
+        )
+
+    parts = [stack.tags_for(service)["Service"] for service in stack.services.values()]
+    return aws.budgets.Budget(
+        name,
+        name=f"{stack.name_prefix}-{stack.environment}-mcp",
+        budget_type="COST",
+        limit_amount=f"{budget.limit:.1f}",
+        limit_unit="USD",
+        time_unit="MONTHLY",
+        cost_filters=[
+            {"name": "TagKeyValue", "values": [f"user:Service${part}" for part in [*parts, "notifications"]]}
+        ],
+        notifications=[alert("ACTUAL", budget.alert_percent), alert("FORECASTED", 100)],
+        tags=stack.own_tags("notifications"),
+        opts=opts,
+    )
+
+
+def _of_budgets(estate: Estate) -> dict[str, Any]:
+    """What AWS Budgets says for whom it publishes.
+
+    https://docs.aws.amazon.com/cost-management/latest/userguide/budgets-sns-policy.html
+    """
+    return {
+        "StringEquals": {"aws:SourceAccount": estate.account},
+        "ArnLike": {"aws:SourceArn": f"arn:{estate.partition}:budgets::{estate.account}:*"},
+    }
+
+
+def _key_policy(estate: Estate, *, budgets: bool) -> dict[str, Any]:
     def use(sid: str, service: str, condition: dict[str, Any]) -> dict[str, Any]:
         return {
             "Sid": sid,
@@ -146,11 +189,12 @@ def _key_policy(estate: Estate) -> dict[str, Any]:
             # EventBridge does not say for whom it publishes to an encrypted topic: with aws:SourceAccount or
             # aws:SourceArn asked for, no event would ever arrive.
             use("Events", "events.amazonaws.com", {}),
+            *([use("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),
         ],
     }
 
 
-def _topic_policy(estate: Estate, topic: str) -> dict[str, Any]:
+def _topic_policy(estate: Estate, topic: str, *, budgets: bool) -> dict[str, Any]:
     def publish(sid: str, service: str, condition: dict[str, Any]) -> dict[str, Any]:
         return {
             "Sid": sid,
@@ -169,6 +213,7 @@ def _topic_policy(estate: Estate, topic: str) -> dict[str, Any]:
             publish("Alarms", "cloudwatch.amazonaws.com", {**ours, "ArnLike": {"aws:SourceArn": alarms}}),
             # As AWS documents it, without a condition: EventBridge does not take one on a topic.
             publish("Events", "events.amazonaws.com", {}),
+            *([publish("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),
             # The pipeline has its right from IAM; nobody of another account has one.
         ],
     }

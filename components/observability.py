@@ -25,31 +25,61 @@ from components.settings import Service, Severity, Topic
 METRICS = "McpOnEcs"
 """Namespace of the metrics that the log filters make."""
 
-FILTERS: dict[str, str] = {
-    # The server writes `[ERROR] ...`, its libraries `ERROR: ...` and `ERROR:    ...`; `CRITICAL` likewise.
-    "errors": '?"[ERROR]" ?"[CRITICAL]" ?"ERROR: " ?"CRITICAL: "',
+TERMS: dict[str, tuple[str, ...]] = {
+    # The server writes `[ERROR] ...` or the name of a part, and what follows in red (critical: in magenta); its
+    # libraries write `ERROR: ...` and `ERROR:    ...`.
+    "errors": ("[ERROR]", "[CRITICAL]", "ERROR: ", "CRITICAL: ", "[31m", "[35m"),
     # What a person sees who comes back from Google and is not let in, or has to sign in again.
-    "oauth-failures": '?"IdP callback" ?"IdP token exchange failed" ?"OAuth token refresh failed" '
-    '?"Refresh token not found" ?"Error handling auth callback"',
+    "oauth-failures": (
+        "IdP callback",
+        "IdP token exchange failed",
+        "OAuth token refresh failed",
+        "Refresh token not found",
+        "Error handling auth callback",
+    ),
     # The shared store of registrations and codes, and the server's own question to it.
-    "store-failures": '?"OAuth storage" ?"StoreSetupError" ?"Failed to store token session" '
-    '?"Error storing credentials"',
+    "store-failures": (
+        "OAuth storage",
+        "StoreSetupError",
+        "Failed to store token session",
+        "Error storing credentials",
+    ),
 }
-"""What a line must contain, by metric. A 401 on /mcp writes no line at all: every client begins with one."""
+"""Texts of which a line must contain one, by metric. A 401 on /mcp writes no line at all: every client begins with
+one."""
+
+
+def filter_pattern(part: str, log_format: Literal["text", "json"]) -> str:
+    """The metric filter of a part of `TERMS`.
+
+    https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/FilterAndPatternSyntax.html
+    """
+    if log_format == "text":
+        return " ".join(f'?"{term}"' for term in TERMS[part])
+    if part == "errors":
+        tests = ['$.level = "ERROR"', '$.level = "CRITICAL"']
+    else:
+        tests = [f'$.{field} = "*{term}*"' for term in TERMS[part] for field in ("message", "exception")]
+    return "{ " + " || ".join(f"({test})" for test in tests) + " }"
+
+
+ERROR_LINE = r'\[(ERROR|CRITICAL)\]|(ERROR|CRITICAL):|\[3[15]m|"level": "(ERROR|CRITICAL)"'
+"""Regular expression of a line that tells of an error, in either format."""
 
 QUERIES: dict[str, str] = {
     "errors": "fields @timestamp, @logStream, @message\n"
-    "| filter @message like /\\[ERROR\\]|\\[CRITICAL\\]|ERROR:|CRITICAL:/\n"
+    f"| filter @message like /{ERROR_LINE}/\n"
     "| sort @timestamp desc\n| limit 100",
     "errors by kind": "fields @message\n"
-    "| filter @message like /\\[ERROR\\]|\\[CRITICAL\\]|ERROR:|CRITICAL:/\n"
-    "| stats count(*) as lines by substr(@message, 0, 80) as kind\n| sort lines desc",
+    f"| filter @message like /{ERROR_LINE}/\n"
+    # A line that is JSON begins with its time.
+    "| stats count(*) as lines by substr(coalesce(message, @message), 0, 80) as kind\n| sort lines desc",
     "sign-ins that failed": "fields @timestamp, @message\n"
     "| filter @message like /IdP callback|IdP token exchange|token refresh|Refresh token|auth callback/\n"
     "| sort @timestamp desc\n| limit 100",
     "refused origins": "fields @timestamp, @message\n"
     "| filter @message like /Rejected HTTP request from Origin/\n"
-    "| stats count(*) as requests by @message\n| sort requests desc",
+    "| stats count(*) as requests by coalesce(message, @message) as origin\n| sort requests desc",
     "last lines of each task": "fields @timestamp, @logStream, @message\n| sort @timestamp desc\n| limit 200",
 }
 """Saved queries of CloudWatch Logs Insights, by what they answer."""
@@ -72,8 +102,16 @@ class Alarm:
     metric: str
     dimensions: Mapping[str, pulumi.Input[str]]
     statistic: Literal["Average", "Maximum", "Minimum", "Sum", "SampleCount", "p95"]
-    compare: Literal["GreaterThanThreshold", "GreaterThanOrEqualToThreshold", "LessThanThreshold"]
+    compare: Literal[
+        "GreaterThanThreshold",
+        "GreaterThanOrEqualToThreshold",
+        "LessThanThreshold",
+        "GreaterThanUpperThreshold",
+        "LessThanLowerOrGreaterThanUpperThreshold",
+    ]
+    """The last two: with a band that CloudWatch learns."""
     threshold: float
+    """A band's: its half width in standard deviations."""
     periods: int
     """Consecutive periods that must be beyond the threshold."""
     period: int = 60
@@ -82,6 +120,11 @@ class Alarm:
     """What a period without data counts as."""
     affects_users: bool = False
     """Whether it alone means that users are affected."""
+
+    @property
+    def learns(self) -> bool:
+        """Whether it compares with a band that CloudWatch learns."""
+        return "Upper" in self.compare
 
 
 def alarms(
@@ -134,17 +177,19 @@ def alarms(
         period=600,
         missing="notBreaching",  # No task stopped, no data.
     )
-    logged: tuple[tuple[str, int, str, Severity], ...] = (
-        ("errors", limits.errors_per_minute, "errors. Runbook: The log tells of errors.", "operations"),
+    logged: tuple[tuple[str, int, int, str, Severity], ...] = (
+        ("errors", limits.errors_per_minute, 2, "errors. Runbook: The log tells of errors.", "operations"),
         (
             "oauth-failures",
             limits.oauth_failures_per_minute,
+            2,
             "failed sign-ins. Runbook: People cannot sign in.",
             "warning",
         ),
-        ("store-failures", 0, "failures of the OAuth store. Is it up? ./ops verify asks it.", "operations"),
+        # One minute is enough: the store is asked only when somebody signs in.
+        ("store-failures", 0, 1, "failures of the OAuth store. Is it up? ./ops verify asks it.", "operations"),
     )
-    for part, limit, meaning, severity in logged:
+    for part, limit, periods, meaning, severity in logged:
         yield Alarm(
             part=part,
             meaning=f"More than {limit} a minute: {meaning} {lines}",
@@ -155,12 +200,18 @@ def alarms(
             statistic="Sum",
             compare="GreaterThanThreshold",
             threshold=limit,
-            periods=2,
+            periods=periods,
             missing="notBreaching",  # No line, no data.
         )
+    if limits.anomaly_band:
+        yield _unusual("memory", "AWS/ECS", "MemoryUtilization", tasks, "Average", limits.anomaly_band)
     if load_balancer is None or target_group is None:
         return
     group = {"LoadBalancer": load_balancer, "TargetGroup": target_group}
+    if limits.anomaly_band:
+        elb, band = "AWS/ApplicationELB", limits.anomaly_band
+        yield _unusual("requests", elb, "RequestCount", group, "Sum", band, either_way=True)
+        yield _unusual("response-time", elb, "TargetResponseTime", group, "p95", band)
     yield Alarm(
         part="unhealthy-targets",
         meaning="A target does not answer its health checks. Runbook: Targets are unhealthy.",
@@ -214,6 +265,33 @@ def alarms(
         threshold=limits.response_seconds,
         periods=5,
         missing="notBreaching",  # No request, no data.
+    )
+
+
+def _unusual(
+    what: str,
+    namespace: str,
+    metric: str,
+    dimensions: Mapping[str, pulumi.Input[str]],
+    statistic: Literal["Average", "Sum", "p95"],
+    band: float,
+    *,
+    either_way: bool = False,
+) -> Alarm:
+    words = "More or fewer" if either_way else "More"
+    return Alarm(
+        part=f"unusual-{what}",
+        meaning=f"{words} {what.replace('-', ' ')} than is usual at this hour. Look at the dashboard: since when?",
+        severity="warning",
+        namespace=namespace,
+        metric=metric,
+        dimensions=dimensions,
+        statistic=statistic,
+        compare="LessThanLowerOrGreaterThanUpperThreshold" if either_way else "GreaterThanUpperThreshold",
+        threshold=band,
+        periods=3,
+        period=300,
+        missing="notBreaching",  # Nights without a request are usual; without a task another alarm goes off.
     )
 
 
@@ -309,10 +387,7 @@ def dashboard(
         ),
         graph(
             "Log lines a minute",
-            *(
-                [METRICS, f"{service.name}-{part}", {"stat": "Sum", "label": part.replace("-", " ")}]
-                for part in FILTERS
-            ),
+            *([METRICS, f"{service.name}-{part}", {"stat": "Sum", "label": part.replace("-", " ")}] for part in TERMS),
             alarm="errors",
         ),
     ]
@@ -373,12 +448,12 @@ class Observability(pulumi.ComponentResource):
         super().__init__("mcp-on-ecs:index:Observability", name, None, opts)
         self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
         service, estate = args.service, args.estate
-        for part, pattern in FILTERS.items():
+        for part in TERMS:
             aws.cloudwatch.LogMetricFilter(
                 f"{name}-filter-{part}",
                 name=f"{service.name}-{part}",
                 log_group_name=args.running.log_group,
-                pattern=pattern,
+                pattern=filter_pattern(part, service.logs.format),
                 metric_transformation={
                     "name": f"{service.name}-{part}",
                     "namespace": METRICS,
@@ -449,21 +524,12 @@ class Observability(pulumi.ComponentResource):
 
     def _alarm(self, alarm: Alarm) -> aws.cloudwatch.MetricAlarm:
         args = self._args
-        percentile = alarm.statistic.startswith("p")
         topic = args.topics[alarm.severity]
         return aws.cloudwatch.MetricAlarm(
             f"{self._name}-alarm-{alarm.part}",
             name=f"{args.service.name}-{alarm.part}",
             alarm_description=alarm.meaning,
-            namespace=alarm.namespace,
-            metric_name=alarm.metric,
-            dimensions=dict(alarm.dimensions),
-            statistic=None if percentile else alarm.statistic,
-            extended_statistic=alarm.statistic if percentile else None,
-            evaluate_low_sample_count_percentiles="ignore" if percentile else None,
             comparison_operator=alarm.compare,
-            threshold=alarm.threshold,
-            period=alarm.period,
             evaluation_periods=alarm.periods,
             datapoints_to_alarm=alarm.periods,
             treat_missing_data=alarm.missing,
@@ -471,6 +537,7 @@ class Observability(pulumi.ComponentResource):
             ok_actions=[topic],
             tags=args.tags,
             opts=self._child,
+            **(_with_band(alarm) if alarm.learns else _with_limit(alarm)),
         )
 
     def _events(
@@ -494,3 +561,39 @@ class Observability(pulumi.ComponentResource):
             input_transformer={"input_paths": dict(paths), "input_template": template},
             opts=self._child,
         )
+
+
+def _with_limit(alarm: Alarm) -> dict[str, Any]:
+    percentile = alarm.statistic.startswith("p")
+    return {
+        "namespace": alarm.namespace,
+        "metric_name": alarm.metric,
+        "dimensions": dict(alarm.dimensions),
+        "statistic": None if percentile else alarm.statistic,
+        "extended_statistic": alarm.statistic if percentile else None,
+        "evaluate_low_sample_count_percentiles": "ignore" if percentile else None,
+        "threshold": alarm.threshold,
+        "period": alarm.period,
+    }
+
+
+def _with_band(alarm: Alarm) -> dict[str, Any]:
+    metric = {
+        "namespace": alarm.namespace,
+        "metric_name": alarm.metric,
+        "dimensions": dict(alarm.dimensions),
+        "stat": alarm.statistic,
+        "period": alarm.period,
+    }
+    return {
+        "threshold_metric_id": "usual",
+        "metric_queries": [
+            {"id": "seen", "metric": metric, "return_data": True},
+            {
+                "id": "usual",
+                "expression": f"ANOMALY_DETECTION_BAND(seen, {alarm.threshold:g})",
+                "label": "usual",
+                "return_data": True,
+            },
+        ],
+    }

@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from components.settings import PrefixRouting, Service
 
+TRACES_PORT = 4318
+"""Where the collector beside the server takes OpenTelemetry's traces, by HTTP."""
+
 _INSTEAD = {
     "WORKSPACE_MCP_PORT": "the server listens on `port`",
     "WORKSPACE_MCP_BASE_URI": "the server appends its port to it; the address follows from routing",
@@ -45,6 +48,16 @@ def _derived(service: Service, internal_url: str) -> dict[str, str]:
     variables = (
         _workspace_mcp(service, internal_url) if service.server == "workspace-mcp" else _other(service, internal_url)
     )
+    if service.logs.format == "json":
+        variables["LOG_FORMAT"] = "json"  # Read by image/sitecustomize.py.
+    if service.tracing:
+        variables |= {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{TRACES_PORT}",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_SERVICE_NAME": service.name,
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": f"{service.tracing.sample_percent / 100:g}",
+        }
     if isinstance(service.routing, PrefixRouting):
         variables[service.routing.variable] = service.routing.path
     return variables

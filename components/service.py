@@ -15,7 +15,7 @@ from components import rollout, server
 from components.estate import Estate
 from components.registry import Registry
 from components.routing import Routing, internal_url
-from components.settings import Service
+from components.settings import Autoscaling, Service
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at
@@ -30,6 +30,8 @@ _EXEC_VOLUMES = {"exec-agent-state": "/var/lib/amazon", "exec-agent-log": "/var/
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html#ecs-exec-required-iam-permissions
 _EXEC_ACTIONS = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
+
+_TRACE_ACTIONS = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
 
 
 def canonical_json(document: Any) -> str:
@@ -55,7 +57,7 @@ def check_sizes(services: Iterable[Service], estate: Estate) -> None:
         definitions = container_definitions(service, estate, IMAGE_BEING_BUILT)
         size = len(definitions.encode())
         if size > _DEFINITIONS_LIMIT:
-            (container,) = json.loads(definitions)
+            container, *_ = json.loads(definitions)
             variables = [
                 (len((variable.get("value") or variable["valueFrom"]).encode()), variable["name"])
                 for variable in (*container.get("environment", []), *container.get("secrets", []))
@@ -94,14 +96,7 @@ def container_definitions(service: Service, estate: Estate, image: str) -> str:
                     "retries": health.unhealthy_threshold,
                     "startPeriod": health.start_period,
                 },
-                "logConfiguration": {
-                    "logDriver": "awslogs",
-                    "options": {
-                        "awslogs-group": log_group_name(service),
-                        "awslogs-region": estate.region,
-                        "awslogs-stream-prefix": "ecs",
-                    },
-                },
+                "logConfiguration": _log_configuration(service, estate),
                 "readonlyRootFilesystem": service.read_only_root,
                 "linuxParameters": {"initProcessEnabled": service.exec_enabled},
                 "mountPoints": [
@@ -109,9 +104,52 @@ def container_definitions(service: Service, estate: Estate, image: str) -> str:
                     for volume, path in volumes(service).items()
                 ],
                 "user": "10001" if service.server == "workspace-mcp" else None,
-            }
+            },
+            *_collector(service, estate),
         ]
     )
+
+
+COLLECTOR = "traces"
+"""Name of the container that hands traces on to X-Ray."""
+
+
+def _collector(service: Service, estate: Estate) -> list[dict[str, Any]]:
+    if service.tracing is None:
+        return []
+    # The image's own configuration would also make metrics, which cost, and take them from outside of the task.
+    configuration = {
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"localhost:{server.TRACES_PORT}"}}}},
+        "processors": {"batch": {}},
+        "exporters": {"awsxray": {"region": estate.region}},
+        "service": {
+            "pipelines": {"traces": {"receivers": ["otlp"], "processors": ["batch"], "exporters": ["awsxray"]}},
+            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
+        },
+    }
+    return [
+        {
+            "name": COLLECTOR,
+            "image": service.tracing.collector,
+            "essential": False,  # Without traces the server serves all the same.
+            # https://aws-otel.github.io/docs/setup/ecs/config-through-ssm: where the image looks for its configuration.
+            "environment": [{"name": "AOT_CONFIG_CONTENT", "value": json.dumps(configuration, sort_keys=True)}],
+            "logConfiguration": _log_configuration(service, estate),
+            "readonlyRootFilesystem": True,
+            "user": "10001",
+        }
+    ]
+
+
+def _log_configuration(service: Service, estate: Estate) -> dict[str, Any]:
+    return {
+        "logDriver": "awslogs",
+        "options": {
+            "awslogs-group": log_group_name(service),
+            "awslogs-region": estate.region,
+            "awslogs-stream-prefix": "ecs",
+        },
+    }
 
 
 def log_group_name(service: Service) -> str:
@@ -243,8 +281,14 @@ class McpService(pulumi.ComponentResource):
             wait_for_steady_state=True,
             tags=tags,
             # Without its rights the first task fails, and the deployment with it.
-            opts=pulumi.ResourceOptions(parent=self, depends_on=[*task_policy, *execution_policy, logs]),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                depends_on=[*task_policy, *execution_policy, logs],
+                ignore_changes=["desiredCount"] if service.autoscaling else None,
+            ),
         )
+        if service.autoscaling:
+            self._scale(service.autoscaling, ecs_service)
         self.task_definition_arn = rollout.checked(ecs_service, task_definition.arn, logs.name)
         aws.ssm.Parameter(
             f"{name}-healthy",
@@ -269,6 +313,34 @@ class McpService(pulumi.ComponentResource):
                 "logGroup": self.log_group,
                 **plan,  # A policy on the whole stack sees a component's outputs, not its inputs.
             }
+        )
+
+    def _scale(self, autoscaling: Autoscaling, ecs_service: aws.ecs.Service) -> None:
+        target = aws.appautoscaling.Target(
+            f"{self._name}-scaling",
+            service_namespace="ecs",
+            scalable_dimension="ecs:service:DesiredCount",
+            resource_id=ecs_service.name.apply(lambda name: f"service/{self._args.estate.cluster_name}/{name}"),
+            min_capacity=autoscaling.minimum,
+            max_capacity=autoscaling.maximum,
+            tags=self._args.tags,
+            opts=self._child,
+        )
+        aws.appautoscaling.Policy(
+            f"{self._name}-scaling-policy",
+            name=f"{self._args.service.name}-cpu",
+            policy_type="TargetTrackingScaling",
+            service_namespace=target.service_namespace,
+            scalable_dimension=target.scalable_dimension,
+            resource_id=target.resource_id,
+            target_tracking_scaling_policy_configuration={
+                "predefined_metric_specification": {"predefined_metric_type": "ECSServiceAverageCPUUtilization"},
+                "target_value": autoscaling.cpu_percent,
+                # More at once, fewer with time: a task that is stopped too early has to be started again.
+                "scale_out_cooldown": 60,
+                "scale_in_cooldown": 300,
+            },
+            opts=self._child,
         )
 
     def _role(self, part: str, statements: list[dict[str, Any]]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
@@ -341,6 +413,9 @@ class McpService(pulumi.ComponentResource):
         if service.exec_enabled:
             # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonmessagegatewayservice.html
             statements.append({"Sid": "ExecuteCommand", "Action": _EXEC_ACTIONS, "Resource": "*"})
+        if service.tracing:
+            # Nor do these: https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsx-ray.html
+            statements.append({"Sid": "Traces", "Action": _TRACE_ACTIONS, "Resource": "*"})
         return statements
 
     def _execution_statements(self) -> list[dict[str, Any]]:
@@ -359,7 +434,7 @@ class McpService(pulumi.ComponentResource):
             {
                 "Sid": "Image",
                 "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-                "Resource": f"arn:{estate.partition}:ecr:{_repository(service, place)}",
+                "Resource": _images(service, estate),
             },
             {
                 "Sid": "Logs",
@@ -380,10 +455,18 @@ class McpService(pulumi.ComponentResource):
         return statements
 
 
-def _repository(service: Service, place: str) -> str:
-    """Where the image is, as an ECR ARN has it behind `ecr:`; `place` is the stack's own `region:account`."""
-    foreign = re.match(r"(\d+)\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com[a-z.]*/([^@]+)@", service.image.digest or "")
-    if foreign:
-        account, region, name = foreign.groups()
-        return f"{region}:{account}:repository/{name}"
-    return f"{place}:repository/{service.name}"
+def _images(service: Service, estate: Estate) -> str | list[str]:
+    """ARNs of the repositories that the task's images are in; other registries than ECR's need no right."""
+    own = f"arn:{estate.partition}:ecr:{estate.region}:{estate.account}:repository/{service.name}"
+    repository = _repository(service.image.digest or "", estate) or own
+    beside = _repository(service.tracing.collector, estate) if service.tracing else None
+    return [repository, beside] if beside else repository
+
+
+def _repository(image: str, estate: Estate) -> str | None:
+    """The ARN of the ECR repository that an image is named in."""
+    named = re.match(r"(\d+)\.dkr\.ecr\.([a-z0-9-]+)\.amazonaws\.com[a-z.]*/([^@]+)@", image)
+    if named is None:
+        return None
+    account, region, name = named.groups()
+    return f"arn:{estate.partition}:ecr:{region}:{account}:repository/{name}"

@@ -274,6 +274,16 @@ class SecretKey(Model):
     """The JSON key within it. Required: without one the container would get the whole JSON object."""
 
 
+ImageByDigest = Annotated[
+    str,
+    _like(
+        r"[a-z0-9.:/_-]+@sha256:[0-9a-f]{64}",
+        "registry/name@sha256: and 64 hexadecimal digits; a tag could be pushed again with other content",
+    ),
+]
+"""A finished image in some registry."""
+
+
 class Image(Model):
     """How the image is made, or which finished one is used."""
 
@@ -428,6 +438,9 @@ class Logs(Model):
     """Days that log lines are kept; one of the numbers CloudWatch Logs knows. Default 7."""
     retention_reason: Tag | None = None
     """Why the retention differs from the default, written on the log group as a tag."""
+    format: Literal["text", "json"] = "text"
+    """`json`: each record is an object with time, level, logger, message and exception, which queries and filters read
+    by field; it makes the log longer. Only for workspace-mcp. Default text: the server's own lines."""
 
     @field_validator("retention_days")
     @classmethod
@@ -486,6 +499,33 @@ class Health(Model):
                 ("grace_period", "start_period"),
                 f"is {self.grace_period} s; it must be at least startPeriod, {self.start_period} s",
             )
+
+
+class Autoscaling(Model):
+    """The number of tasks follows their CPU. `desiredCount` is where a new service begins; from then on the number is
+    not the program's, and what was scaled by hand is not reset either."""
+
+    minimum: Annotated[int, Field(ge=1, le=100)] = 1
+    """The fewest tasks. Default 1."""
+    maximum: Annotated[int, Field(ge=2, le=100)]
+    """The most tasks. More than one needs shared OAuth state."""
+    cpu_percent: Annotated[int, Field(ge=10, le=90)] = 60
+    """CPU that tasks are kept at, on average, in percent. Default 60."""
+
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.minimum > self.maximum:
+            yield ("minimum", "maximum"), f"is {self.minimum}; it must not be more than maximum, {self.maximum}"
+
+
+class Tracing(Model):
+    """Traces of MCP requests and tool calls to AWS X-Ray, through an OpenTelemetry collector beside the server, in the
+    same task and within its CPU and memory. They name tools and methods, never people."""
+
+    collector: ImageByDigest
+    """The collector: public.ecr.aws/aws-observability/aws-otel-collector@sha256:... Its digest is shown by
+    `docker buildx imagetools inspect public.ecr.aws/aws-observability/aws-otel-collector:latest`."""
+    sample_percent: Annotated[float, Field(gt=0, le=100)] = 10
+    """Of a hundred requests, how many are traced. Default 10."""
 
 
 class Discovery(Model):
@@ -551,6 +591,17 @@ class Slack(Model):
     """The channel's id."""
 
 
+class Budget(Model):
+    """A monthly budget for what this stack's resources cost by their tag Service. AWS counts by tag only from the day
+    on which the tag was activated as a cost allocation tag, once for an account, in the Billing console."""
+
+    limit: Annotated[float, Field(gt=0)]
+    """US dollars a month. What to expect: `./ops cost`."""
+    alert_percent: Annotated[int, Field(ge=1, le=1000)] = 80
+    """Percent of the limit, spent, from which the topic `warning` is told; it is told as well when AWS expects the
+    month to end above the limit. Default 80."""
+
+
 class Monitoring(Model):
     """Alarms, a dashboard and saved queries for each service, and who is told."""
 
@@ -560,6 +611,8 @@ class Monitoring(Model):
     """Who is told of what. Default: nobody but those who subscribe by themselves."""
     slack: Slack | None = None
     """A Slack channel. Default: none."""
+    budget: Budget | None = None
+    """A monthly budget with its alert. Default: none."""
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         names = [self.topics.name(topic) for topic in TOPICS]
@@ -585,6 +638,10 @@ class Alarms(Model):
     take."""
     stopped_tasks: Annotated[int, Field(ge=1)] = 3
     """Tasks that stop by themselves within ten minutes. Default 3."""
+    anomaly_band: Annotated[float, Field(ge=1, le=10)] | None = None
+    """Also alarms on what is unusual for the hour and the day of the week: more or fewer requests, slower answers, more
+    memory. CloudWatch learns a band from two weeks; this is its half width in standard deviations, such as 3.
+    Default: no such alarms."""
 
 
 class Service(Model):
@@ -611,6 +668,8 @@ class Service(Model):
     """The port the server listens on; target group, discovery and health checks follow. Default 8000."""
     desired_count: Annotated[int, Field(ge=0, le=100)] = 1
     """Number of tasks. Default 1. More than one needs shared OAuth state."""
+    autoscaling: Autoscaling | None = None
+    """A number of tasks that follows their CPU. Default: it stays at desiredCount."""
     environment: dict[VariableName, VariableValue] = {}
     """Further plain environment variables. Nothing secret, and nothing that follows from other settings."""
     secrets: dict[VariableName, SecretKey] = {}
@@ -637,6 +696,8 @@ class Service(Model):
     """Health checks."""
     logs: Logs = Logs()
     """Log group."""
+    tracing: Tracing | None = None
+    """Traces to AWS X-Ray. Default: none."""
     discovery: Discovery = Discovery()
     """Discovery inside the VPC."""
     routing: Routing = InternalRouting(strategy="internal")
@@ -674,6 +735,12 @@ class Service(Model):
         for part in ("environment", "secrets"):
             for name, instead in server.refused(self, getattr(self, part)).items():
                 yield (part, "server", "oauth", "routing", "variables"), f"{name}: {instead}; remove it"
+        fewest, most = self.task_range
+        if not fewest <= self.desired_count <= most:
+            yield (
+                ("desired_count", "autoscaling"),
+                f"is {self.desired_count}; with autoscaling it must be {fewest} to {most}",
+            )
         if self.security_groups and self.consumers:
             yield (
                 ("consumers", "security_groups"),
@@ -681,6 +748,8 @@ class Service(Model):
                 "or open the existing group yourself",
             )
         if self.server == "other":
+            if self.logs.format == "json":
+                yield ("logs", "server"), "format is json, which workspace-mcp alone is told; remove it"
             return
         if self.variables:
             yield ("variables", "server"), "is for server: other; workspace-mcp's are set for you"
@@ -708,12 +777,21 @@ class Service(Model):
                 "enabled is false, but routing reaches the service from outside: anyone could read people's mail; "
                 "use routing.strategy: internal",
             )
-        if self.oauth.enabled and self.desired_count > 1 and self.oauth.state.backend == "memory":
-            yield (
-                ("desired_count", "oauth"),
-                f"is {self.desired_count}, but OAuth state is in each task's memory: "
-                "logins fail between tasks; set oauth.state.backend: valkey",
-            )
+        for field, most in (("desired_count", self.desired_count), ("autoscaling", self.task_range[1])):
+            if self.oauth.enabled and most > 1 and self.oauth.state.backend == "memory":
+                yield (
+                    (field, "oauth"),
+                    f"is {most}, but OAuth state is in each task's memory: "
+                    "logins fail between tasks; set oauth.state.backend: valkey",
+                )
+                break
+
+    @property
+    def task_range(self) -> tuple[int, int]:
+        """The fewest and the most tasks that may rightly run."""
+        if self.autoscaling is None:
+            return self.desired_count, self.desired_count
+        return self.autoscaling.minimum, self.autoscaling.maximum
 
     @property
     def public(self) -> PublicRouting | None:

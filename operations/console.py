@@ -68,7 +68,7 @@ def execute(target: Target, service: Service, command: list[str]) -> int:
     if not arns:
         raise OperationError(f"No task of {service_name(service)} runs. See ./ops status.")
     if target.docker_host:
-        return _in_container(target, target.docker_host, arns[0], command or ["sh"])
+        return _in_container(target, service, target.docker_host, arns[0], command or ["sh"])
     if not service.exec_enabled:
         raise OperationError(f"execEnabled is false for {service.key}: set it and deploy, then try again.")
     for tool, where in _TOOLS.items():
@@ -81,12 +81,12 @@ def execute(target: Target, service: Service, command: list[str]) -> int:
     )
 
 
-def _in_container(target: Target, host: str, task: str, command: list[str]) -> int:
+def _in_container(target: Target, service: Service, host: str, task: str, command: list[str]) -> int:
     (described,) = target.client("ecs").describe_tasks(cluster=target.settings.estate.cluster, tasks=[task])["tasks"]
     try:
         docker = find_client()
     except NoEngine as error:
         raise OperationError(str(error)) from None
     terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    container = described["containers"][0]["runtimeId"]
+    container = next(entry["runtimeId"] for entry in described["containers"] if entry["name"] == service.key)
     return subprocess.call([docker, "--host", host, "exec", "--interactive", *terminal, container, *command])

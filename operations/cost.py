@@ -33,6 +33,8 @@ class Usage(_Table):
     """What a configuration does not say, a month."""
 
     log_gb_per_task: Amount
+    json_log_growth: Amount
+    requests_per_task: Amount
     image_gb: Amount
     images: Amount
     traffic_gb_per_task: Amount
@@ -53,6 +55,8 @@ class Rates(_Table):
     composite_alarm_month: Amount
     dashboard_month: Amount
     key_month: Amount
+    traces_million: Amount
+    budget_month: Amount
     image_gb_month: Amount
     traffic_gb: Amount
     nat_gb: Amount
@@ -168,6 +172,13 @@ def _beside(resource: Registration, registered: Sequence[Registration], type_: s
     return next(r for r in registered if r.type == type_ and r.parent == resource.parent)
 
 
+def _variables(resource: Registration, registered: Sequence[Registration]) -> dict[str, str]:
+    """Plain variables of the server that a resource is a part of; the component's, whose text a preview knows."""
+    component = next(r for r in registered if r.urn == resource.parent)
+    server, *_ = json.loads(component.inputs["containerDefinitions"])
+    return {entry["name"]: entry["value"] for entry in server.get("environment", [])}
+
+
 def _service(service: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
     definition = _beside(service, registered, "aws:ecs/taskDefinition:TaskDefinition").inputs
     architecture: Architecture = definition["runtimePlatform"]["cpuArchitecture"]
@@ -182,11 +193,15 @@ def _service(service: Registration, registered: Sequence[Registration], table: P
     yield line(f"Fargate memory ({kind})", memory * table.hours, "GB hours", rates.fargate_gb_hour[architecture])
     yield line("answers to clients", usage.traffic_gb_per_task, "GB", rates.traffic_gb)
     yield line("answers of Google", usage.google_gb_per_task, "GB through NAT", rates.nat_gb)
+    if sampled := float(_variables(service, registered).get("OTEL_TRACES_SAMPLER_ARG", 0)):
+        yield line("traces", sampled * usage.requests_per_task / 1e6, "million", rates.traces_million)
 
 
 def _log_group(group: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
     tasks = float(_beside(group, registered, "aws:ecs/service:Service").inputs["desiredCount"])
     taken = tasks * table.usage.log_gb_per_task
+    if _variables(group, registered).get("LOG_FORMAT") == "json":
+        taken *= table.usage.json_log_growth
     months = float(group.inputs.get("retentionInDays") or 3650) / 30
     yield Line(resource=group.name, what="log, taken in", amount=taken, unit="GB", price=table.prices.log_gb)
     yield Line(resource=group.name, what="log, kept", amount=taken * months, unit="GB", price=table.prices.log_gb_month)
@@ -213,6 +228,17 @@ def _versions(versioning: Registration, _: Sequence[Registration], table: Prices
     )
 
 
+def _alarm(alarm: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    learns = "metricQueries" in alarm.inputs
+    what, metrics = ("alarm with a band, metrics", 3) if learns else ("alarm", 1)
+    yield Line(resource=alarm.name, what=what, amount=metrics, unit="month", price=table.prices.alarm_month)
+
+
+def _scaling(policy: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    # AWS makes an alarm for each direction.
+    yield Line(resource=policy.name, what="alarm of scaling", amount=2, unit="month", price=table.prices.alarm_month)
+
+
 def _one(what: str, rate: Callable[[Rates], float]) -> _Pricing:
     """A resource with a monthly price of its own."""
 
@@ -228,7 +254,9 @@ _PRICED: Mapping[str, _Pricing] = {
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
     "aws:ecr/repository:Repository": _repository,
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": _one("metric", lambda rates: rates.metric_month),
-    "aws:cloudwatch/metricAlarm:MetricAlarm": _one("alarm", lambda rates: rates.alarm_month),
+    "aws:appautoscaling/policy:Policy": _scaling,
+    "aws:budgets/budget:Budget": _one("budget", lambda rates: rates.budget_month),
+    "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": _one("composite alarm", lambda r: r.composite_alarm_month),
     "aws:cloudwatch/dashboard:Dashboard": _one("dashboard", lambda rates: rates.dashboard_month),
     "aws:kms/key:Key": _one("key", lambda rates: rates.key_month),
@@ -238,6 +266,7 @@ _PRICED: Mapping[str, _Pricing] = {
 }
 _FREE = frozenset(
     {
+        "aws:appautoscaling/target:Target",
         "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration",
         "aws:cloudwatch/eventRule:EventRule",  # events of AWS's own cost nothing
         "aws:cloudwatch/eventTarget:EventTarget",

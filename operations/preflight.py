@@ -299,7 +299,7 @@ def _docker(target: Target) -> str:
 def _quota(target: Target) -> str:
     if target.rehearsed:
         raise NotRun("the emulator has no quotas")
-    wanted = sum(service.cpu / 1024 * service.desired_count * 2 for service in target.settings.services.values())
+    wanted = sum(service.cpu / 1024 * service.task_range[1] * 2 for service in target.settings.services.values())
     quota = target.client("service-quotas").get_service_quota(ServiceCode="fargate", QuotaCode=_FARGATE_VCPU_QUOTA)[
         "Quota"
     ]

@@ -126,7 +126,8 @@ def rollback(
         target_group=None,
         discovery_name=service.discovery_name,
         namespace=target.settings.estate.namespace,
-        desired_count=target.described(service)["desiredCount"],  # going back leaves it as it is
+        # Going back leaves the number as it is.
+        task_range=service.task_range if service.autoscaling else (target.described(service)["desiredCount"],) * 2,
         secrets={name: secret.key for name, secret in service.secrets.items()},
     )
     return dataclasses.replace(result, seconds=seconds, checks=[*noted, *verify(target, service, deployed)])

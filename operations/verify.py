@@ -12,12 +12,13 @@ from typing import Any
 import checks
 from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
+from components.observability import ERROR_LINE
 from components.routing import listener_rules, target_group_name
 from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target, service_name
 
-_ERROR = re.compile(r"\b(ERROR|CRITICAL|Traceback)\b")
+_ERROR = re.compile(rf"{ERROR_LINE}|\b(ERROR|CRITICAL|Traceback)\b")
 _HEALTH_LIMIT = 90.0
 """Seconds that targets may take from registered to healthy."""
 _REHEARSED_HEALTH_LIMIT = 20.0

@@ -224,6 +224,7 @@ class Engine:
             }
         )
         recorded = {name: reason for name, reason in handler.recorded_only.items() if name in registration.inputs}
+        recorded |= handler.left_out(dict(registration.inputs))
         shown = dict(entry for name, change in changes.items() for entry in _narrowed(name, change))
         self._finish(
             Result(urn, registration.type, registration.name, action, time.monotonic() - started, shown, recorded)

@@ -118,6 +118,8 @@ class Requests:
             case "sns", _:
                 topic = given.get("TopicArn") or given.get("ResourceArn") or given.get("SubscriptionArn")
                 yield Request(action, (topic or self._arn("sns", given["Name"]),))
+            case "budgets", _:
+                yield self._budgets(call, action)
             case "kms", _:
                 yield from self._kms(call, action)
             case "ssm", "GetParametersByPath":
@@ -154,6 +156,16 @@ class Requests:
         if call.action == "PutCompositeAlarm":
             # It asks for the right to describe all alarms.
             yield Request("cloudwatch:DescribeAlarms", (self._arn("cloudwatch", "alarm:*"),))
+
+    def _budgets(self, call: Call, action: str) -> Request:
+        given = call.parameters
+        budget = given.get("Budget") or given.get("NewBudget") or given
+        arn = given.get("ResourceARN") or f"arn:aws:budgets::{self.account}:budget/{budget['BudgetName']}"
+        # Budgets have two rights for all their calls, but for those on tags.
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsbudgetservice.html
+        if not call.action.endswith(("TagResource", "TagsForResource", "UntagResource")):
+            action = "budgets:ViewBudget" if call.action.startswith("Describe") else "budgets:ModifyBudget"
+        return Request(action, (arn,))
 
     def _kms(self, call: Call, action: str) -> Iterator[Request]:
         given, key = call.parameters, self._arn("kms", "key/0")

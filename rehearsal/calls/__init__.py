@@ -5,6 +5,8 @@ To add a look-up: a function with `@function(token, argument...)`.
 """
 
 from rehearsal.calls import (
+    appautoscaling,
+    budgets,
     cloudwatch,
     docker,
     ec2,
@@ -30,6 +32,8 @@ __all__ = [
     "Handler",
     "NotCarriedOut",
     "ProviderError",
+    "appautoscaling",
+    "budgets",
     "cloudwatch",
     "docker",
     "ec2",

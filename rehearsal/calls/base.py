@@ -155,6 +155,10 @@ class Handler(ABC):
             for name, value in inputs.items()
         }
 
+    def left_out(self, inputs: Properties) -> dict[str, str]:
+        """What `check` takes away from these inputs, each with the reason: it is accepted without effect."""
+        return {}
+
 
 def same(wanted: Any, actual: Any, ordered: bool = True) -> bool:
     """Whether `actual` is what was asked for: absent equals empty, "512" equals 512, extra members do not matter."""

@@ -61,7 +61,11 @@ class MetricAlarm(_Alarm):
         "actionsEnabled": "ActionsEnabled",
     }
     properties = frozenset({*_NAMES, "dimensions", "tags"})
-    recorded_only = {"evaluateLowSampleCountPercentiles": "the emulator does not store it"}
+    remembered = frozenset({"metricQueries", "thresholdMetricId"})
+    recorded_only = {
+        "evaluateLowSampleCountPercentiles": "the emulator does not store it",
+        **dict.fromkeys(remembered, "the emulator takes no metric math; the alarm is there and never goes off"),
+    }
     replacing = frozenset({"name"})
     defaults = {"alarmDescription": "", "actionsEnabled": True, "alarmActions": [], "okActions": [], "tags": {}}
     name_property = "name"
@@ -75,7 +79,12 @@ class MetricAlarm(_Alarm):
         values = {api: inputs.get(name) for name, api in self._NAMES.items()}
         self.context.client("cloudwatch").put_metric_alarm(
             Dimensions=[{"Name": name, "Value": value} for name, value in (inputs.get("dimensions") or {}).items()],
-            **given(**values, Tags=tag_list(inputs.get("tags")) or None),
+            **given(
+                **values,
+                ThresholdMetricId=inputs.get("thresholdMetricId"),
+                Metrics=[_metric_query(query) for query in inputs.get("metricQueries") or []] or None,
+                Tags=tag_list(inputs.get("tags")) or None,
+            ),
         )
 
     def read(self, locator: str) -> Properties | None:
@@ -95,6 +104,27 @@ class MetricAlarm(_Alarm):
         if name == "threshold":  # The API has 80.0 where the program has 80.
             return actual is not None and float(wanted) == float(actual)
         return super().equal(name, wanted, actual, inputs)
+
+
+def _metric_query(query: dict[str, Any]) -> dict[str, Any]:
+    metric = query.get("metric")
+    return given(
+        Id=query["id"],
+        Expression=query.get("expression"),
+        Label=query.get("label"),
+        ReturnData=query.get("returnData"),
+        MetricStat={
+            "Metric": {
+                "Namespace": metric["namespace"],
+                "MetricName": metric["metricName"],
+                "Dimensions": [{"Name": name, "Value": value} for name, value in metric["dimensions"].items()],
+            },
+            "Period": metric["period"],
+            "Stat": metric["stat"],
+        }
+        if metric
+        else None,
+    )
 
 
 @resource

@@ -104,6 +104,23 @@ class TaskDefinition(Handler):
         tags = _tags(self.context, locator)
         return task_definition_properties(self.context, found) | {"id": found["family"], "tags": tags, "tagsAll": tags}
 
+    def check(self, inputs: Properties) -> Properties:
+        inputs = super().check(inputs)
+        if not self.left_out(inputs):
+            return inputs
+        kept = [entry for entry in json.loads(inputs["containerDefinitions"]) if entry.get("essential", True)]
+        return inputs | {"containerDefinitions": json.dumps(kept)}
+
+    def left_out(self, inputs: Properties) -> dict[str, str]:
+        beside = [
+            entry["name"] for entry in json.loads(inputs["containerDefinitions"]) if not entry.get("essential", True)
+        ]
+        return {
+            f"containerDefinitions.{name}": "the emulator gives each container of a task an address of its own, "
+            "so nothing would reach it at localhost; it is not started"
+            for name in beside
+        }
+
     def equal(self, name: str, wanted: Any, actual: Any, inputs: Properties) -> bool:
         if name == "containerDefinitions":
             return canonical(wanted, inputs) == canonical(actual or "[]", inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,16 @@ from typing import Any
 import pytest
 
 from components import settings
-from components.observability import FILTERS, METRICS, QUERIES
+from components.observability import ERROR_LINE, METRICS, QUERIES, TERMS, filter_pattern
+from tests import picture
 from tests.components.program import ACCOUNT, Account, Deploy, Recorded, arn
+from tests.conftest import ROOT
+from tests.log_filters import counted
 
 NAME = "busyb-google-workspace-mcp"
-LINES = (Path(__file__).parent / "log_lines.txt").read_text().splitlines()
-"""Lines that the real server wrote, each after the names of the filters that must count it (`-`: none)."""
+LINES = (Path(__file__).parent / "log_lines.txt").read_text().replace("^[", "\x1b").splitlines()
+"""Lines that the real server wrote, as text and as JSON, each after the names of the filters that must count it (`-`:
+none). `^[` stands for the escape character."""
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def topic(name: str) -> str:
         ("no-healthy-target", "AWS/ApplicationELB HealthyHostCount", "Minimum", 1, 2, "breaching", "critical-alerts"),
         ("errors", f"{METRICS} {NAME}-errors", "Sum", 10, 2, "notBreaching", "ops-alerts"),
         ("oauth-failures", f"{METRICS} {NAME}-oauth-failures", "Sum", 5, 2, "notBreaching", "warnings"),
-        ("store-failures", f"{METRICS} {NAME}-store-failures", "Sum", 0, 2, "notBreaching", "ops-alerts"),
+        ("store-failures", f"{METRICS} {NAME}-store-failures", "Sum", 0, 1, "notBreaching", "ops-alerts"),
         ("server-errors", "AWS/ApplicationELB HTTPCode_Target_5XX_Count", "Sum", 5, 2, "notBreaching", "ops-alerts"),
         ("slow", "AWS/ApplicationELB TargetResponseTime", "p95", 2.0, 5, "notBreaching", "warnings"),
         ("crash-loop", "AWS/Events TriggeredRules", "Sum", 3, 1, "notBreaching", "ops-alerts"),
@@ -68,6 +73,22 @@ def test_an_alarm_has_its_limit_and_tells_whom_it_concerns(
     assert inputs["period"] == (600 if part == "crash-loop" else 60)
 
 
+def test_the_table_in_docs_says_what_the_alarms_say(production: Recorded) -> None:
+    table = (ROOT / "docs" / "operations.md").read_text().split("| alarm | goes off when |")[1].split("\n\n")[0]
+    rows = {row.split("`")[1]: [cell.strip() for cell in row.split("|")] for row in table.splitlines()[2:]}
+    assert rows.keys() == {*alarms(production), "users-affected"}
+    topics = {"critical": "critical-alerts", "operations": "ops-alerts", "warning": "warnings"}
+    for part, inputs in alarms(production).items():
+        _, name, when, metric, missing, told, _ = rows[part]
+        assert metric.startswith(inputs["namespace"])
+        assert inputs["namespace"] == METRICS or inputs["metricName"] in metric
+        assert missing.partition(":")[0] == {"breaching": "bad", "notBreaching": "good"}[inputs["treatMissingData"]]
+        assert inputs["alarmActions"] == [topic(topics[told])]
+        if inputs["threshold"] > 1:
+            assert re.search(rf"\b{inputs['threshold']:g}\b", when)
+        assert ("**" in name) == (part in {"no-task", "no-healthy-target", "server-errors"})
+
+
 def test_each_limit_is_configuration(deploy: Deploy, config: dict[str, Any]) -> None:
     limits = {
         "cpuPercent": 61,
@@ -78,7 +99,7 @@ def test_each_limit_is_configuration(deploy: Deploy, config: dict[str, Any]) -> 
         "responseSeconds": 66,
         "stoppedTasks": 67,
     }
-    assert limits.keys() == {field.alias for field in settings.Alarms.model_fields.values()}
+    assert limits.keys() == {field.alias for field in settings.Alarms.model_fields.values()} - {"anomalyBand"}
     config["services"]["google-workspace"]["alarms"] = limits
     thresholds = {part: inputs["threshold"] for part, inputs in alarms(deploy(config)).items()}
     assert {61, 62, 63, 64, 65, 66, 67} <= set(thresholds.values())
@@ -114,21 +135,12 @@ def test_every_command_that_an_alarm_names_exists(production: Recorded) -> None:
     assert titles and all(f"\n## {title}\n" in runbook for title in titles), titles
 
 
-def counted(line: str) -> set[str]:
-    """The filters that count a line: `?"a" ?"b"` is either of these texts."""
-    found = set()
-    for part, pattern in FILTERS.items():
-        terms = re.findall(r'\?"([^"]+)"', pattern)
-        assert " ".join(f'?"{term}"' for term in terms) == pattern, "more syntax than this test understands"
-        if any(term in line for term in terms):
-            found.add(part)
-    return found
-
-
 @pytest.mark.parametrize("line", [line for line in LINES if line])
 def test_the_filters_count_what_the_real_server_wrote(line: str) -> None:
     wanted, _, text = line.partition("|")
-    assert counted(text) == (set() if wanted == "-" else set(wanted.split(",")))
+    parts = set() if wanted == "-" else set(wanted.split(","))
+    assert counted(text) == parts
+    assert bool(re.search(ERROR_LINE, text)) == ("errors" in parts), "queries and verify see the same errors"
 
 
 def test_a_request_without_a_token_is_counted_nowhere() -> None:
@@ -140,7 +152,7 @@ def test_the_filters_are_on_the_services_own_log(production: Recorded) -> None:
     found = production.of("aws:cloudwatch/logMetricFilter:LogMetricFilter").values()
     assert {inputs["logGroupName"] for inputs in found} == {f"/ecs/{NAME}"}
     made = {inputs["metricTransformation"]["name"] for inputs in found}
-    assert made == {f"{NAME}-{part}" for part in FILTERS}
+    assert made == {f"{NAME}-{part}" for part in TERMS}
     assert {inputs["metricTransformation"]["namespace"] for inputs in found} == {METRICS}
 
 
@@ -171,6 +183,18 @@ def test_widgets_fill_rows_and_do_not_overlap(production: Recorded) -> None:
     assert len(cells) == len(set(cells))
     assert max(x for x, _ in cells) == 23
     assert len(cells) == 24 * (max(y for _, y in cells) + 1)
+
+
+def test_the_picture_in_docs_is_drawn_from_the_dashboard(production: Recorded) -> None:
+    """`UPDATE_SNAPSHOTS=1 ./test tests/components/test_observability.py` draws it anew."""
+    (inputs,) = production.of("aws:cloudwatch/dashboard:Dashboard").values()
+    drawn = picture.svg(inputs["dashboardBody"])
+    file = ROOT / "docs" / "dashboard.svg"
+    if os.environ.get("UPDATE_SNAPSHOTS"):
+        file.write_text(drawn)
+    assert drawn == file.read_text(), (
+        "UPDATE_SNAPSHOTS=1 ./test tests/components/test_observability.py, then look at it"
+    )
 
 
 def test_queries_are_saved_under_the_services_name(production: Recorded) -> None:
@@ -274,3 +298,119 @@ def test_two_services_cannot_have_one_dashboard(deploy: Deploy, config: dict[str
         "dashboard": "GoogleWorkspaceMCP",
     }
     assert "both have the dashboard GoogleWorkspaceMCP" in str(deploy(config, fails=True).error)
+
+
+COLLECTOR = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:" + "ab" * 32
+LATER = {"alarms": {"anomalyBand": 3}, "logs": {"format": "json"}, "tracing": {"collector": COLLECTOR}}
+"""The options that are off by default, of a service."""
+
+
+@pytest.fixture
+def later(deploy: Deploy, config: dict[str, Any]) -> Recorded:
+    config["services"]["google-workspace"] |= LATER
+    config["monitoring"]["budget"] = {"limit": 40, "alertPercent": 70}
+    return deploy(config)
+
+
+def test_what_is_unusual_is_compared_with_a_band_that_cloudwatch_learns(later: Recorded) -> None:
+    unusual = {part: inputs for part, inputs in alarms(later).items() if part.startswith("unusual-")}
+    assert unusual.keys() == {"unusual-memory", "unusual-requests", "unusual-response-time"}
+    for inputs in unusual.values():
+        seen, usual = inputs["metricQueries"]
+        assert usual["expression"] == "ANOMALY_DETECTION_BAND(seen, 3)"
+        assert inputs["thresholdMetricId"] == usual["id"]
+        assert seen["metric"]["dimensions"]
+        assert not {"threshold", "metricName", "statistic", "period"} & inputs.keys(), "AWS takes either, not both"
+        assert inputs["alarmActions"] == [topic("warnings")]
+    either = {part for part, i in unusual.items() if i["comparisonOperator"].startswith("LessThanLowerOr")}
+    assert either == {"unusual-requests"}, "less memory, or a faster answer, is nobody's worry"
+
+
+def test_json_is_read_by_field(later: Recorded) -> None:
+    patterns = {i["pattern"] for i in later.of("aws:cloudwatch/logMetricFilter:LogMetricFilter").values()}
+    assert patterns == {filter_pattern(part, "json") for part in TERMS}
+    server, _ = containers(later)
+    assert {"name": "LOG_FORMAT", "value": "json"} in server["environment"]
+
+
+def containers(recorded: Recorded) -> list[dict[str, Any]]:
+    (definition,) = recorded.of("aws:ecs/taskDefinition:TaskDefinition").values()
+    return list(json.loads(definition["containerDefinitions"]))
+
+
+def test_traces_go_through_a_collector_beside_the_server(later: Recorded) -> None:
+    server, collector = containers(later)
+    variables = {entry["name"]: entry["value"] for entry in server["environment"]}
+    assert variables["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://localhost:4318"
+    assert variables["OTEL_TRACES_SAMPLER_ARG"] == "0.1"
+    assert collector["image"] == COLLECTOR
+    assert collector["essential"] is False, "without traces the server serves all the same"
+    told = json.loads(collector["environment"][0]["value"])
+    assert told["receivers"]["otlp"]["protocols"]["http"]["endpoint"] == "localhost:4318", "from inside the task only"
+    assert told["service"]["pipelines"].keys() == {"traces"}, "no metrics, which would cost"
+    assert "portMappings" not in collector
+
+
+def test_the_task_may_send_traces_where_it_makes_them(later: Recorded, deploy: Deploy, config: dict[str, Any]) -> None:
+    def actions(recorded: Recorded) -> set[str]:
+        policy = json.loads(recorded.inputs("google-workspace-task-policy")["policy"])
+        return {
+            a for s in policy["Statement"] for a in ([s["Action"]] if isinstance(s["Action"], str) else s["Action"])
+        }
+
+    assert {"xray:PutTelemetryRecords", "xray:PutTraceSegments"} <= actions(later)
+    del config["services"]["google-workspace"]["tracing"]
+    assert not {action for action in actions(deploy(config)) if action.startswith("xray:")}
+
+
+def test_a_collector_in_ecr_may_be_pulled(deploy: Deploy, config: dict[str, Any]) -> None:
+    image = "210987654321.dkr.ecr.us-east-1.amazonaws.com/mirror/collector@sha256:" + "ab" * 32
+    config["services"]["google-workspace"]["tracing"] = {"collector": image}
+    policy = json.loads(deploy(config).inputs("google-workspace-execution-policy")["policy"])
+    (statement,) = (s for s in policy["Statement"] if s["Sid"] == "Image")
+    assert statement["Resource"] == [
+        "arn:aws:ecr:us-east-1:758888582357:repository/busyb-google-workspace-mcp",
+        "arn:aws:ecr:us-east-1:210987654321:repository/mirror/collector",
+    ]
+
+
+def test_a_budget_counts_the_stacks_own_resources_and_tells_of_what_is_spent_and_expected(later: Recorded) -> None:
+    (budget,) = later.of("aws:budgets/budget:Budget").values()
+    assert (budget["limitAmount"], budget["limitUnit"], budget["timeUnit"]) == ("40.0", "USD", "MONTHLY")
+    (counted,) = budget["costFilters"]
+    assert counted["name"] == "TagKeyValue"
+    tags = {r.inputs["tags"]["Service"] for r in later.resources if isinstance(r.inputs.get("tags"), dict)}
+    assert {value.removeprefix("user:Service$") for value in counted["values"]} == tags
+    told = [(n["notificationType"], n["threshold"], n["subscriberSnsTopicArns"]) for n in budget["notifications"]]
+    assert told == [("ACTUAL", 70, [topic("warnings")]), ("FORECASTED", 100, [topic("warnings")])]
+    (key,) = later.of("aws:kms/key:Key").values()
+    policies = later.of("aws:sns/topicPolicy:TopicPolicy").values()
+    (warnings,) = (i["policy"] for i in policies if "budgets.amazonaws.com" in i["policy"])
+    assert topic("warnings") in warnings, "the other topics are not for budgets"
+    for policy in (key["policy"], warnings):
+        (statement,) = (s for s in json.loads(policy)["Statement"] if s["Sid"] == "Budgets")
+        assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": ACCOUNT}
+
+
+def test_by_default_there_is_none_of_it(production: Recorded) -> None:
+    assert not [part for part in alarms(production) if part.startswith("unusual")]
+    assert len(containers(production)) == 1
+    assert not {e["name"] for e in containers(production)[0]["environment"]} & {"LOG_FORMAT", "OTEL_SERVICE_NAME"}
+    assert not production.of("aws:budgets/budget:Budget")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"tracing": {"collector": "public.ecr.aws/aws-observability/aws-otel-collector:latest"}}, "a tag could be"),
+        ({"tracing": {"collector": COLLECTOR, "samplePercent": 0}}, "greater than 0"),
+        ({"alarms": {"anomalyBand": 0.5}}, "greater than or equal to 1"),
+        ({"logs": {"format": "xml"}}, "'text' or 'json'"),
+        ({"server": "other", "secrets": {}, "logs": {"format": "json"}}, "workspace-mcp alone is told"),
+    ],
+)
+def test_mistakes_in_options_are_told(
+    deploy: Deploy, config: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    config["services"]["google-workspace"] |= change
+    assert said in str(deploy(config, fails=True).error)

@@ -341,6 +341,22 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
             "use routing.strategy: internal",
         ),
     ),
+    "scaling with state in memory": (
+        service(autoscaling={"maximum": 3}),
+        at_odds(
+            f"{SERVICE}.autoscaling",
+            "is 3, but OAuth state is in each task's memory: "
+            "logins fail between tasks; set oauth.state.backend: valkey",
+        ),
+    ),
+    "a first number of tasks outside of the limits": (
+        service(
+            desiredCount=1,
+            autoscaling={"minimum": 2, "maximum": 4},
+            oauth={"clientRedirectUris": ["http://localhost:*"], "state": {"backend": "valkey", "host": "cache"}},
+        ),
+        at_odds(f"{SERVICE}.desiredCount", "is 1; with autoscaling it must be 2 to 4"),
+    ),
     "two tasks with state in memory": (
         service(desiredCount=2),
         at_odds(

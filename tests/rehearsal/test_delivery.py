@@ -106,7 +106,14 @@ def in_force(account: Account, part: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def seen() -> Iterator[Seen]:
     subscription = {"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}
-    stack = changed(production("delivery"), {"delivery": DELIVERY, "monitoring.subscriptions": [subscription]})
+    stack = changed(
+        production("delivery"),
+        {
+            "delivery": DELIVERY,
+            "monitoring.subscriptions": [subscription],
+            "monitoring.budget": {"limit": 40},
+        },
+    )
     with Rehearsal(stack) as rehearsal:
         first = rehearsal.deploy()
         policies = {part: in_force(rehearsal.account, part) for part in ("deploy", "preview")}
@@ -125,6 +132,7 @@ def seen() -> Iterator[Seen]:
                     f"{SERVICE}.routing.priority": 60,
                     f"{SERVICE}.logs.retentionDays": 90,
                     f"{SERVICE}.discovery.ttl": 30,
+                    "monitoring.budget.limit": 50,
                     "tags": {"CostCenter": "42"},
                 },
             )
@@ -175,7 +183,7 @@ def test_the_preview_role_only_reads(seen: Seen) -> None:
         for statement in seen.preview["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
-    verbs = ("Describe", "Get", "List", "BatchGet", "Filter", "Discover", "Decrypt")
+    verbs = ("Describe", "Get", "List", "BatchGet", "Filter", "Discover", "Decrypt", "View")
     assert {action for action in actions if not action.split(":")[1].startswith(verbs)} == set()
     assert _denied(
         seen.preview, [Request("secretsmanager:GetSecretValue", (arn("secretsmanager", "secret:busyb/x-AbCdEf"),))]

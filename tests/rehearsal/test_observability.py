@@ -9,12 +9,15 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
 
+import httpx2
 import pytest
 
+from components.observability import TERMS, filter_pattern
 from rehearsal import monitor
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal
-from tests.stacks import changed, production
+from tests.log_filters import counted
+from tests.stacks import SERVICE, changed, production
 
 NAME = "busyb-google-workspace-mcp"
 ALARM_TEXT = "No task runs. Runbook: 503 from outside, no task runs."
@@ -22,7 +25,7 @@ ALARM_TEXT = "No task runs. Runbook: 503 from outside, no task runs."
 
 @pytest.fixture(scope="module")
 def watched(engine: Engine) -> Iterator[Rehearsal]:
-    """The production stack with subscribers."""
+    """The production stack with subscribers, and with all that is off by default."""
     stack = changed(
         production("watched"),
         {
@@ -32,6 +35,11 @@ def watched(engine: Engine) -> Iterator[Rehearsal]:
                 {"topic": "deployments", "protocol": "https", "endpoint": "https://hooks.example.com/x"},
             ],
             "monitoring.slack": {"workspace": "T0123ABCD", "channel": "C0123ABCD"},
+            # The options of later phases, all at once.
+            "monitoring.budget": {"limit": 40},
+            f"{SERVICE}.alarms.anomalyBand": 3,
+            f"{SERVICE}.logs.format": "json",
+            f"{SERVICE}.tracing": {"collector": f"public.ecr.aws/aws-otel-collector@sha256:{'ab' * 32}"},
         },
     )
     with Rehearsal(stack) as rehearsal:
@@ -74,7 +82,7 @@ def test_all_alarms_are_there_and_tell_a_topic(watched: Rehearsal) -> None:
     found = cloudwatch.describe_alarms(AlarmNamePrefix=NAME, AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     topics = {t["TopicArn"] for t in sns.list_topics()["Topics"]}
     alarms = found["MetricAlarms"] + found["CompositeAlarms"]
-    assert len(alarms) == 12
+    assert len(alarms) == 15
     for alarm in alarms:
         assert set(alarm["AlarmActions"]) <= topics
         assert alarm["AlarmActions"] and alarm["AlarmDescription"]
@@ -124,6 +132,39 @@ def test_what_the_emulator_cannot_do_is_said(watched: Rehearsal) -> None:
     said = " ".join(recorded)
     assert "the emulator has no chat service" in said
     assert "PutQueryDefinition" in said
+    assert "metric math" in said
+    assert "nothing would reach it at localhost" in said, "the collector is not started"
+
+
+def test_the_filters_count_what_the_running_server_writes(watched: Rehearsal) -> None:
+    assert watched.edge
+    logs, group = watched.account.client("logs"), f"/ecs/{NAME}"
+    with httpx2.Client(trust_env=False, headers={"Host": "api.busyb.ai"}, base_url=watched.edge.url) as client:
+        assert client.post("/google-workspace/mcp", json={}).status_code == 401
+        assert client.get("/google-workspace/oauth2callback?error=access_denied&state=x").status_code == 400
+        origin = {"Origin": "https://evil.example"}
+        assert client.post("/google-workspace/mcp", json={}, headers=origin).status_code == 403
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        lines = [event["message"].strip() for event in logs.filter_log_events(logGroupName=group)["events"]]
+        if any("evil.example" in line for line in lines):
+            break
+        time.sleep(0.2)
+    records = [json.loads(line) for line in lines]
+    assert all(record.keys() >= {"time", "level", "logger", "message"} for record in records)
+    hits = {record["message"]: parts for record, line in zip(records, lines, strict=True) if (parts := counted(line))}
+    assert hits == {"IdP callback error: access_denied - None": {"errors", "oauth-failures"}}, "and no 401, no 403"
+    filters = logs.describe_metric_filters(logGroupName=group)["metricFilters"]
+    assert {f["filterPattern"] for f in filters} == {filter_pattern(part, "json") for part in TERMS}
+
+
+def test_a_budget_tells_the_topic_of_warnings(watched: Rehearsal) -> None:
+    mine = {"AccountId": watched.account.account, "BudgetName": "busyb-production-mcp"}
+    budgets = watched.account.client("budgets")
+    assert float(budgets.describe_budget(**mine)["Budget"]["BudgetLimit"]["Amount"]) == 40
+    for entry in budgets.describe_notifications_for_budget(**mine)["Notifications"]:
+        (told,) = budgets.describe_subscribers_for_notification(**mine, Notification=entry)["Subscribers"]
+        assert told["Address"] == topic(watched, "warnings")
 
 
 def event(detail_type: str, detail: dict[str, Any], resources: list[str]) -> dict[str, Any]:
@@ -259,6 +300,7 @@ def test_destroying_leaves_nothing_of_it(watched: Rehearsal) -> None:
     client = watched.account.client
     assert not client("cloudwatch").describe_alarms(AlarmNamePrefix=NAME)["MetricAlarms"]
     assert not client("sns").list_topics()["Topics"]
+    assert not client("budgets").describe_budgets(AccountId=watched.account.account).get("Budgets")
     assert not client("events").list_rules(NamePrefix=NAME)["Rules"]
     assert not client("cloudwatch").list_dashboards(DashboardNamePrefix="GoogleWorkspace")["DashboardEntries"]
     assert not [a for a in client("kms").list_aliases()["Aliases"] if "busyb" in a["AliasName"]]
