@@ -10,6 +10,7 @@ from itertools import groupby
 from pulumi_policy.proxy import UnknownValueError
 
 from components.settings import PolicyException
+from policies.enforcement import enforced, levels
 from policies.rule import STACK, Registered, Resource, Rule, Stack
 from policies.rules import rules
 
@@ -54,13 +55,13 @@ class Findings:
     @property
     def stops(self) -> bool:
         """Whether a deployment is stopped."""
-        return any(violation.rule.severity.stops for violation in self.violations)
+        return any(violation.rule.stops for violation in self.violations)
 
     def lines(self) -> Iterator[str]:
         """The report, for people."""
-        by_rule = sorted(self.violations, key=lambda v: (not v.rule.severity.stops, v.rule.name, v.problem))
+        by_rule = sorted(self.violations, key=lambda v: (not v.rule.stops, v.rule.name, v.problem))
         for (rule, problem), group in groupby(by_rule, key=lambda v: (v.rule, v.problem)):
-            effect = "stops" if rule.severity.stops else "advises"
+            effect = "stops" if rule.stops else "advises"
             yield f"{effect}  {rule.name} ({rule.severity.value}): {rule.description}"
             yield f"       on {', '.join(violation.resource.name for violation in group)}"
             yield f"       {rule.message(problem)}"
@@ -81,9 +82,12 @@ def evaluate(
     *,
     hold_to: Sequence[Rule] | None = None,
 ) -> Findings:
-    """Hold resources to the rules (`hold_to`: to these alone). `today` decides which exceptions are in force."""
+    """Hold resources to the rules (`hold_to`: to these alone). `today` decides which exceptions are in force.
+
+    Raises `EnforcementError`.
+    """
     today = today or datetime.datetime.now(tz=datetime.UTC).date()
-    held_to = rules() if hold_to is None else hold_to
+    held_to = enforced(rules(), levels()) if hold_to is None else hold_to
     registered = [Resource.of(resource) for resource in resources]
     if not any(resource.type == STACK for resource in registered):
         # The engine registers it; the monitors that record a program's registrations leave it out.

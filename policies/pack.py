@@ -19,6 +19,7 @@ from pulumi_policy import Severity as PulumiSeverity
 from pulumi_policy.proxy import UnknownValueError
 
 from components.settings import PolicyException
+from policies.enforcement import enforced, levels
 from policies.evaluation import Undecided, hold
 from policies.rule import STACK, UNKNOWN, Resource, Rule, Stack
 from policies.rules import rules
@@ -28,7 +29,7 @@ EXCEPTIONS_IN_FORCE = "policy-exceptions-list"
 
 
 def pulumi_policies(exceptions: Sequence[PolicyException], today: datetime.date) -> list[Policy]:
-    """A policy for each rule, and one that lists the exceptions in force."""
+    """A policy for each rule, and one that lists the exceptions in force. Raises `EnforcementError`."""
 
     def listing(args: ResourceValidationArgs, report: ReportViolation) -> None:
         if args.resource_type == STACK:
@@ -44,7 +45,7 @@ def pulumi_policies(exceptions: Sequence[PolicyException], today: datetime.date)
             validate=listing,
         )
     ]
-    return policies + [_policy(rule, exceptions, today) for rule in rules()]
+    return policies + [_policy(rule, exceptions, today) for rule in enforced(rules(), levels())]
 
 
 def _policy(rule: Rule, exceptions: Sequence[PolicyException], today: datetime.date) -> Policy:
@@ -62,7 +63,7 @@ def _policy(rule: Rule, exceptions: Sequence[PolicyException], today: datetime.d
         name=rule.name,
         description=rule.description,
         validate=of_stack if rule.whole_stack else of_resource,
-        enforcement_level=Level.MANDATORY if rule.severity.stops else Level.ADVISORY,
+        enforcement_level=Level.MANDATORY if rule.stops else Level.ADVISORY,
         severity=PulumiSeverity(rule.severity.value),
         tags=list(rule.ids),
         remediation_steps=rule.remedy,

@@ -144,16 +144,12 @@ class Stack:
 
 
 class Severity(enum.Enum):
-    """How bad a violation is. Critical and high ones stop a deployment."""
+    """How bad a violation is."""
 
     CRITICAL = "critical"
     HIGH = "high"
     MEDIUM = "medium"
     LOW = "low"
-
-    @property
-    def stops(self) -> bool:
-        return self in (Severity.CRITICAL, Severity.HIGH)
 
 
 Check = Callable[[Resource, Stack], Iterator[str]]
@@ -179,6 +175,13 @@ class Rule:
     """The control's ids: AWS Foundational Security Best Practices (ECS.5), checkov (CKV_AWS_336), cfn-lint (E3047)."""
     whole_stack: bool = False
     """Whether `check` looks at other resources too; then it runs when all are registered."""
+    enforced: bool | None = None
+    """Whether a violation stops a deployment. Default: a critical or high one does."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether a violation stops a deployment."""
+        return self.severity in (Severity.CRITICAL, Severity.HIGH) if self.enforced is None else self.enforced
 
     def message(self, problem: str) -> str:
         """What a user reads below the description."""

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import pulumi
 from rich.console import Console
 
 import checks
@@ -55,7 +56,7 @@ class RehearsalError(Exception):
     """The rehearsal cannot go on; the message says why and what to do."""
 
 
-_KNOWN = (RehearsalError, EmulatorError, NotInstalled, NoEngine, NoBaseImage, BuildFailed, PushFailed)
+_KNOWN = (RehearsalError, EmulatorError, NotInstalled, NoEngine, NoBaseImage, BuildFailed, PushFailed, pulumi.RunError)
 """Errors whose message says all there is to say."""
 
 

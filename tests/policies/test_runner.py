@@ -10,9 +10,11 @@ import contextlib
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -23,6 +25,7 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 from components import settings
 from components.settings import PolicyException
 from policies import Findings, evaluate, rules
+from policies.enforcement import enforced, levels
 from policies.pack import EXCEPTIONS_IN_FORCE
 from policies.registrations import ROOT, registrations
 from policies.rule import STACK, Registered
@@ -68,7 +71,7 @@ def _struct(values: Mapping[str, Any]) -> struct_pb2.Struct:
 
 
 @contextlib.contextmanager
-def started(config: Mapping[str, str]) -> Iterator[Runner]:
+def started(config: Mapping[str, str], pack: Path = ROOT / "policies") -> Iterator[Runner]:
     environment = {
         **os.environ,
         "PULUMI_ORGANIZATION": "organization",
@@ -77,7 +80,6 @@ def started(config: Mapping[str, str]) -> Iterator[Runner]:
         "PULUMI_DRY_RUN": "true",
         "PULUMI_CONFIG": json.dumps(config),
     }
-    pack = ROOT / "policies"
     command = [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(pack)]
     with subprocess.Popen(command, cwd=pack, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -123,7 +125,7 @@ def same(diagnostics: Iterable[analyzer_pb2.AnalyzeDiagnostic], findings: Findin
             v.rule.name,
             v.resource.urn,
             f"{v.rule.description}\n{v.resource.name}: {v.rule.message(v.problem)}",
-            v.rule.severity.stops,
+            v.rule.stops,
         )
         for v in findings.violations
     }
@@ -143,7 +145,7 @@ def test_the_pack_has_every_rule_with_its_severity_and_enforcement(runner: Runne
     assert listed.keys() == {rule.name for rule in rules()} | {EXCEPTIONS_IN_FORCE}
     for rule in rules():
         policy = listed[rule.name]
-        assert policy.enforcementLevel == (analyzer_pb2.MANDATORY if rule.severity.stops else analyzer_pb2.ADVISORY)
+        assert policy.enforcementLevel == (analyzer_pb2.MANDATORY if rule.stops else analyzer_pb2.ADVISORY)
         assert analyzer_pb2.PolicySeverity.Name(policy.severity) == f"POLICY_SEVERITY_{rule.severity.name}"
         assert list(policy.tags) == list(rule.ids)
         assert policy.remediation_steps == rule.remedy
@@ -198,3 +200,19 @@ def test_the_packs_configuration_changes_how_a_rule_is_enforced() -> None:
 
     assert levels["ecr-repository-disallow-mutable-tags"] == analyzer_pb2.ADVISORY
     assert "ecr-repository-scan-on-push" not in levels
+
+
+def test_the_packs_own_file_does_so_too(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "policies", tmp_path / "policies")
+    (tmp_path / "components").symlink_to(ROOT / "components")
+    file = tmp_path / "policies" / "enforcement.json"
+    file.write_text(
+        json.dumps({"ecr-repository-disallow-mutable-tags": "advisory", "ecr-repository-scan-on-push": "disabled"})
+    )
+    resources = [STACK_ITSELF, one("aws:ecr/repository:Repository", imageTagMutability="MUTABLE")]
+    with started({}, tmp_path / "policies") as running:
+        diagnostics = running.run(resources)
+    findings = evaluate(resources, hold_to=enforced(rules(), levels(file)))
+
+    same(diagnostics, findings)
+    assert "ecr-repository-disallow-mutable-tags" in {v.rule.name for v in findings.violations if not v.rule.stops}
