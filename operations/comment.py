@@ -39,6 +39,9 @@ lines."""
 _SHORT = 25
 """Lines that are shown at once; more are folded."""
 
+EXCEPTIONS_IN_FORCE = "policy-exceptions-list"
+"""The policy that lists exceptions. As in `policies.pack`; this module needs no package, whatever was installed."""
+
 Event = Mapping[str, Any]
 """An engine event: https://pkg.go.dev/github.com/pulumi/pulumi/sdk/v3/go/common/apitype#EngineEvent"""
 
@@ -142,14 +145,17 @@ def _held(policies: Sequence[str], whole: str) -> Iterator[str]:
 def _found(preview: Sequence[Event]) -> Iterator[str]:
     """What the pack reported to the preview, like the findings of `./ops policies`; nothing if nothing."""
     found = [event["policyEvent"] for event in preview if "policyEvent" in event]
-    found.sort(key=lambda event: event["enforcementLevel"] != "mandatory")
-    for event in found:
-        effect = "stops" if event["enforcementLevel"] == "mandatory" else "advises"
-        severity = f" ({event['severity']})" if event.get("severity") else ""
-        yield f"{effect}  {event['policyName']}{severity}: {_plain(event['message'])}"
+    exceptions = [event for event in found if event["policyName"] == EXCEPTIONS_IN_FORCE]
+    stop = [event for event in found if event["enforcementLevel"] == "mandatory"]
+    advise = [event for event in found if event["enforcementLevel"] != "mandatory" and event not in exceptions]
+    for effect, events in (("stops", stop), ("advises", advise)):
+        for event in events:
+            severity = f" ({event['severity']})" if event.get("severity") else ""
+            yield f"{effect}  {event['policyName']}{severity}: {_plain(event['message'])}"
+    for event in exceptions:
+        yield f"exception  {_plain(event['message'].partition(chr(10))[2])}"  # Below the policy's description.
     if found:
-        stop = sum(event["enforcementLevel"] == "mandatory" for event in found)
-        yield f"by the preview of the account: {stop} stop the deployment, {len(found) - stop} advise"
+        yield f"in the preview of the account: {len(stop)} stop, {len(advise)} advise, {len(exceptions)} exceptions"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from operations.comment import LIMIT, comment, drift, marker
+from operations.comment import EXCEPTIONS_IN_FORCE, LIMIT, comment, drift, marker
+from policies import pack
 from tests.conftest import ROOT
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -32,8 +33,8 @@ def said(severity: str, message: str, **more: Any) -> dict[str, Any]:
     return {"diagnosticEvent": {"severity": severity, "message": message, "color": "raw", **more}}
 
 
-def broken(level: str, policy: str, message: str) -> dict[str, Any]:
-    event = {"policyName": policy, "enforcementLevel": level, "severity": "high", "message": message}
+def broken(level: str, policy: str, message: str, **more: str) -> dict[str, Any]:
+    event = {"policyName": policy, "enforcementLevel": level, "message": message, **more}
     return {"policyEvent": event | {"resourceUrn": "urn", "color": "raw", "policyPackName": "mcp-on-ecs"}}
 
 
@@ -137,8 +138,13 @@ CASES: dict[str, dict[str, Any]] = {
     "violation-in-the-account": {
         "preview": preview(
             SMALL[1],
-            broken("advisory", "policy-exceptions-list", "Exceptions in force are listed.\nrule on resource: reason"),
-            broken("mandatory", "ecs-task-separate-roles", "<{%reset%}>Roles are apart.\ntask: its task role is ..."),
+            broken("advisory", EXCEPTIONS_IN_FORCE, "Exceptions in force are listed.\nrule on resource: reason"),
+            broken(
+                "mandatory",
+                "ecs-task-separate-roles",
+                "<{%reset%}>Roles are apart.\ntask: its task role is ...",
+                severity="high",
+            ),
         ),
         "policies": [EXCEPTION, COUNT],
         "rehearsal": REHEARSAL,
@@ -199,6 +205,8 @@ def test_what_the_preview_of_the_account_found_takes_the_place_of_what_was_found
     text = comment("production", **CASES["violation-in-the-account"])
     assert "### Policies: **stopped** by 1" in text
     assert "ecs-task-separate-roles" in text and "ecr-repository-encrypt-with-kms" not in text
+    assert "- exception rule on resource: reason" in text
+    assert pack.EXCEPTIONS_IN_FORCE == EXCEPTIONS_IN_FORCE
 
 
 def test_a_preview_that_broke_off_is_no_preview_without_changes() -> None:
