@@ -18,7 +18,7 @@ from checks.address import PublicAddress
 from checks.check import Check, Probe, run_probes
 from components.settings import Service
 
-__all__ = ["Check", "Expectations", "PublicAddress", "expectations", "run"]
+__all__ = ["Check", "Expectations", "PublicAddress", "address", "expectations", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,11 @@ def expectations(service: Service) -> Expectations:
     )
 
 
+def address(service: Service, url: str, connect_to: str | None = None) -> PublicAddress:
+    """Where a service is asked: at `url`, by way of `connect_to` if given."""
+    return PublicAddress(url=url, connect_to=connect_to, health_path=service.health.path)
+
+
 def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
     """Run every check that fits `expectations`, all at once after the one for health; results in a fixed order.
 
@@ -58,7 +63,7 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
     Never raises for what the server does. Starts an event loop: inside one, use `run_probes` on the modules' `checks`.
     """
     probes = http.checks(address, health=expectations.health, ready_path=expectations.ready_path)
-    probes += mcp.checks(address)
+    probes += mcp.checks(address, known=expectations.oauth is not None)
     if expectations.oauth:
         uris, host = expectations.client_redirect_uris, expectations.sign_in_host
         probes += oauth.checks(address, client_redirect_uris=uris, sign_in_host=host)

@@ -67,6 +67,21 @@ def expect(response: httpx2.Response, *statuses: int) -> httpx2.Response:
     raise Failed(detail)
 
 
+async def landed(
+    client: httpx2.AsyncClient, address: PublicAddress, method: str, url: str, **request: Any
+) -> httpx2.Response:
+    """The answer at the end of redirects, as clients follow them; `Failed` if one leads out of the public URL."""
+    for _ in range(4):
+        response = await client.request(method, url, **request)
+        if not response.has_redirect_location:
+            return response
+        target = urljoin(url, response.headers["Location"])
+        if not address.owns(target):
+            raise Failed(f"{method} {url} redirects to {target.split('?')[0]}: clients take their tokens there")
+        url = target
+    raise Failed(f"{method} {url} redirects round in circles")
+
+
 def json_object(response: httpx2.Response) -> dict[str, Any]:
     """The JSON object in `response`; `Failed` if it is anything else."""
     try:
@@ -123,15 +138,10 @@ async def _trailing_slash(address: PublicAddress) -> str:
             if url.endswith("/"):
                 continue
             body = INITIALIZE if method == "POST" else None
-            plain = await client.request(method, url, json=body, headers=MCP_HEADERS)
+            plain = await landed(client, address, method, url, json=body, headers=MCP_HEADERS)
             if plain.status_code == 404 or plain.is_server_error:
                 raise NotRun(f"not tried: without the slash, {url} answers {plain.status_code}")
-            slash = await client.request(method, url + "/", json=body, headers=MCP_HEADERS)
-            if slash.has_redirect_location:
-                location = urljoin(url + "/", slash.headers["Location"])
-                if not address.owns(location):
-                    raise Failed(f"{method} {url}/ redirects to {location}: clients take their tokens there")
-                slash = await client.request(method, location, json=body, headers=MCP_HEADERS)
+            slash = await landed(client, address, method, url + "/", json=body, headers=MCP_HEADERS)
             if plain.status_code != slash.status_code:
                 raise Failed(f"{method} {url} answers {plain.status_code}, but {url}/ {slash.status_code}")
             seen.append(f"{method} {url.removeprefix(address.url)}/ {slash.status_code}")

@@ -21,18 +21,18 @@ from mcp.shared.auth import (
 from pydantic import AnyUrl
 
 from checks.address import PublicAddress
-from checks.check import Failed, Probe
-from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, WELL_KNOWN, expect
+from checks.check import Failed, NotRun, Probe
+from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, WELL_KNOWN, expect, landed
 from checks.oauth import EXTERNAL_URL, OAUTH_ON, follow_sign_in, judge_door, permitted_redirect_uri
 
 # The library logs a traceback for each failed sign-in; the check's own result says it in a line.
 logging.getLogger("mcp").addHandler(logging.NullHandler())
 
 
-def checks(address: PublicAddress) -> list[Probe]:
-    """The checks any MCP server passes, whether a login is wanted or not."""
+def checks(address: PublicAddress, *, known: bool = True) -> list[Probe]:
+    """The checks any MCP server passes, whether a login is wanted or not. `known`: it judges Origins before tokens."""
     remedy = f"{EXTERNAL_URL}: origins are judged by it"
-    return [Probe("a foreign Origin is refused and the public one is not", remedy, lambda: _origin(address))]
+    return [Probe("a foreign Origin is refused and the public one is not", remedy, lambda: _origin(address, known))]
 
 
 def sign_in_checks(
@@ -51,15 +51,19 @@ def tool_checks(address: PublicAddress, *, minimum_tools: int = 1) -> list[Probe
     return [Probe("an MCP client connects and lists the tools", ROUTING, lambda: _list_tools(address, minimum_tools))]
 
 
-async def _origin(address: PublicAddress) -> str:
+async def _origin(address: PublicAddress, known: bool) -> str:
     async with address.client() as client:
         foreign, own = [
-            await client.post(address.mcp_url, json=INITIALIZE, headers=MCP_HEADERS | {"Origin": origin})
+            await landed(
+                client, address, "POST", address.mcp_url, json=INITIALIZE, headers=MCP_HEADERS | {"Origin": origin}
+            )
             for origin in ("https://attacker.example", address.origin)
         ]
     if own.status_code == 403:
         raise Failed(f"MCP answered 403 to its own Origin {address.origin}: browser clients are refused")
     expect(own, 200, 401)
+    if foreign.status_code == own.status_code == 401 and not known:
+        raise NotRun("401 to every Origin: whether it judges them shows only behind a login")
     if foreign.status_code != 403:
         raise Failed(f"MCP answered {foreign.status_code} to the Origin https://attacker.example, not 403")
     return f"foreign 403, {address.origin} {own.status_code}"

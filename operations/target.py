@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import settings as configuration
 from components.settings import Service, Settings
-from rehearsal.run import ROOT, Kept
+from rehearsal.run import ROOT, Kept, RehearsalError
 
 TargetHealth = Callable[[str], list[dict[str, Any]]]
 """Target group name -> targets, each {target, port, state, description} in AWS's words."""
@@ -168,16 +168,11 @@ def kept(stack: str) -> Target:
     if note is None:
         raise OperationError(f"No rehearsal of {stack} is kept. Make one: ./rehearse {stack} --keep", 2)
     file = ROOT / f"Pulumi.{stack}.yaml"
-    target = of_rehearsal(stack, file, configuration.parse(configuration.read_stack_file(file)), note)
     try:
-        target.client("sts").get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
-        raise OperationError(
-            f"The kept rehearsal of {stack} does not answer any more ({error}). "
-            f"End it, and make another: ./rehearse {stack} --stop; ./rehearse {stack} --keep",
-            UNREACHABLE,
-        ) from None
-    return target
+        note.answering(stack)
+    except RehearsalError as error:
+        raise OperationError(str(error), UNREACHABLE) from None
+    return of_rehearsal(stack, file, configuration.parse(configuration.read_stack_file(file)), note)
 
 
 def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Target:

@@ -31,7 +31,7 @@ def verify(target: Target, service: Service, deployed: deployment.Deployment | N
     results = asyncio.run(run_probes(_probes(target, service), timeout=_HEALTH_LIMIT + 90))
     results += deployment.run(deployed, target.client)
     if service.url:
-        address = checks.PublicAddress(url=service.url, connect_to=target.connect_to)
+        address = checks.address(service, service.url, target.connect_to)
         results += checks.run(address, checks.expectations(service))
     return results
 

@@ -7,6 +7,7 @@ import argparse
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -21,17 +22,37 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("stack", nargs="?", default="production", help="the stack to rehearse (default: production)")
     parser.add_argument("--keep", action="store_true", help="leave it running; a further run deploys onto it")
     parser.add_argument("--stop", action="store_true", help="end a rehearsal that was kept")
-    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the report as Markdown")
+    parser.add_argument("--report", type=_writable, metavar="FILE.md", help="write the report as Markdown")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
     return parser.parse_args()
+
+
+def _writable(text: str) -> Path:
+    """A path that a report can be written to: told before the rehearsal, not after it."""
+    path = Path(text)
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} cannot be written: name a file in a folder that exists")
+    return path
+
+
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Ctrl-C, a termination and a closed terminal end it alike; a second one must not end the cleaning up."""
+    for number in _ENDINGS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def main() -> int:
     """Run it; the exit status."""
     options = _arguments()
     console = Console(stderr=False)
-    # A termination leaves as much behind as Ctrl-C does: nothing.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in _ENDINGS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup and a shell's background jobs want it.
+            signal.signal(number, _interrupt)
+    report = Report(stack=options.stack)
     try:
         from rehearsal import run  # here, so that a mistake in the command line is told at once
 
@@ -46,22 +67,27 @@ def main() -> int:
         stack = run.Stack.read(options.stack)
     except SettingsError as error:
         print(error, file=sys.stderr)
+        report.failure = str(error)
+        _write(report, options)
         return 2
-    report = Report(stack=options.stack)
     narrator = Narrator(report, console, quiet=options.json)
     interrupted = False
     try:
         run.rehearse(stack, narrator, keep=options.keep)
     except KeyboardInterrupt:
-        report.failure, interrupted = "Interrupted; everything that had been started was removed.", True
+        report.failure, interrupted = "Interrupted; what this run had started was removed.", True
     except Exception as error:
         report.failure = run.explain(error)
     narrator.conclude()
+    _write(report, options)
+    return 130 if interrupted else 0 if report.passed else 1
+
+
+def _write(report: Report, options: argparse.Namespace) -> None:
     if options.json:
         print(report.to_json())
     if options.report:
         options.report.write_text(report.to_markdown())
-    return 130 if interrupted else 0 if report.passed else 1
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ import secrets
 import signal
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -608,11 +609,19 @@ def main() -> None:
     add("--port", type=int, default=0, help="for clients, on 127.0.0.1 (default: a free one)")
     add("--health-port", type=int, default=0, help="for target health as JSON (default: a free one)")
     add("--health-interval-factor", type=float, default=1.0, help="multiplies check intervals (default: 1)")
+    parser.add_argument("--follow-parent", action="store_true", help="end when standard input closes")
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     done = threading.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: done.set())
+    if options.follow_parent:
+
+        def watch() -> None:
+            sys.stdin.buffer.read()
+            done.set()
+
+        threading.Thread(target=watch, daemon=True).start()
     try:
         with Edge(
             options.endpoint,

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Any
 
 import pulumi
+from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 import checks
@@ -113,14 +114,27 @@ class Kept:
         """The emulated account, reached anew."""
         return Account(self.emulator["endpoint"], self.emulator["account"], self.emulator["region"])
 
+    def answering(self, stack: str) -> Account:
+        """The same. Raises `RehearsalError` if it does not answer any more."""
+        account = self.account()
+        try:
+            account.client("sts").get_caller_identity()
+        except (BotoCoreError, ClientError) as error:
+            raise RehearsalError(
+                f"The kept rehearsal of {stack} does not answer any more ({error}). "
+                f"End it, and make another: ./rehearse {stack} --stop; ./rehearse {stack} --keep"
+            ) from None
+        return account
+
 
 def stop(stack: str) -> bool:
     """End a kept rehearsal and remove what it left; False if there was none."""
     kept = Kept.read(stack)
     if kept is None:
         return False
-    if kept.edge_pid:
-        with contextlib.suppress(ProcessLookupError):
+    # The pid may be another program's by now.
+    with contextlib.suppress(OSError):
+        if kept.emulator["endpoint"].encode() in Path(f"/proc/{kept.edge_pid}/cmdline").read_bytes():
             os.kill(kept.edge_pid, signal.SIGTERM)
     stop_kept(kept.emulator)
     Kept.file(stack).unlink()
@@ -150,30 +164,40 @@ class Edge:
     url: str
     health_url: str
     pid: int
+    process: subprocess.Popen[bytes] | None = None
+    """None for one that an earlier run left."""
 
     @classmethod
-    def start(cls, cleanup: contextlib.ExitStack, account: Account, listener: str, *, keep: bool) -> Edge:
-        """Start the process; `cleanup` ends it unless it is to be kept."""
+    def start(cls, account: Account, listener: str, *, outlive: bool) -> Edge:
+        """Start the process; `outlive`: it goes on when this one is killed."""
         command = [sys.executable, "-m", "rehearsal.edge", "--endpoint", account.endpoint, "--listener", listener]
-        command += ["--health-interval-factor", str(_HEALTH_FACTOR)]
+        command += ["--health-interval-factor", str(_HEALTH_FACTOR), *([] if outlive else ["--follow-parent"])]
         log = HOME / "edge.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
             )
         assert process.stdout
-        if not keep:
-            cleanup.callback(process.wait, 10)
-            cleanup.callback(process.terminate)
-        line = process.stdout.readline()
-        if not line:
-            raise RehearsalError(f"The edge did not start: {log.read_text().strip()}")
-        return cls(pid=process.pid, **json.loads(line))
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise RehearsalError(f"The edge did not start: {log.read_text().strip()}")
+            return cls(pid=process.pid, process=process, **json.loads(line))
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.process:
+            self.process.terminate()
+            self.process.wait(10)
 
     def health(self) -> dict[str, list[dict[str, Any]]]:
         """Target group name -> targets, in AWS's words."""
@@ -202,11 +226,13 @@ class Rehearsal:
         self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
         self.outputs: dict[str, Any] = {}
         self._cleanup = contextlib.ExitStack()
+        self._goes_on = False  # Only what succeeded is kept.
 
     def __enter__(self) -> Rehearsal:
+        kept_account = self.kept.answering(self.stack.name) if self.kept else None
         with contextlib.ExitStack() as cleanup:
             self.engine = self._start_engine(cleanup)
-            self.account = self.kept.account() if self.kept else self._start_account(cleanup)
+            self.account = kept_account or self._start_account(cleanup)
             self._state = Kept.state_file(self.stack.name)
             if not self.keep:
                 folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-"))
@@ -218,7 +244,8 @@ class Rehearsal:
             if self.kept and self.kept.edge_url and self.kept.health_url:
                 self.edge = Edge(url=self.kept.edge_url, health_url=self.kept.health_url, pid=self.kept.edge_pid)
             elif self.engine and (listener := _listener(self.account, self.stack.settings)):
-                self.edge = Edge.start(cleanup, self.account, listener, keep=self.keep)
+                self.edge = Edge.start(self.account, listener, outlive=self.keep)
+                cleanup.callback(self._stop_edge, self.edge)
                 if isinstance(self.account, Emulator):
                     self.account.target_health.write_text(self.edge.health_url)
             self._cleanup = cleanup.pop_all()
@@ -227,10 +254,16 @@ class Rehearsal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.keep and self.kept is None and error is None:
-            assert isinstance(self.account, Emulator)
+        self._goes_on = self.keep and self.kept is None and error is None
+        if self._goes_on:
             self.note().write(self.stack.name)
+            if self.engine:
+                self.engine.keep = True
         self._cleanup.__exit__(kind, error, trace)
+
+    def _stop_edge(self, edge: Edge) -> None:
+        if not self._goes_on:
+            edge.stop()
 
     def note(self) -> Kept:
         """What operations need to find this rehearsal."""
@@ -247,11 +280,13 @@ class Rehearsal:
     def _start_engine(self, cleanup: contextlib.ExitStack) -> Engine | None:
         with self.narrator.phase("Docker engine") as detail:
             try:
-                engine = cleanup.enter_context(Engine(HOME / "docker", keep=self.keep))
+                engine = cleanup.enter_context(Engine(HOME / "docker"))
             except NoEngine as error:
                 if os.environ.get("CI") == "true":
                     raise
-                self.narrator.report.unproven.append(f"the image and the containers: simulated, because {error}")
+                self.narrator.report.unproven.append(
+                    f"the image, the containers, and what a client sees: simulated or not asked, because {error}"
+                )
                 detail.append("none: containers are simulated")
                 return None
             detail.append(engine.host)
@@ -315,19 +350,18 @@ class Rehearsal:
 
     def _check_service(self, service: Service) -> list[Check]:
         results: list[Check] = []
-        health, expected = service.health.path, checks.expectations(service)
+        expected = checks.expectations(service)
         if service.url and self.edge:
             results.append(_wait_for_target_health(service, self.edge))
-            address = checks.PublicAddress(url=service.url, connect_to=self.edge.url, health_path=health)
-            results += checks.run(address, expected)
+            results += checks.run(checks.address(service, service.url, self.edge.url), expected)
         elif task := self.task_address(service):
             # As a consumer in the VPC: under the private name, which leads to the task's own address there.
             # Without a load balancer nobody has waited until it answers.
             _wait_until_listening(task)
             url = self.outputs["services"][service.key]["internalUrl"]
-            results += checks.run(checks.PublicAddress(url=url, connect_to=task, health_path=health), expected)
+            results += checks.run(checks.address(service, url, task), expected)
         deployed = deployment.of_service(self.stack.settings, service, self.outputs)
-        return results + deployment.run(deployed, self.account.client)
+        return results + deployment.run(deployed, self.account.client, simulated=self.engine is None)
 
 
 def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
@@ -349,11 +383,11 @@ def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
                 narrator.show_outputs()
                 narrator.show_policies()
                 _note_unproven(report.unproven, deployed, rehearsal.engine)
-                if rehearsal.engine:
-                    with narrator.phase("Checks") as detail:
-                        report.checks = rehearsal.check()
-                        detail.append(f"{len(report.checks)}, asked as a client and of the account")
-                    narrator.show_checks()
+                with narrator.phase("Checks") as detail:
+                    report.checks = rehearsal.check()
+                    whom = "as a client and of the account" if rehearsal.engine else "of the account alone"
+                    detail.append(f"{len(report.checks)}, asked {whom}")
+                narrator.show_checks()
                 again = rehearsal.deploy(phase="Second pass")
                 different = [result for result in again.resources if result.action != "same"]
                 if different:

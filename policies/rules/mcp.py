@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
 from policies.rule import Resource, Rule, Severity, Stack
@@ -12,29 +12,39 @@ from policies.rules.containers import DEFINED_IN, Container, containers, environ
 from policies.rules.ecs import SERVICE
 
 OAUTH = "MCP_ENABLE_OAUTH21"
-_OWN = re.compile(r"^(WORKSPACE_MCP_\w+|WORKSPACE_EXTERNAL_URL|MCP_ENABLE_OAUTH21)$")
+_OWN = re.compile(r"WORKSPACE_EXTERNAL_URL|WORKSPACE_MCP_(?!(PORT|BASE_URI)$)\w+")
 _CREDENTIALS = ("GOOGLE_OAUTH_CLIENT_ID", "GOOGLE_OAUTH_CLIENT_SECRET")
+
+Known = Callable[[Mapping[str, str]], bool]
 
 
 def is_workspace_mcp(variables: Mapping[str, str]) -> bool:
-    """Whether a container runs workspace-mcp, by the variables that only it reads."""
-    return any(_OWN.match(name) for name in variables)
+    """Whether a container runs workspace-mcp 2, by the variables that only it reads.
+
+    Version 1 and forks of it have other names for most of them, and answer on other paths.
+    """
+    return any(_OWN.fullmatch(name) for name in variables)
 
 
-def _servers(found: list[Container]) -> Iterator[tuple[str, dict[str, str]]]:
+def _knows_oauth(variables: Mapping[str, str]) -> bool:
+    """Whether a container runs workspace-mcp of any version, or a fork: all have this switch."""
+    return OAUTH in variables or is_workspace_mcp(variables)
+
+
+def _servers(found: list[Container], known: Known) -> Iterator[tuple[str, dict[str, str]]]:
     for container in found:
         variables = environment(container)
-        if is_workspace_mcp(variables):
+        if known(variables):
             yield f"container {container.get('name')}", variables
 
 
-def _reachable_servers(service: Resource, stack: Stack) -> Iterator[tuple[str, dict[str, str]]]:
+def _reachable_servers(service: Resource, stack: Stack, known: Known) -> Iterator[tuple[str, dict[str, str]]]:
     if service.items("loadBalancers"):
-        yield from _servers(running(service, stack))
+        yield from _servers(running(service, stack), known)
 
 
 def _oauth_spelled(resource: Resource, _: Stack) -> Iterator[str]:
-    for name, variables in _servers(containers(resource)):
+    for name, variables in _servers(containers(resource), _knows_oauth):
         if variables.get(OAUTH, "false") not in ("true", "false"):
             yield f"{name}: {OAUTH} is {variables[OAUTH]!r}, which the server takes for no"
 
@@ -56,19 +66,19 @@ def _named(resource: Resource, _: Stack) -> Iterator[str]:
 
 
 def _oauth_on(service: Resource, stack: Stack) -> Iterator[str]:
-    for name, variables in _reachable_servers(service, stack):
+    for name, variables in _reachable_servers(service, stack, _knows_oauth):
         if variables.get(OAUTH) != "true":
             yield f"{name} is behind a load balancer without OAuth 2.1"
 
 
 def _redirects_limited(service: Resource, stack: Stack) -> Iterator[str]:
-    for name, variables in _reachable_servers(service, stack):
+    for name, variables in _reachable_servers(service, stack, is_workspace_mcp):
         if not variables.get("WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"):
             yield f"{name} lets clients register any redirect address"
 
 
 def _public_url(service: Resource, stack: Stack) -> Iterator[str]:
-    for name, variables in _reachable_servers(service, stack):
+    for name, variables in _reachable_servers(service, stack, is_workspace_mcp):
         url = variables.get("WORKSPACE_EXTERNAL_URL", "")
         if not url.startswith("https://") or _private(urlsplit(url).hostname or ""):
             yield f"{name} tells clients the address {url or 'of its own container'}, which nobody outside can use"
@@ -87,7 +97,7 @@ def _state_shared(service: Resource, stack: Stack) -> Iterator[str]:
     count = service.get("desiredCount")
     if count is None or count <= 1:
         return
-    for name, variables in _servers(running(service, stack)):
+    for name, variables in _servers(running(service, stack), is_workspace_mcp):
         backend = variables.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") or "memory"
         if variables.get(OAUTH) == "true" and backend != "valkey":
             yield f"{int(count)} tasks keep OAuth state each for itself ({name}: {backend})"

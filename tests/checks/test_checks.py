@@ -302,6 +302,40 @@ def test_a_server_that_never_sees_the_origin_is_found(balancer: LoadBalancer) ->
     assert "a foreign Origin is refused and the public one is not" in failures(ask(balancer))
 
 
+def test_an_endpoint_that_redirects_to_itself_with_a_slash_is_followed_as_clients_do(balancer: LoadBalancer) -> None:
+    moved = {f"{PREFIX}/mcp": "/moved", f"{PREFIX}/mcp/here": "/mcp"}
+    balancer.rewrite = lambda path: moved.get(path) or prefix_rules(path)
+
+    def redirecting_to(there: str) -> Callable[[str, int, Headers, bytes], tuple[int, Headers, bytes]]:
+        def answer(path: str, status: int, headers: Headers, body: bytes) -> tuple[int, Headers, bytes]:
+            return (307, [("Location", there)], b"") if path == "/moved" else (status, headers, body)
+
+        return answer
+
+    names = {
+        "a trailing slash loses neither https nor the prefix",
+        "a foreign Origin is refused and the public one is not",
+    }
+    unknown = dataclasses.replace(EXPECTED, oauth=None)
+    balancer.response = redirecting_to(f"{PREFIX}/mcp/here")
+    assert names <= {check.name for check in ask(balancer, unknown) if check.passed}
+    balancer.response = redirecting_to("http://api.busyb.ai/mcp/")
+    failed = failures(ask(balancer, unknown))
+    assert names <= set(failed)
+    assert all(
+        "redirects to http://api.busyb.ai/mcp/: clients take their tokens there" in failed[n].detail for n in names
+    )
+
+
+def test_whether_another_server_judges_origins_is_not_claimed_where_it_asks_for_a_token_first(
+    balancer: LoadBalancer,
+) -> None:
+    balancer.request_headers = lambda headers: [h for h in headers if h[0].lower() != "origin"]
+    checks = ask(balancer, dataclasses.replace(EXPECTED, oauth=None))
+    (origin,) = [check for check in checks if check.name == "a foreign Origin is refused and the public one is not"]
+    assert (origin.passed, failures(checks)) == (None, {})
+
+
 def test_nobody_listening_is_a_failure_of_each_check_and_not_an_error() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -219,6 +219,22 @@ def test_oauth_switched_on_by_a_word_that_the_server_takes_for_no() -> None:
     assert stopped(evaluate(word)) == {"mcp-server-spell-oauth", "mcp-service-require-oauth"}
 
 
+@pytest.mark.parametrize(
+    ("oauth", "stops"), [("true", set()), ("1", {"mcp-server-spell-oauth", "mcp-service-require-oauth"})]
+)
+def test_a_fork_of_version_1_is_held_to_its_login_and_not_to_the_names_of_version_2(
+    oauth: str, stops: set[str]
+) -> None:
+    def fork(service: dict[str, Any]) -> None:
+        del service["oauth"]
+        service["server"] = "other"
+        service["routing"]["strategy"] = "prefix"
+        service["variables"] = {"PORT": "{port}", "WORKSPACE_MCP_BASE_URI": "{url}"}
+        service["environment"] = {"MCP_ENABLE_OAUTH21": oauth, "WORKSPACE_MCP_PORT": "8000"}
+
+    assert stopped(evaluate(registrations(changed(fork)))) == stops
+
+
 def test_several_tasks_with_oauth_state_of_their_own() -> None:
     with pytest.raises(settings.SettingsError, match="logins fail between tasks"):
         settings.parse(changed(lambda service: service.update(desiredCount=2)))

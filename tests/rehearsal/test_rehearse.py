@@ -95,11 +95,33 @@ def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_
 
 def test_a_mistake_in_the_configuration_is_told_without_a_traceback(engine: Engine, stack_file: Path) -> None:
     stack_file.write_text(stack_file.read_text().replace("cpu: 512", "cpuu: 512"))
-    process = rehearse(stack_name(stack_file), engine=engine)
-    printed = text(process)
+    process = rehearse(stack_name(stack_file), "--json", engine=engine)
+    assert process.stdout and process.stderr
+    report, printed = json.loads(process.stdout.read()), process.stderr.read()
     assert process.returncode == 2
     assert "rename it to cpu" in printed
     assert "Traceback" not in printed
+    assert report["failure"] in printed and report["passed"] is False
+
+
+def test_a_report_that_cannot_be_written_is_told_before_the_rehearsal(engine: Engine, tmp_path: Path) -> None:
+    process = rehearse("--report", str(tmp_path / "missing" / "report.md"), engine=engine)
+    printed = text(process)
+    assert process.returncode == 2
+    assert "name a file in a folder that exists" in printed
+    assert "Traceback" not in printed
+
+
+def test_without_an_engine_it_runs_and_says_what_was_simulated(stack_file: Path) -> None:
+    command = [sys.executable, "-m", "rehearsal", stack_name(stack_file), "--json"]
+    environment = {**os.environ, "DOCKER_HOST": "unix:///no/engine.sock", "CI": ""}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads(done.stdout)
+    assert any("containers" in line and "simulated" in line for line in report["unproven"])
+    names = {check["name"] for check in report["checks"] if check["passed"]}
+    assert {"the wanted revision runs", "its secrets are given by name and JSON key"} <= names
+    assert not any("outside" in name for name in names), "nothing is claimed of what was not asked"
 
 
 def test_an_unknown_stack_is_told_by_the_name_of_its_file(engine: Engine) -> None:
@@ -124,17 +146,21 @@ def test_a_broken_mandatory_policy_stops_it_before_anything_is_made(engine: Engi
     assert report["resources"] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "options"), [(signal.SIGINT, ["--keep"]), (signal.SIGTERM, []), (signal.SIGHUP, [])]
+)
 def test_an_interrupted_rehearsal_leaves_nothing_behind(
-    engine: Engine, stack_file: Path, number: signal.Signals
+    engine: Engine, stack_file: Path, number: signal.Signals, options: list[str]
 ) -> None:
     before = left_behind(engine)
-    process = rehearse(stack_name(stack_file), "--json", engine=engine, wait=False)
+    process = rehearse(stack_name(stack_file), "--json", *options, engine=engine, wait=False)
     deadline = time.monotonic() + 60
     while len(left_behind(engine)) <= len(before) and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1)
     process.send_signal(number)
+    time.sleep(0.3)
+    process.send_signal(number)  # An impatient second one must not end the cleaning up.
     process.wait(60)
     assert process.returncode == 130, text(process)
     assert sorted(left_behind(engine)) == sorted(before)
