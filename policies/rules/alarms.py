@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policies.rule import Resource, Rule, Severity, Stack
 
-_ALARMS = frozenset({"aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"})
+ALARMS = frozenset({"aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"})
 
 
 def _acting(alarm: Resource, _: Stack) -> Iterator[str]:
@@ -28,7 +28,7 @@ RULES = (
         description="Alarms have an action.",
         why="nobody hears of it.",
         remedy="name the topic of its severity in alarmActions.",
-        types=_ALARMS,
+        types=ALARMS,
         check=_acting,
     ),
     Rule(
@@ -38,7 +38,7 @@ RULES = (
         description="Alarms' actions are enabled.",
         why="nobody hears of it.",
         remedy="leave actionsEnabled out.",
-        types=_ALARMS,
+        types=ALARMS,
         check=_enabled,
     ),
 )

@@ -92,7 +92,9 @@ def _one_key(container: Container) -> Iterator[str]:
 
 
 _SECRET_NAME = re.compile(
-    r"(^|_)(SECRET|PASSWORD|PASSWD|PWD|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY|SIGNING_?KEY|ENCRYPTION_?KEY)$", re.I
+    r"(^|_)(SECRET|PASSWORD|PASSWD|PWD|PASSPHRASE|TOKEN|API_?KEY|PRIVATE_?KEY|ACCESS_?KEY(_ID)?|SIGNING_?KEY"
+    r"|ENCRYPTION_?KEY|ECS_ENGINE_AUTH_DATA)$",
+    re.I,
 )
 _SECRET_VALUE = re.compile(
     r"(A3T[A-Z0-9]|AKIA|ASIA)[A-Z0-9]{16}"  # AWS access keys

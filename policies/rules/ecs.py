@@ -42,12 +42,21 @@ def _host_network(task: Resource, _: Stack) -> Iterator[str]:
         yield "networkMode is host"
 
 
-def _fargate(task: Resource, _: Stack) -> Iterator[str]:
-    if "FARGATE" not in task.items("requiresCompatibilities"):
+def _fargate(resource: Resource, _: Stack) -> Iterator[str]:
+    if resource.type == SERVICE:
+        launch = resource.get("launchType")
+        if launch != "FARGATE" and not resource.items("capacityProviderStrategies"):
+            yield f"launchType is {launch or 'not set, which AWS takes for EC2'}"
+        if resource.get("schedulingStrategy") == "DAEMON":
+            yield "schedulingStrategy is DAEMON; Fargate has REPLICA only"
+        return
+    if "FARGATE" not in resource.items("requiresCompatibilities"):
         yield "requiresCompatibilities does not name FARGATE"
-    if task.get("networkMode") != "awsvpc":
-        yield f"networkMode is {task.get('networkMode')}; Fargate has awsvpc only"
-    cpu, memory = (_number(task.get(name)) for name in ("cpu", "memory"))
+    if resource.get("networkMode") != "awsvpc":
+        yield f"networkMode is {resource.get('networkMode')}; Fargate has awsvpc only"
+    if resource.items("placementConstraints"):
+        yield "it has placementConstraints; Fargate has none"
+    cpu, memory = (_number(resource.get(name)) for name in ("cpu", "memory"))
     if cpu not in FARGATE_MEMORY:
         yield f"cpu is {cpu}; Fargate has {', '.join(map(str, FARGATE_MEMORY))}"
     elif memory not in FARGATE_MEMORY[cpu]:
@@ -140,10 +149,10 @@ RULES = (
         name="ecs-task-require-fargate-size",
         ids=("E3047", "E3048", "E3054"),
         severity=Severity.HIGH,
-        description="Tasks have the fields, CPU and memory that Fargate takes.",
+        description="Tasks and services have the fields, CPU and memory that Fargate takes.",
         why="ECS refuses the task definition or the service in the middle of a deployment.",
         remedy="set services.<service>.cpu and .memory to a pair that Fargate has.",
-        types=_TASKS,
+        types=_TASKS | _SERVICES,
         check=_fargate,
     ),
     Rule(

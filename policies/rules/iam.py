@@ -30,7 +30,7 @@ _ATTACHMENTS = frozenset(
 )
 _GITHUB = "token.actions.githubusercontent.com"
 
-# Actions that know no resources, or only list names:
+# Actions that know no resources, or only list names (of buckets; those of their objects say whose tokens they are):
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 _WITHOUT_RESOURCE = (
     "*:Describe*",
@@ -79,13 +79,15 @@ def _no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
         wild = [text for text in documents.texts(statement.get("Resource")) if _is_wild(text)]
         if any(_says_whose(key, tests) for key, tests in documents.conditions(statement).items()):
             continue
-        restrictable = [
-            action
-            for action in documents.actions(statement)
-            if not any(fnmatch.fnmatchcase(action.lower(), known.lower()) for known in _WITHOUT_RESOURCE)
-        ]
+        restrictable = [action for action in documents.actions(statement) if not _knows_no_resource(action.lower())]
         if wild and restrictable:
             yield f"{documents.name(statement)} allows {', '.join(restrictable)} on {', '.join(wild)}"
+
+
+def _knows_no_resource(action: str) -> bool:
+    return not fnmatch.fnmatchcase(action, "s3:list[bm*]*") and any(
+        fnmatch.fnmatchcase(action, known.lower()) for known in _WITHOUT_RESOURCE
+    )
 
 
 def _says_whose(key: str, tests: list[tuple[str, str]]) -> bool:
@@ -149,7 +151,7 @@ def _github_limited(role: Resource, _: Stack) -> Iterator[str]:
             yield "any repository on GitHub may take it: there is no condition on the subject"
         for operator, subject in subjects:
             if not operator.startswith(("StringEquals", "StringLike")) or not re.match(
-                r"repo:[^/*?:]+/[^/*?:]+:[^*?]", subject
+                r"repo:[^/*?:]+/[^/*?:]+:[^*?]+$", subject
             ):
                 yield f"its condition on the subject ({operator} {subject}) does not name one repository and its branch"
             elif subject.endswith(":pull_request"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 
 from policies.rule import Resource, Rule, Severity, Stack
 from policies.rules import documents
+from policies.rules.alarms import ALARMS
 
 _TOPIC = "aws:sns/topic:Topic"
 
@@ -19,11 +21,36 @@ def _encrypted(topic: Resource, _: Stack) -> Iterator[str]:
             yield "its key is alias/aws/sns, with which alarms cannot publish to it"
 
 
+def _readable_for_alarms(topic: Resource, stack: Stack) -> Iterator[str]:
+    if not any(stack.dependents(topic, alarm) for alarm in ALARMS):
+        return
+    for key in stack.needs(topic, "aws:kms/key:Key"):
+        actions = {
+            action.lower()
+            for statement in documents.statements(key.document("policy"))
+            if ("Service", "cloudwatch.amazonaws.com") in documents.principals(statement)
+            for action in documents.actions(statement)
+        }
+        for needed in ("kms:Decrypt", "kms:GenerateDataKey"):
+            if not any(fnmatch.fnmatchcase(needed.lower(), action) for action in actions):
+                yield f"the policy of its key {key.name} does not allow CloudWatch {needed}"
+
+
 def _private(resource: Resource, _: Stack) -> Iterator[str]:
     yield from documents.public(resource.document("policy"))
 
 
 RULES = (
+    Rule(
+        name="sns-topic-admit-alarms",
+        severity=Severity.HIGH,
+        description="Topics of alarms are encrypted with a key that CloudWatch may use.",
+        why="CloudWatch cannot publish to them, and says so in the alarm's history alone: nobody hears of an outage.",
+        remedy="in the key's policy, allow cloudwatch.amazonaws.com kms:Decrypt and kms:GenerateDataKey*.",
+        types=frozenset({_TOPIC}),
+        check=_readable_for_alarms,
+        whole_stack=True,
+    ),
     Rule(
         name="sns-topic-encrypt",
         ids=("SNS.1", "CKV_AWS_26"),

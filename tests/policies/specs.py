@@ -203,6 +203,15 @@ _ARN = "arn:aws:secretsmanager:us-east-1:758888582357:secret:busyb/google-oauth-
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 _TOPIC = "aws:sns/topic:Topic"
+_KEY = "aws:kms/key:Key"
+
+
+def alarmed(actions: list[str], service: str = "cloudwatch.amazonaws.com") -> list[Registered]:
+    """A key on which a service may do `actions`, a topic that it encrypts, and an alarm that publishes there."""
+    key = one(_KEY, policy=document({"Principal": {"Service": service}, "Action": actions, "Resource": "*"}))
+    return [key, one(_TOPIC, _KEY, kmsMasterKeyId=UNKNOWN), one(_ALARM, _TOPIC, alarmActions=[UNKNOWN])]
+
+
 _FARGATE: dict[str, Any] = {
     "requiresCompatibilities": ["FARGATE"],
     "networkMode": "awsvpc",
@@ -267,8 +276,12 @@ SPECS: dict[str, Spec] = {
         TASK, {"networkMode": "awsvpc"}, {"networkMode": "host"}, "networkMode is host", "passes"
     ),
     "ecs-task-require-fargate-size": Spec(
-        passes=[one(TASK, **_FARGATE)],
+        passes=[one(TASK, **_FARGATE), one(SERVICE, launchType="FARGATE")],
         fails=[
+            ([one(SERVICE, launchType="EC2")], "launchType is EC2"),
+            ([one(SERVICE)], "launchType is not set"),
+            ([one(SERVICE, launchType="FARGATE", schedulingStrategy="DAEMON")], "DAEMON"),
+            ([one(TASK, **{**_FARGATE, "placementConstraints": [{"type": "memberOf"}]})], "placementConstraints"),
             ([one(TASK, **{**_FARGATE, "memory": "512"})], "512 CPU units and 512 MiB"),
             ([one(TASK, **{**_FARGATE, "cpu": "500"})], "cpu is 500"),
             ([one(TASK, **{**_FARGATE, "networkMode": "bridge"})], "awsvpc only"),
@@ -402,6 +415,8 @@ SPECS: dict[str, Spec] = {
         ({"Action": "s3:GetObject", "Resource": "arn:aws:s3:::*"}, "arn:aws:s3:::*"),
         ({"Action": "iam:PassRole", "Resource": "arn:aws:iam::758888582357:role/*"}, "iam:PassRole"),
         ({"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::other/*"}, "NotResource"),
+        ({"Action": ["s3:ListAllMyBuckets", "s3:ListBucket"], "Resource": "*"}, "allows s3:ListBucket on *"),
+        ({"Action": "s3:List*", "Resource": "*"}, "allows s3:List* on *"),
     ),
     "iam-policy-limit-decrypt": policy(
         _POLICY,
@@ -431,6 +446,8 @@ SPECS: dict[str, Spec] = {
         (github(), "any repository"),
         (github("StringLike", "repo:busyb/*"), "does not name one repository"),
         (github("StringLike", "repo:busyb/mcp:*"), "does not name one repository"),
+        (github("StringLike", "repo:busyb/mcp:ref:refs/heads/*"), "does not name one repository"),
+        (github("StringLike", "repo:busyb/mcp:environment:prod*"), "does not name one repository"),
         (github("StringEquals", "repo:busyb/mcp:pull_request"), "pull requests"),
         (github("StringEquals", "repo:busyb/mcp:ref:refs/heads/main", audience=False), "no condition on the audience"),
         of="assumeRolePolicy",
@@ -465,6 +482,15 @@ SPECS: dict[str, Spec] = {
         "alarms cannot publish",
         "fails",
         "passes",
+    ),
+    "sns-topic-admit-alarms": Spec(
+        passes=alarmed(["kms:Decrypt", "kms:GenerateDataKey*"]),
+        fails=[
+            (alarmed(["kms:Decrypt"]), "does not allow CloudWatch kms:GenerateDataKey"),
+            (alarmed(["kms:Decrypt", "kms:GenerateDataKey*"], "events.amazonaws.com"), "CloudWatch kms:Decrypt"),
+        ],
+        unknown=([*alarmed([])[1:], one(_KEY, policy=UNKNOWN)], "undecided"),
+        absent=([one(_TOPIC, kmsMasterKeyId="arn:aws:kms:::key/1"), one(_ALARM, _TOPIC)], "passes"),
     ),
     "sns-topic-disallow-public-policy": policy(
         "aws:sns/topicPolicy:TopicPolicy",

@@ -106,6 +106,8 @@ def test_where_neither_task_nor_component_knows_the_containers_the_report_says_s
         ("SESSION", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.x"),
         ("DB_PASSWORD", "planted"),
         ("github_token", "planted"),
+        ("AWS_ACCESS_KEY_ID", "planted"),
+        ("ECS_ENGINE_AUTH_DATA", "planted"),
     ],
 )
 def test_a_secret_is_known_by_its_name_or_its_shape_and_is_not_repeated(variable: str, value: str) -> None:
