@@ -83,7 +83,10 @@ class Notifications(pulumi.ComponentResource):
                 f"{name}-subscription-{number}",
                 topic=self.topics[subscription.topic],
                 protocol=subscription.protocol,
-                endpoint=subscription.endpoint,
+                # A webhook's address is all that it takes to send to it.
+                endpoint=pulumi.Output.secret(subscription.endpoint)
+                if subscription.protocol == "https"
+                else subscription.endpoint,
                 opts=child,
             )
         if monitoring.slack:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
@@ -186,9 +187,14 @@ def _unconfirmed(target: Target) -> list[dict[str, Any]]:
             found.append({"topic": name, "endpoint": "there is no such topic: pulumi up"})
             continue
         found += [
-            {"topic": name, "endpoint": f"{entry['Protocol']} {entry['Endpoint']}"}
+            {"topic": name, "endpoint": f"{entry['Protocol']} {_shown(entry['Endpoint'])}"}
             for page in pages
             for entry in page["Subscriptions"]
             if entry["SubscriptionArn"] == "PendingConfirmation"
         ]
     return found
+
+
+def _shown(endpoint: str) -> str:
+    """Of a web address, which may have a key in it, the host alone."""
+    return urlsplit(endpoint).hostname or endpoint

@@ -234,6 +234,25 @@ def tell_pending_subscriptions(sns: Any) -> None:
     sns._subscribe, sns._list_subscriptions_by_topic = subscribe_as_asked, list_pending
 
 
+def keep_what_people_get(sns: Any) -> None:
+    """SNS: what a topic sends by e-mail or SMS is kept, to be read at /_ministack/sns/sms-messages?phoneNumber=ADDRESS.
+    MiniStack keeps there what is sent to a number without a topic, and drops the rest."""
+    for name in ("_fanout", "_topic_by_arn_any_scope", "_sms_log_for"):
+        if not hasattr(sns, name):
+            sys.exit(f"emulator: ministack.services.sns has no {name} any more; adapt rehearsal/emulator_process.py")
+    fan_out = sns._fanout
+
+    def fan_out_and_keep(topic: str, id_: str, message: str, subject: str, *more: Any, **named: Any) -> None:
+        fan_out(topic, id_, message, subject, *more, **named)
+        for entry in (sns._topic_by_arn_any_scope(topic) or {}).get("subscriptions", []):
+            if entry.get("confirmed") and entry["protocol"] in ("email", "sms"):
+                sns._sms_log_for(entry["endpoint"]).append(
+                    {"PhoneNumber": entry["endpoint"], "TopicArn": topic, "Subject": subject, "Message": message}
+                )
+
+    sns._fanout = fan_out_and_keep
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind", action="append", required=True)
@@ -248,6 +267,7 @@ def main() -> None:
     describe_listener_certificates(alb)
     update_service_registries(ecs)
     tell_pending_subscriptions(sns)
+    keep_what_people_get(sns)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))

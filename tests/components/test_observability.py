@@ -13,7 +13,7 @@ import pytest
 from components import settings
 from components.observability import ERROR_LINE, METRICS, QUERIES, TERMS, filter_pattern
 from tests import picture
-from tests.components.program import ACCOUNT, Account, Deploy, Recorded, arn
+from tests.components.program import ACCOUNT, Account, Deploy, Recorded, Secret, arn
 from tests.conftest import ROOT
 from tests.log_filters import counted
 
@@ -250,6 +250,20 @@ def test_people_are_subscribed_and_a_channel_is_told(deploy: Deploy, config: dic
     assert len(slack["snsTopicArns"]) == 4
     assert "notifications-slack-role" in {r.name for r in recorded.resources}
     assert "notifications-slack-policy" not in {r.name for r in recorded.resources}, "a channel may do nothing"
+
+
+def test_a_webhooks_address_is_a_secret_wherever_it_is_kept(deploy: Deploy, config: dict[str, Any]) -> None:
+    hook = {"topic": "critical", "protocol": "https"}
+    people = {"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}
+    config["monitoring"]["subscriptions"] = [{**hook, "endpoint": "https://hooks.example.com/key"}, people]
+    found = [i["endpoint"] for i in deploy(config).of("aws:sns/topicSubscription:TopicSubscription").values()]
+    assert found == [Secret("https://hooks.example.com/key"), "team@example.com"]
+    # As `pulumi config set --secret --path` writes it, and as it is read where there is no engine to decrypt it.
+    config["monitoring"]["subscriptions"] = [{**hook, "endpoint": {"secure": "v1:abc"}}]
+    (inputs,) = deploy(config).of("aws:sns/topicSubscription:TopicSubscription").values()
+    assert inputs["endpoint"] == Secret(settings.NOWHERE)
+    config["monitoring"]["subscriptions"] = [{**people, "endpoint": {"secure": "v1:abc"}}]
+    assert "takes an e-mail address" in str(deploy(config, fails=True).error), "addresses of people are no secrets"
 
 
 def test_without_monitoring_nothing_of_it_is_made(deploy: Deploy, config: dict[str, Any]) -> None:

@@ -103,11 +103,11 @@ def test_status_names_alarms_that_are_on_and_who_has_not_confirmed(
     cloudwatch, sns = operated.target.client("cloudwatch"), operated.target.client("sns")
     cloudwatch.set_alarm_state(AlarmName=f"{NAME}-no-task", StateValue="ALARM", StateReason="test")
     topic = "arn:aws:sns:us-east-1:758888582357:critical-alerts"
-    sns.subscribe(TopicArn=topic, Protocol="https", Endpoint="https://hooks.example.com/unconfirmed")
+    sns.subscribe(TopicArn=topic, Protocol="https", Endpoint="https://hooks.example.com/a-key-of-ours")
     found = status(operated.target, service)
     on = {alarm["name"] for alarm in found["alarms"] if alarm["state"] == "ALARM"}
     assert on == {f"{NAME}-no-task", f"{NAME}-users-affected"}
-    waiting = {"topic": "critical-alerts", "endpoint": "https https://hooks.example.com/unconfirmed"}
+    waiting = {"topic": "critical-alerts", "endpoint": "https hooks.example.com"}
     assert found["unconfirmed"] == [waiting]
     cloudwatch.set_alarm_state(AlarmName=f"{NAME}-no-task", StateValue="OK", StateReason="test")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -107,14 +107,62 @@ def test_metric_filters_are_on_the_log_group(watched: Rehearsal) -> None:
     assert {f["filterName"] for f in found} == {f"{NAME}-{p}" for p in ("errors", "oauth-failures", "store-failures")}
 
 
-def test_an_alarm_reaches_its_subscribers_in_words_that_say_what_to_do(watched: Rehearsal, inbox: Any) -> None:
+@pytest.fixture
+def hook(watched: Rehearsal) -> Iterator[list[dict[str, Any]]]:
+    """What a webhook got that is subscribed to the critical alerts, and has confirmed it."""
+    got: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    Thread(target=server.serve_forever, daemon=True).start()
+    sns, arn = watched.account.client("sns"), topic(watched, "critical-alerts")
+    try:
+        made = sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=f"http://127.0.0.1:{server.server_port}/")
+        assert made["SubscriptionArn"] == "pending confirmation"
+        assert until(lambda: got)["Type"] == "SubscriptionConfirmation"
+        confirmed = sns.confirm_subscription(TopicArn=arn, Token=got.pop()["Token"])["SubscriptionArn"]
+        yield got
+        sns.unsubscribe(SubscriptionArn=confirmed)
+    finally:
+        server.shutdown()
+
+
+def until(messages: Callable[[], list[dict[str, Any]]]) -> dict[str, Any]:
+    """The first of `messages`, as soon as there is one."""
+    deadline = time.monotonic() + 20
+    while not messages() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return messages()[0]
+
+
+def test_an_alarm_reaches_subscribers_of_each_kind_in_words_that_say_what_to_do(
+    watched: Rehearsal, inbox: Any, hook: list[dict[str, Any]]
+) -> None:
+    def kept(address: str) -> list[dict[str, Any]]:
+        with httpx2.Client(trust_env=False, base_url=watched.account.endpoint) as client:
+            found = client.get("/_ministack/sns/sms-messages", params={"phoneNumber": address}).json()
+        return [m for m in found["sms_messages"].get(address, []) if f"{NAME}-no-task" in m["Subject"]]
+
     inbox("critical-alerts")
     cloudwatch = watched.account.client("cloudwatch")
     cloudwatch.set_alarm_state(AlarmName=f"{NAME}-no-task", StateValue="ALARM", StateReason="Threshold Crossed")
-    messages = inbox.messages()
-    alarm = next(m for m in messages if NAME + "-no-task" in m["Subject"])
-    assert alarm["Subject"] == f'ALARM: "{NAME}-no-task" in us-east-1'
-    assert json.loads(alarm["Message"])["AlarmDescription"] == ALARM_TEXT
+    told = {
+        "queue": next(m for m in inbox.messages() if f"{NAME}-no-task" in m["Subject"]),
+        "webhook": until(lambda: [m for m in hook if f"{NAME}-no-task" in m["Subject"]]),
+        "email": until(lambda: kept("team@example.com")),
+        "sms": until(lambda: kept("+15550100")),
+    }
+    for kind, alarm in told.items():
+        assert alarm["Subject"] == f'ALARM: "{NAME}-no-task" in us-east-1', kind
+        assert json.loads(alarm["Message"])["AlarmDescription"] == ALARM_TEXT, kind
     state = cloudwatch.describe_alarms(AlarmNames=[f"{NAME}-users-affected"], AlarmTypes=["CompositeAlarm"])
     assert state["CompositeAlarms"][0]["StateValue"] == "ALARM", "users are affected"
     cloudwatch.set_alarm_state(AlarmName=f"{NAME}-no-task", StateValue="OK", StateReason="back")
@@ -260,38 +308,6 @@ def test_a_task_that_a_deployment_stops_tells_nobody(watched: Rehearsal, inbox: 
         return bool(events.test_event_pattern(EventPattern=pattern, Event=json.dumps(sent))["Result"])
 
     assert [matches(STOPPED), matches(scaled), matches(unfit)] == [True, False, True]
-
-
-def test_a_webhook_gets_the_message_as_it_was_sent(watched: Rehearsal) -> None:
-    got: list[dict[str, Any]] = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Hook)
-    Thread(target=server.serve_forever, daemon=True).start()
-    sns, arn = watched.account.client("sns"), topic(watched, "ops-alerts")
-    try:
-        made = sns.subscribe(TopicArn=arn, Protocol="http", Endpoint=f"http://127.0.0.1:{server.server_port}/")
-        deadline = time.monotonic() + 10
-        while not got and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert got[0]["Type"] == "SubscriptionConfirmation"
-        confirmed = sns.confirm_subscription(TopicArn=arn, Token=got[0]["Token"])["SubscriptionArn"]
-        assert made["SubscriptionArn"] == "pending confirmation"
-        sns.publish(TopicArn=arn, Subject="s", Message="A task stopped by itself")
-        while len(got) < 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert (got[1]["Type"], got[1]["Message"]) == ("Notification", "A task stopped by itself")
-        sns.unsubscribe(SubscriptionArn=confirmed)
-    finally:
-        server.shutdown()
 
 
 def test_destroying_leaves_nothing_of_it(watched: Rehearsal) -> None:
