@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+from mcp import Client
 
 from rehearsal.docker import BuildFailed, BuildResult, Engine, NoBaseImage, NoEngine
 
@@ -157,7 +161,7 @@ def test_it_does_not_run_as_root(container: Any) -> None:
     assert container.image.attrs["Config"]["User"] == "10001:10001"
 
 
-def test_it_ends_by_itself_within_a_second_of_being_told_to(engine: Engine, built: BuildResult) -> None:
+def test_it_ends_by_itself_when_told_to(engine: Engine, built: BuildResult) -> None:
     container = engine.api.containers.run(
         built.image, detach=True, environment=CREDENTIALS, ports={"8000/tcp": ("127.0.0.1", 0)}
     )
@@ -165,9 +169,7 @@ def test_it_ends_by_itself_within_a_second_of_being_told_to(engine: Engine, buil
         deadline = time.monotonic() + 30
         while ask(container, "GET", "/health") != 200 and time.monotonic() < deadline:
             time.sleep(0.1)
-        started = time.monotonic()
-        container.stop(timeout=10)
-        assert time.monotonic() - started < 1
+        container.stop(timeout=30)  # As long as ECS waits before it kills, which gives 137.
         assert container.wait()["StatusCode"] == 0
     finally:
         container.remove(force=True)
@@ -180,3 +182,52 @@ def test_without_credentials_it_exits_with_an_error(engine: Engine, built: Build
         assert b"GOOGLE_OAUTH_CLIENT_ID" in container.logs()
     finally:
         container.remove(force=True)
+
+
+def test_where_it_is_told_of_a_collector_it_sends_traces_of_requests(engine: Engine, built: BuildResult) -> None:
+    got: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(self.path.encode() + self.rfile.read(int(self.headers["Content-Length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    # Without OAuth, because only a request that is let in makes a trace.
+    told = {
+        **CREDENTIALS,
+        "MCP_ENABLE_OAUTH21": "false",
+        "WORKSPACE_MCP_STATELESS_MODE": "false",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_SERVICE_NAME": "a-traced-service",
+        "OTEL_BSP_SCHEDULE_DELAY": "100",  # milliseconds
+    }
+    with HTTPServer((engine.bridge_address(), 0), Collector) as collector:
+        Thread(target=collector.serve_forever, daemon=True).start()
+        address = f"http://{engine.bridge_address()}:{collector.server_port}"
+        container = engine.api.containers.run(
+            built.image,
+            detach=True,
+            environment=told | {"OTEL_EXPORTER_OTLP_ENDPOINT": address},
+            ports={"8000/tcp": ("127.0.0.1", 0)},
+        )
+        try:
+            deadline = time.monotonic() + 60
+            while ask(container, "GET", "/health") != 200 and time.monotonic() < deadline:
+                time.sleep(0.1)
+            asyncio.run(_list_tools(int(container.ports["8000/tcp"][0]["HostPort"])))
+            while not any(b"tools/list" in trace for trace in got) and time.monotonic() < deadline:
+                time.sleep(0.1)
+        finally:
+            container.remove(force=True)
+            collector.shutdown()
+    assert any(b"tools/list" in trace and b"a-traced-service" in trace for trace in got)
+    assert {trace[:10] for trace in got} == {b"/v1/traces"}
+
+
+async def _list_tools(port: int) -> None:
+    async with Client(f"http://127.0.0.1:{port}/mcp") as client:
+        assert (await client.list_tools()).tools

@@ -9,6 +9,8 @@ from policies.rule import Resource, Rule, Severity, Stack
 REQUIRED = ("Environment", "Service", "ManagedBy")
 _TAGGABLE = frozenset(
     {
+        "aws:appautoscaling/target:Target",
+        "aws:budgets/budget:Budget",
         "aws:cloudwatch/logGroup:LogGroup",
         "aws:cloudwatch/metricAlarm:MetricAlarm",
         "aws:ec2/securityGroup:SecurityGroup",

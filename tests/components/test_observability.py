@@ -74,7 +74,9 @@ def test_an_alarm_has_its_limit_and_tells_whom_it_concerns(
 
 
 def test_the_table_in_docs_says_what_the_alarms_say(production: Recorded) -> None:
-    table = (ROOT / "docs" / "operations.md").read_text().split("| alarm | goes off when |")[1].split("\n\n")[0]
+    text = (ROOT / "docs" / "operations.md").read_text()
+    assert all(about in " ".join(text.split()) for about in QUERIES)
+    table = text.split("| alarm | goes off when |")[1].split("\n\n")[0]
     rows = {row.split("`")[1]: [cell.strip() for cell in row.split("|")] for row in table.splitlines()[2:]}
     assert rows.keys() == {*alarms(production), "users-affected"}
     topics = {"critical": "critical-alerts", "operations": "ops-alerts", "warning": "warnings"}

@@ -384,6 +384,30 @@ aws.cloudwatch.LogGroup("logs", name=config.require("name"), retention_in_days=i
     assert actions(program.deploy(days="30")) == {"logs": "same"}
 
 
+def test_a_number_of_tasks_that_was_scaled_from_outside_is_not_reset_where_it_is_ignored(program: Program) -> None:
+    ecs, name = program.account.client("ecs"), program.name
+    ecs.create_cluster(clusterName=name)
+    source = """
+import json, pulumi, pulumi_aws as aws
+config = pulumi.Config()
+name = config.require("name")
+definition = aws.ecs.TaskDefinition("definition", family=name, container_definitions=json.dumps(
+    [{"name": "server", "image": "busybox", "memory": int(config.get("memory") or 64)}]))
+aws.ecs.Service("service", name=name, cluster=name, task_definition=definition.arn, desired_count=1,
+                opts=pulumi.ResourceOptions(ignore_changes=["desiredCount"]))
+aws.appautoscaling.Target("scaling", service_namespace="ecs", scalable_dimension="ecs:service:DesiredCount",
+                          resource_id=f"service/{name}/{name}", min_capacity=1, max_capacity=4)
+"""
+    first = program.deploy(source)
+    (scaling,) = (r for r in first.resources if r.name == "scaling")
+    assert "no Application Auto Scaling" in scaling.recorded_only["maxCapacity"], "nothing scales here, which is said"
+    ecs.update_service(cluster=name, service=name, desiredCount=3)
+    assert set(actions(program.deploy()).values()) == {"same"}
+    assert actions(program.deploy(memory="128"))["service"] == "changed"
+    (service,) = ecs.describe_services(cluster=name, services=[name])["services"]
+    assert service["desiredCount"] == 3
+
+
 def test_what_exists_is_imported_if_the_inputs_match_and_else_refused(program: Program) -> None:
     program.account.client("logs").create_log_group(logGroupName=program.name)
     source = (

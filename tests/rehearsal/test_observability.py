@@ -202,6 +202,7 @@ def test_the_filters_count_what_the_running_server_writes(watched: Rehearsal) ->
     assert all(record.keys() >= {"time", "level", "logger", "message"} for record in records)
     hits = {record["message"]: parts for record, line in zip(records, lines, strict=True) if (parts := counted(line))}
     assert hits == {"IdP callback error: access_denied - None": {"errors", "oauth-failures"}}, "and no 401, no 403"
+    assert any(record["message"].startswith("OpenTelemetry tracing enabled") for record in records)
     filters = logs.describe_metric_filters(logGroupName=group)["metricFilters"]
     assert {f["filterPattern"] for f in filters} == {filter_pattern(part, "json") for part in TERMS}
 
