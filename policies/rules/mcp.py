@@ -94,8 +94,9 @@ def _private(host: str) -> bool:
 
 
 def _state_shared(service: Resource, stack: Stack) -> Iterator[str]:
-    count = service.get("desiredCount")
-    if count is None or count <= 1:
+    scaled = [target.get("maxCapacity") for target in stack.dependents(service, "aws:appautoscaling/target:Target")]
+    count = max(service.get("desiredCount") or 1, *scaled, 1)
+    if count <= 1:
         return
     for name, variables in _servers(running(service, stack), is_workspace_mcp):
         backend = variables.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") or "memory"

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from policies.rule import Resource, Rule, Severity, Stack
 
 REQUIRED = ("Environment", "Service", "ManagedBy")
-_TAGGABLE = frozenset(
+TAGGABLE = frozenset(
     {
         "aws:appautoscaling/target:Target",
         "aws:budgets/budget:Budget",
+        "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration",
+        "aws:cloudwatch/compositeAlarm:CompositeAlarm",
+        "aws:cloudwatch/eventRule:EventRule",
         "aws:cloudwatch/logGroup:LogGroup",
         "aws:cloudwatch/metricAlarm:MetricAlarm",
         "aws:ec2/securityGroup:SecurityGroup",
@@ -18,6 +21,7 @@ _TAGGABLE = frozenset(
         "aws:ecs/service:Service",
         "aws:ecs/taskDefinition:TaskDefinition",
         "aws:iam/openIdConnectProvider:OpenIdConnectProvider",
+        "aws:iam/policy:Policy",
         "aws:iam/role:Role",
         "aws:kms/key:Key",
         "aws:lb/listenerRule:ListenerRule",
@@ -45,7 +49,7 @@ RULES = (
         description=f"Resources have the tags {', '.join(REQUIRED)}.",
         why="cost and owner cannot be found, and what this program made cannot be told from what was made by hand.",
         remedy="pass the tags that Settings.tags_for gives to the resource.",
-        types=_TAGGABLE,
+        types=TAGGABLE,
         check=_tagged,
     ),
 )

@@ -363,6 +363,7 @@ SPECS: dict[str, Spec] = {
         fails=[
             (served(count=2), "2 tasks keep OAuth state"),
             (served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="disk"), "disk"),
+            ([*served(), one("aws:appautoscaling/target:Target", SERVICE, maxCapacity=3)], "3 tasks keep OAuth state"),
         ],
         unknown=(served(count=2, unknown=True), "undecided"),
         absent=(served(count=1), "passes"),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+
 import pytest
 
 from policies import Findings, evaluate, rules
 from policies.rule import SERVICE_COMPONENT, UNKNOWN, Rule
+from policies.rules.tags import TAGGABLE
+from rehearsal.calls import handlers
 from tests.policies.specs import IMAGE, SERVICE, SPECS, TASK, Registered, one, served, task, variables
 
 RULES = {rule.name: rule for rule in rules()}
@@ -141,6 +146,20 @@ def test_a_rule_tells_people_what_they_need(rule: Rule) -> None:
     assert rule.why.endswith(".")
     assert rule.remedy.endswith(".")
     assert rule.types
+
+
+def test_every_type_of_the_program_that_takes_tags_is_asked_for_them() -> None:
+    """The rehearsal carries out every type that the program uses."""
+    types = [name for name in handlers if name.startswith("aws:")]
+    takes_tags = set()
+    for type_ in types:
+        _, module, name = type_.split(":")
+        resource = getattr(importlib.import_module(f"pulumi_aws.{module.split('/')[0]}"), name)
+        if "tags" in inspect.signature(resource._internal_init).parameters:
+            takes_tags.add(type_)
+
+    assert len(takes_tags) > 15
+    assert takes_tags - TAGGABLE == set()
 
 
 def test_the_rules_cover_every_control_that_can_be_decided_at_preview() -> None:

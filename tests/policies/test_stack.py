@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,19 @@ from components.settings import PolicyException
 from policies import check_stack, enforcement, evaluate
 from policies.registrations import ROOT, registrations
 from policies.rule import UNKNOWN
+from rehearsal.run import Stack
 from tests.policies.specs import Registered, one
+from tests.stacks import SERVICE, changed
 
 TODAY = datetime.date(2026, 12, 1)
+VALKEY = {"backend": "valkey", "host": "cache.busyb.local"}
+TRACING = {"collector": "public.ecr.aws/aws-observability/aws-otel-collector@sha256:" + "ab" * 32}
+DELIVERY = {
+    "repository": "busyb-ai/infrastructure",
+    "stateBucket": "busyb-pulumi-state",
+    "stateKey": "arn:aws:kms:us-east-1:758888582357:key/11111111-2222-3333-4444-555555555555",
+    "createProvider": True,
+}
 
 
 def exception(**changes: object) -> PolicyException:
@@ -59,6 +70,28 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
 
     assert len(findings.violations) == len(settings.parse(production()).policy_exceptions)
     assert not findings.stops
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {f"{SERVICE}.autoscaling": {"maximum": 4}, f"{SERVICE}.tracing": TRACING, f"{SERVICE}.oauth.state": VALKEY},
+        {f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"}},
+        {f"{SERVICE}.routing": {"strategy": "internal"}, f"{SERVICE}.oauth": {"enabled": False}},
+        {f"{SERVICE}.securityGroups": [], f"{SERVICE}.consumers": ["core-agent-sg"]},
+        {
+            "monitoring.slack": {"workspace": "T0123456789", "channel": "C0123456789"},
+            "monitoring.budget": {"limit": 40},
+        },
+        {"delivery": DELIVERY},
+    ],
+    ids=["several tasks", "host", "internal", "own group", "notifications", "delivery"],
+)
+def test_whatever_is_chosen_the_program_breaks_no_rule(options: dict[str, Any]) -> None:
+    stack = changed(Stack.read("production"), options)
+    findings = evaluate(registrations(stack.config), stack.settings.policy_exceptions, TODAY)
+
+    assert list(findings.violations) == []
 
 
 def test_nothing_about_containers_is_left_undecided_in_a_preview_that_builds_the_image() -> None:
