@@ -1,4 +1,5 @@
-"""A small judge of IAM policies: whether one allows a call. Allow statements only, which is all that ours have."""
+"""A small judge of IAM policies: whether one allows a call. Allow statements only, which is all that ours have; and
+conditions, which the emulated account's own simulation leaves out."""
 
 from __future__ import annotations
 

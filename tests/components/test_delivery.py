@@ -15,8 +15,8 @@ from policies.registrations import registrations
 from policies.rules import rules
 from rehearsal.calls import handlers
 from tests.components.program import ACCOUNT, GITHUB, Account, Deploy, Recorded, only
-from tests.iam import may_assume
-from tests.stacks import changed, production
+from tests.iam import Request, allowed, may_assume
+from tests.stacks import SERVICE, changed, production
 
 DELIVERY = {
     "repository": "busyb-ai/infrastructure",
@@ -262,3 +262,131 @@ def test_a_wider_trust_would_be_stopped(subject: str, problem: str) -> None:
     role.inputs["assumeRolePolicy"] = json.dumps(document)  # type: ignore[index]
     (rule,) = [rule for rule in rules() if rule.name == "iam-role-limit-github-subject"]
     assert any(problem in violation.problem for violation in evaluate([role], hold_to=[rule]).violations)
+
+
+# --- what the rehearsal of the production stack does not deploy: asked as the service authorization reference says
+# https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+
+TAGS = {"ManagedBy": "pulumi", "Environment": "production", "Service": "google-workspace-mcp"}
+NEW = {f"aws:RequestTag/{key}": value for key, value in TAGS.items()}
+OWN = {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}
+FOREIGN = OWN | {"aws:ResourceTag/Service": "core-agent"}
+CHOSEN: dict[str, Any] = {
+    "delivery": DELIVERY,
+    "monitoring.slack": {"workspace": "T0123456789", "channel": "C0123456789"},
+    f"{SERVICE}.autoscaling": {"maximum": 4},
+    f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
+    f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"},
+    f"{SERVICE}.securityGroups": [],
+}
+
+
+def arn(service: str, rest: str, region: str = "us-east-1") -> str:
+    return f"arn:aws:{service}:{region}:{ACCOUNT}:{rest}"
+
+
+def actions(service: str, *names: str, on: str, context: dict[str, str] | None = None) -> list[Request]:
+    return [Request(f"{service}:{name}", (on,), context or {}) for name in names]
+
+
+GROUP, RULE = arn("ec2", "security-group/sg-1"), arn("ec2", "security-group-rule/sgr-1")
+TARGET = arn("application-autoscaling", "scalable-target/0a1b")
+SCALING_ALARM = arn(
+    "cloudwatch", "alarm:TargetTracking-service/busyb-cluster/busyb-google-workspace-mcp-service-High-1"
+)
+SCALING_ROLE = (
+    "aws-service-role/ecs.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_ECSService"
+)
+SLACK = arn("chatbot", "chat-configuration/slack-channel/busyb-production-mcp", "")
+
+
+@pytest.fixture(scope="module")
+def chosen() -> dict[str, dict[str, Any]]:
+    """The statements of the role that deploys, by Sid, where everything that is optional is chosen."""
+    registered = registrations(changed(production("delivery"), CHOSEN).config)
+    documents = [
+        r.inputs["policy"] for r in registered if r.type == "aws:iam/policy:Policy" and "-deploy-policy-" in r.name
+    ]
+    return {statement["Sid"]: statement for text in documents for statement in json.loads(text)["Statement"]}
+
+
+def needed(zone: str) -> list[Request]:
+    change = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "mcp.busyb.ai"}
+    return [
+        # A new security group, its rules, changes of them, and its end.
+        *actions("ec2", "CreateSecurityGroup", on=GROUP, context=NEW),
+        *actions("ec2", "CreateSecurityGroup", on=arn("ec2", "vpc/vpc-0111b7630bcb61b61")),
+        *actions("ec2", "CreateTags", on=GROUP, context={"ec2:CreateAction": "CreateSecurityGroup"}),
+        *actions("ec2", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", on=GROUP, context=OWN),
+        *actions("ec2", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", on=RULE, context=NEW),
+        *actions("ec2", "CreateTags", on=RULE, context={"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}),
+        *actions("ec2", "ModifySecurityGroupRules", on=GROUP, context=OWN),
+        *actions("ec2", "ModifySecurityGroupRules", "CreateTags", "DeleteTags", on=RULE, context=OWN),
+        *actions("ec2", "RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress", on=GROUP, context=OWN),
+        *actions("ec2", "DeleteSecurityGroup", on=GROUP, context=OWN),
+        # The host's record.
+        *actions("route53", "GetHostedZone", "ListResourceRecordSets", on=zone),
+        *actions("route53", "ChangeResourceRecordSets", on=zone, context=change),
+        *actions("route53", "GetChange", on="arn:aws:route53:::change/C1"),
+        # A number of tasks that follows their CPU.
+        *actions("application-autoscaling", "DescribeScalableTargets", "DescribeScalingPolicies", on="*"),
+        *actions("application-autoscaling", "RegisterScalableTarget", on=TARGET, context=NEW),
+        *actions("application-autoscaling", "PutScalingPolicy", "DeregisterScalableTarget", on=TARGET, context=OWN),
+        *actions("cloudwatch", "PutMetricAlarm", "DeleteAlarms", on=SCALING_ALARM),
+        *actions(
+            "iam",
+            "CreateServiceLinkedRole",
+            on=arn("iam", f"role/{SCALING_ROLE}", ""),
+            context={"iam:AWSServiceName": "ecs.application-autoscaling.amazonaws.com"},
+        ),
+        # The channel in Slack.
+        *actions("chatbot", "CreateSlackChannelConfiguration", "DeleteSlackChannelConfiguration", on=SLACK),
+        *actions("chatbot", "DescribeSlackChannelConfigurations", on="*"),
+        *actions(
+            "iam",
+            "PassRole",
+            on=arn("iam", "role/busyb-production-mcp-slack", ""),
+            context={"iam:PassedToService": "chatbot.amazonaws.com"},
+        ),
+    ]
+
+
+def denied(statements: dict[str, dict[str, Any]], requests: list[Request], without: str = "") -> list[Request]:
+    document = {"Statement": [statement for sid, statement in statements.items() if sid != without]}
+    return [request for request in requests if not allowed(document, request)]
+
+
+def test_what_is_optional_may_be_deployed_and_takes_each_of_its_statements(chosen: dict[str, dict[str, Any]]) -> None:
+    (zone,) = [chosen["Zones"]["Resource"]]
+    requests = needed(zone)
+    assert denied(chosen, requests) == []
+    own = ("Zone", "Record", "Scaling", "NewScaling", "Slack", "PassSlack", "SecurityGroup", "NewSecurityGroup")
+    optional = [sid for sid in chosen if sid.startswith(own)]
+    assert len(optional) > 12
+    assert [sid for sid in optional if not denied(chosen, requests, without=sid)] == []
+
+
+def test_nothing_of_others_comes_with_what_is_optional(chosen: dict[str, dict[str, Any]]) -> None:
+    (zone,) = [chosen["Zones"]["Resource"]]
+    other = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "api.busyb.ai"}
+    to_ecs = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
+    requests = [
+        *actions("ec2", "CreateSecurityGroup", on=GROUP),
+        *actions("ec2", "AuthorizeSecurityGroupIngress", "DeleteSecurityGroup", on=GROUP, context=FOREIGN),
+        *actions("ec2", "CreateTags", on=GROUP, context=FOREIGN | NEW),
+        *actions("ec2", "AuthorizeSecurityGroupIngress", on=RULE),
+        *actions("route53", "ChangeResourceRecordSets", on=zone, context=other),
+        *actions("route53", "ChangeResourceRecordSets", on=f"{zone}2", context={}),
+        *actions("route53", "DeleteHostedZone", on=zone),
+        *actions("application-autoscaling", "PutScalingPolicy", "DeregisterScalableTarget", on=TARGET, context=FOREIGN),
+        *actions("cloudwatch", "DeleteAlarms", on=SCALING_ALARM.replace("busyb-google-workspace-mcp", "core-agent")),
+        *actions(
+            "iam",
+            "CreateServiceLinkedRole",
+            on=arn("iam", "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS", ""),
+            context={"iam:AWSServiceName": "ecs.amazonaws.com"},
+        ),
+        *actions("chatbot", "DeleteSlackChannelConfiguration", on=f"{SLACK}-of-others"),
+        *actions("iam", "PassRole", on=arn("iam", "role/busyb-production-mcp-slack", ""), context=to_ecs),
+    ]
+    assert [r for r in requests if r not in denied(chosen, requests)] == []
