@@ -148,6 +148,10 @@ def _rollback(target: Target, options: argparse.Namespace, output: Output) -> in
     status = output.checks(done.checks)
     output.say(f"{done.service} is back on {done.to} (from {done.left}) after {done.seconds:.1f} s.")
     output.say(f"{done.pinned} keeps it at the next pulumi up. Remove the key when the mended version is to be built.")
+    if done.same_image:
+        output.say(
+            f"The image is that of {done.left}: a setting differs. Put it back too, or pulumi up brings it again."
+        )
     return status
 
 
@@ -177,6 +181,15 @@ def _exec(target: Target, options: argparse.Namespace, _output: Output) -> int:
     from operations.console import execute
 
     return execute(target, target.service(options.service), options.command)
+
+
+def _review(target: Target, _options: argparse.Namespace, output: Output) -> int:
+    from operations.review import markdown, review
+
+    parts = review(target)
+    output.record("parts", [dataclasses.asdict(part) for part in parts])
+    output.say(markdown(target, parts).rstrip())
+    return 1 if any(check.passed is False for part in parts for check in part.checks) else 0
 
 
 def _policies(options: argparse.Namespace, output: Output) -> int:
@@ -248,6 +261,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "restart": (_restart, "new tasks of the same revision, for example after a secret was changed"),
     "logs": (_logs, "log lines"),
     "exec": (_exec, "run a command in a running task"),
+    "review": (_review, "is it ready for production? all of the above that asks, on one page of Markdown"),
 }
 
 

@@ -26,13 +26,14 @@ LIMIT = 65_536
 """Characters that GitHub takes for a comment."""
 
 _SHARES = {
-    "preview": (24_000, 100),
+    "preview": (20_000, 100),
     "messages": (6_000, 30),
     "policies": (10_000, 40),
     "failure": (5_000, 40),
     "checks": (5_000, 30),
     "details": (3_000, 40),
     "cost": (4_000, 40),
+    "diagram": (6_000, 400),
 }
 """Characters and lines that each part may have. Together the characters leave room for headings; and nobody reads more
 lines."""
@@ -63,6 +64,7 @@ def comment(
     policies: Sequence[str] = (),
     rehearsal: Mapping[str, Any] | None = None,
     cost: str = "",
+    diagram: str = "",
     run_url: str = "",
 ) -> str:
     """The comment's text, below `LIMIT` whatever it is about.
@@ -73,11 +75,16 @@ def comment(
         policies: findings, as `./ops policies --json` has them; those of the preview take their place.
         rehearsal: what `./rehearse --json` printed; None: there was none.
         cost: the difference in cost, as Markdown; empty: not asked.
+        diagram: the stack as Mermaid; empty: not drawn.
         run_url: where the whole of what is shortened can be read.
     """
     whole = _whole(run_url)
     steps = list(_steps(preview or ()))
-    parts = [marker(stack), f"## {_text(stack)}: {_headline(preview, steps)}", *_previewed(preview or (), steps, whole)]
+    parts = [
+        marker(stack),
+        f"## {as_text(stack)}: {_headline(preview, steps)}",
+        *_previewed(preview or (), steps, whole),
+    ]
     if preview is None:
         parts.append(f"There was no preview: no credentials, as for a fork, or a step before it failed. See {whole}.")
     parts += _held(list(_found(preview or ())) or policies, whole)
@@ -85,6 +92,11 @@ def comment(
         parts += _rehearsed(rehearsal, whole)
     if cost:
         parts.append("### Cost\n\n" + "\n".join(_fitting(cost.strip().splitlines(), "cost", whole)))
+    if diagram:
+        # Half a drawing is none.
+        drawn = f"```mermaid\n{diagram.strip()}\n```"
+        small = len(drawn) < _SHARES["diagram"][0]
+        parts.append("\n".join(_folded("the stack", [drawn if small else f"Too large to be shown: {whole}."], False)))
     return _joined_below_limit(parts)
 
 
@@ -98,7 +110,7 @@ def drift(stack: str, preview: Sequence[Event], *, run_url: str = "") -> str:
         return ""
     whole = _whole(run_url)
     parts = [
-        f"## {_text(stack)} differs from what main declares: {_headline(preview, steps)}",
+        f"## {as_text(stack)} differs from what main declares: {_headline(preview, steps)}",
         f"Somebody or something else changed what this stack owns, or a deployment did not finish. Seen in {whole}.",
         *_previewed(preview, steps, whole),
         "**Do**: find out who (CloudTrail, by the resource's name). To put back what main declares, run the workflow "
@@ -137,8 +149,8 @@ def _held(policies: Sequence[str], whole: str) -> Iterator[str]:
     stopping = sum(line.startswith("stops") for line in policies)
     verdict = f"**stopped** by {stopping}" if stopping else "none stops the deployment"
     # What stops comes first in the findings; the count, their last line, goes into the heading.
-    yield f"### Policies: {verdict}\n\n{_text(policies[-1])}"
-    if lines := [f"- {_text(line.strip())}" for line in _joined(policies[:-1])]:
+    yield f"### Policies: {verdict}\n\n{as_text(policies[-1])}"
+    if lines := [f"- {as_text(line.strip())}" for line in _joined(policies[:-1])]:
         yield "\n".join(_folded("findings", _fitting(lines, "policies", whole), bool(stopping)))
 
 
@@ -212,7 +224,7 @@ def _diagnostics(preview: Sequence[Event]) -> Iterator[Mapping[str, Any]]:
 def _messages(preview: Sequence[Event]) -> Iterator[str]:
     for entry in _diagnostics(preview):
         if entry["severity"] in ("error", "warning"):
-            yield f"- {entry['severity']}: {_text(_plain(entry['message']))}"
+            yield f"- {entry['severity']}: {as_text(_plain(entry['message']))}"
 
 
 def _plain(message: str) -> str:
@@ -238,14 +250,14 @@ def _rehearsed(report: Mapping[str, Any], whole: str) -> Iterator[str]:
     verdict = "passed" if report["passed"] else "**failed**"
     yield f"### Rehearsal: {verdict}, {held} of {len(report['checks'])} checks, {report['seconds']:.1f} s"
     if report["failure"]:
-        yield "\n".join(_fitting([_text(line) for line in report["failure"].splitlines()], "failure", whole))
+        yield "\n".join(_fitting([as_text(line) for line in report["failure"].splitlines()], "failure", whole))
     if failed:
-        lines = [f"- {_text(c['name'])}: {_text(c['detail'])} Do: {_text(c['remedy'])}" for c in failed]
+        lines = [f"- {as_text(c['name'])}: {as_text(c['detail'])} Do: {as_text(c['remedy'])}" for c in failed]
         yield "\n".join(_fitting(lines, "checks", whole))
     details = [
-        f"- {_text(phase['name'])}: {phase['seconds']:.1f} s {_text(phase['detail'])}" for phase in report["phases"]
+        f"- {as_text(phase['name'])}: {phase['seconds']:.1f} s {as_text(phase['detail'])}" for phase in report["phases"]
     ]
-    details += [f"- not proven: {_text(line)}" for line in report["unproven"]]
+    details += [f"- not proven: {as_text(line)}" for line in report["unproven"]]
     yield "\n".join(_folded("what it did, and what it does not prove", _fitting(details, "details", whole), False))
 
 
@@ -265,7 +277,7 @@ def _fitting(lines: Sequence[str], part: str, whole: str) -> list[str]:
     return kept
 
 
-def _text(text: str, most: int = 1_500) -> str:
+def as_text(text: str, most: int = 1_500) -> str:
     """`text` as data: nothing in it is Markdown, HTML or a mention. Shortened to `most` characters."""
     text = " ".join(text.split())
     text = text if len(text) <= most else text[: most - 4] + " ..."
@@ -288,6 +300,7 @@ def main() -> int:
     parser.add_argument("--policies", type=Path, metavar="FILE", help="what ./ops policies --json printed")
     parser.add_argument("--rehearsal", type=Path, metavar="FILE", help="what ./rehearse --json printed")
     parser.add_argument("--cost", type=Path, metavar="FILE", help="the difference in cost, as Markdown")
+    parser.add_argument("--diagram", type=Path, metavar="FILE", help="the stack as Mermaid")
     parser.add_argument("--drift", action="store_true", help="an issue about drift instead; empty if there is none")
     parser.add_argument("--run-url", default="", help="where the whole can be read")
     options = parser.parse_args()
@@ -302,6 +315,7 @@ def main() -> int:
         policies=policies.get("findings", ()),
         rehearsal=_document(options.rehearsal),
         cost=_content(options.cost),
+        diagram=_content(options.diagram),
         run_url=options.run_url,
     )
     sys.stdout.write(text)

@@ -105,6 +105,7 @@ _SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 _SLACK = "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration"
 _QUERY, _DASHBOARD = "aws:cloudwatch/queryDefinition:QueryDefinition", "aws:cloudwatch/dashboard:Dashboard"
 _POLICY, _PARAMETER, _KEY = "aws:iam/policy:Policy", "aws:ssm/parameter:Parameter", "aws:kms/key:Key"
+_SCALING = "aws:appautoscaling/target:Target"
 _SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
 
 _KINDS: Mapping[str, _Kind] = {
@@ -133,6 +134,8 @@ _KINDS: Mapping[str, _Kind] = {
     _DASHBOARD: _Kind("Dashboard", _name),
     _KEY: _Kind("KMS key", lambda i: str(i["description"])),
     _POLICY: _Kind("Policies", _name),
+    _SCALING: _Kind("Autoscaling", lambda i: f"{i['minCapacity']} to {i['maxCapacity']} tasks"),
+    "aws:budgets/budget:Budget": _Kind("Budget", lambda i: f"{i['limitAmount']} {i['limitUnit']} a month"),
     "aws:route53/record:Record": _Kind("DNS record", _name),
 }
 """Other types are drawn with the last part of their name, and the resources' logical names."""
@@ -143,6 +146,7 @@ _PART_OF: Mapping[str, str] = {
     "aws:iam/rolePolicyAttachment:RolePolicyAttachment": _ROLE,
     "aws:sns/topicPolicy:TopicPolicy": _TOPIC,
     "aws:kms/alias:Alias": _KEY,
+    "aws:appautoscaling/policy:Policy": _SCALING,
     "aws:cloudwatch/eventTarget:EventTarget": _EVENTS,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _SECURITY_GROUP,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _SECURITY_GROUP,
@@ -162,6 +166,7 @@ _ARROWS = frozenset(
         (_TASK, _SERVICE),
         (_TASK, _PARAMETER),
         (_SECURITY_GROUP, _SERVICE),
+        (_SCALING, _SERVICE),
         (_SERVICE, _LOGS),
         (_LOGS, _FILTER),
         (_LOGS, _QUERY),

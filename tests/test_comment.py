@@ -108,7 +108,12 @@ EVIL = "a|b`c`*d*_e_<img src=x>[l](https://evil.example)@everyone\n# h"
 HUGE = tuple(step("update", f"service-{number:05}-{'x' * 60}", diffs=["a", "b"]) for number in range(5_000))
 
 CASES: dict[str, dict[str, Any]] = {
-    "no-change": {"preview": preview(SMALL[0]), "policies": [EXCEPTION, COUNT], "rehearsal": REHEARSAL},
+    "no-change": {
+        "preview": preview(SMALL[0]),
+        "policies": [EXCEPTION, COUNT],
+        "rehearsal": REHEARSAL,
+        "diagram": 'flowchart TB\n    n0["<b>Target group</b>"]\n',
+    },
     "small-change": {
         "preview": preview(*SMALL),
         "policies": [EXCEPTION, COUNT],
@@ -155,6 +160,7 @@ CASES: dict[str, dict[str, Any]] = {
         "rehearsal": FAILED
         | {"checks": FAILED["checks"] * 900, "unproven": ["u" * 900] * 900, "failure": "f\n" * 90_000},
         "cost": "c" * 90 + "\n" + "d\n" * 90_000,
+        "diagram": "flowchart TB\n" + "    n0\n" * 9_000,
     },
 }
 

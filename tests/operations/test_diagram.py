@@ -100,6 +100,21 @@ def test_it_follows_the_configuration() -> None:
     assert not any("Alarm" in n.title for n in drawn({"monitoring": None}).nodes)
 
 
+def test_what_can_be_switched_on_is_drawn_by_its_name() -> None:
+    found = drawn(
+        {
+            f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
+            f"{SERVICE}.autoscaling": {"minimum": 1, "maximum": 4},
+            "monitoring.budget": {"limit": 50},
+        }
+    )
+    titles = {node.title: node for node in found.nodes}
+    assert titles["Autoscaling"].lines == ("1 to 4 tasks",)
+    assert titles["Budget"].lines == ("50.0 USD a month",)
+    assert Edge(titles["Autoscaling"].id, titles["ECS service on Fargate"].id) in found.edges
+    assert titles["Valkey, for OAuth state"].lines == ("cache.busyb.local",)
+
+
 def test_alarms_lead_to_the_topic_that_hears_of_them() -> None:
     found = drawn()
     critical = "notifications/sns/topic/notifications-critical"

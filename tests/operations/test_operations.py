@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import os
 import re
@@ -17,7 +18,9 @@ import pytest
 
 from components import settings as configuration
 from operations import rights
+from operations.comment import as_text
 from operations.preflight import preflight
+from operations.review import Part, image, markdown, review
 from operations.revisions import history, status
 from operations.rollback import rollback
 from operations.target import OperationError, Target, kept, of_rehearsal
@@ -143,6 +146,61 @@ def test_verify_sees_a_rule_that_somebody_changed(operated: Operated, service: c
     elb.modify_rule(RuleArn=rule["RuleArn"], Transforms=rule["Transforms"])
     time.sleep(EDGE_READS_RULES)
     assert not [check for check in verify(operated.target, service) if check.passed is False]
+
+
+def test_review_is_one_page_with_what_to_do(operated: Operated, noted: str) -> None:
+    done = ops("review", "--stack", noted, "--rehearsal")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith(f"# Production readiness of {noted}: ready, as far as it was asked\n")
+    assert [part.title for part in review(operated.target)] == re.findall(r"^## (.+)$", done.stdout, re.MULTILINE)
+    rows = re.findall(r"^\| (.+) \| (passed|\*\*failed\*\*|not run) \| (.*) \|$", done.stdout, re.MULTILINE)
+    assert len(rows) > 40
+    assert [row for row in rows if not row[2]] == [], "what was seen, or why it was not run"
+
+
+def test_review_names_alarms_that_tell_nobody_and_exceptions_that_end(operated: Operated) -> None:
+    cloudwatch = operated.target.client("cloudwatch")
+    cloudwatch.disable_alarm_actions(AlarmNames=[f"{NAME}-cpu"])
+    tomorrow = (datetime.datetime.now(tz=datetime.UTC) + datetime.timedelta(days=1)).date()
+    soon = [e.model_copy(update={"expires": tomorrow}) for e in operated.target.settings.policy_exceptions]
+    settings = operated.target.settings.model_copy(update={"policy_exceptions": [*soon[:1], *soon]})
+    target = dataclasses.replace(operated.target, settings=settings)
+    failed = {check.name: check for part in review(target) for check in part.checks if check.passed is False}
+    cloudwatch.enable_alarm_actions(AlarmNames=[f"{NAME}-cpu"])
+    assert failed["every alarm is there, is on, and tells its topic"].detail == f"{NAME}-cpu is switched off"
+    assert sum(name.startswith("exception ") for name in failed) == len(soon)
+    page = markdown(target, [Part(title="t", checks=tuple(failed.values()))])
+    assert "not ready" in page
+    assert all(check.remedy and as_text(check.remedy) in page for check in failed.values())
+
+
+@pytest.mark.parametrize(
+    ("scan", "passed"),
+    [
+        ({"imageScanStatus": {"status": "IN_PROGRESS"}}, None),
+        ({"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings": {}}, True),
+        ({"imageScanStatus": {"status": "COMPLETE"}, "imageScanFindings": {"findingSeverityCounts": {"LOW": 3}}}, True),
+        ({"imageScanStatus": {"status": "ACTIVE"}, "imageScanFindings": {"findingSeverityCounts": {"HIGH": 1}}}, False),
+    ],
+)
+def test_review_fails_for_grave_findings_of_the_registrys_scan(
+    operated: Operated, service: configuration.Service, scan: dict[str, Any], passed: bool | None
+) -> None:
+    class Scanning:  # The emulator does not scan.
+        def __getattr__(self, name: str) -> Any:
+            return getattr(operated.target.client("ecr"), name)
+
+        def describe_image_scan_findings(self, **asked: Any) -> dict[str, Any]:
+            assert asked["imageId"]["imageDigest"].startswith("sha256:")
+            return scan
+
+    def client(name: str) -> Any:
+        return Scanning() if name == "ecr" else operated.target.client(name)
+
+    target = dataclasses.replace(operated.target, client=client, connect_to=None, docker_host=None)
+    young, clean = image(target, service)
+    assert young.passed
+    assert clean.passed is passed, clean.detail
 
 
 def test_a_rollback_refuses_what_cannot_be_gone_back_to(operated: Operated, service: configuration.Service) -> None:
