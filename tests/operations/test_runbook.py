@@ -59,6 +59,8 @@ class OnCall:
     folder: Path
     mend: Callable[[], object] | None = None
     """What an entry tells a person to do by hand, after its first command."""
+    revision: str = ""
+    """What REVISION in a command stands for, as a person would choose it."""
     afterwards: ExitStack = field(default_factory=ExitStack)
     """What the test of an entry puts back."""
 
@@ -72,7 +74,7 @@ class OnCall:
 
     def run(self, command: str) -> str:
         """What a command of the runbook prints, standard error included."""
-        words = command.replace("--stack production", f"--stack {self.name}").split()
+        words = command.replace("--stack production", f"--stack {self.name}").replace("REVISION", self.revision).split()
         if words[0] == "./ops":
             process = subprocess.run(
                 [sys.executable, "-m", "operations", *words[1:], "--rehearsal"],
@@ -123,6 +125,13 @@ def another_version(on_call: OnCall) -> None:
     on_call.deploy((ROOT / "image" / "Dockerfile").read_text() + "LABEL version.of.the.test=2\n")
 
 
+def back_by_hand_to_the_same_image(on_call: OnCall) -> None:
+    before = running(on_call)
+    on_call.revision = before["taskDefinitionArn"].rpartition(":")[2]
+    another_version(on_call)
+    by_hand(on_call, running(on_call))
+
+
 def scaled_to(count: int) -> Callable[[OnCall], None]:
     def scale(on_call: OnCall) -> None:
         ecs = on_call.target.client("ecs")
@@ -166,16 +175,42 @@ def another_health_path(on_call: OnCall) -> None:
     wait(lambda: states(on_call) == ["unhealthy"])
 
 
-def task_definition_by_hand(on_call: OnCall) -> None:
-    """As the documented incidents were: the secrets whole, not by their keys."""
+def running(on_call: OnCall) -> dict[str, Any]:
+    """The task definition that runs."""
+    name = on_call.target.described(on_call.target.service(None))["taskDefinition"]
+    found: dict[str, Any] = on_call.target.client("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]
+    return found
+
+
+def by_hand(on_call: OnCall, definition: dict[str, Any]) -> str:
+    """Register it without the program, and have the service run it; its ARN."""
     ecs = on_call.target.client("ecs")
-    running = on_call.target.described(on_call.target.service(None))["taskDefinition"]
-    definition: dict[str, Any] = ecs.describe_task_definition(taskDefinition=running)["taskDefinition"]
-    for secret in definition["containerDefinitions"][0]["secrets"]:
-        secret["valueFrom"] = ":".join(secret["valueFrom"].split(":")[:7])
     parts = ("family", "containerDefinitions", "taskRoleArn", "executionRoleArn", "networkMode", "cpu", "memory")
     made = ecs.register_task_definition(**{part: definition[part] for part in parts})["taskDefinition"]
-    ecs.update_service(cluster=CLUSTER, service=f"{NAME}-service", taskDefinition=made["taskDefinitionArn"])
+    arn: str = made["taskDefinitionArn"]
+    ecs.update_service(cluster=CLUSTER, service=f"{NAME}-service", taskDefinition=arn)
+    return arn
+
+
+def secrets_whole(on_call: OnCall) -> None:
+    """As the documented incident was: not one key of each."""
+    definition = running(on_call)
+    for secret in definition["containerDefinitions"][0]["secrets"]:
+        secret["valueFrom"] = ":".join(secret["valueFrom"].split(":")[:7])
+    by_hand(on_call, definition)
+    wait(lambda: rollout_states(on_call) == ["COMPLETED"])
+
+
+def variables_under_other_names(on_call: OnCall) -> None:
+    definition = running(on_call)
+    for secret in definition["containerDefinitions"][0]["secrets"]:
+        secret["name"] = f"MCP_{secret['name']}"
+    by_hand(on_call, definition)
+    wait(lambda: "FAILED" in rollout_states(on_call))
+
+
+def rollout_states(on_call: OnCall) -> list[str]:
+    return [d["rolloutState"] for d in on_call.target.described(on_call.target.service(None))["deployments"]]
 
 
 def circular_import(on_call: OnCall) -> None:
@@ -196,22 +231,26 @@ def error_in_the_log(on_call: OnCall) -> None:
 
 
 def nothing(_on_call: OnCall) -> None:
-    """The name is believed broken, and is not."""
+    """Believed broken, and is not."""
 
 
 BROKEN: dict[str, Callable[[OnCall], None]] = {
     "Since a deployment it answers, but wrongly": another_version,
+    "The version before is as wrong": back_by_hand_to_the_same_image,
     "503 from outside, no task runs": scaled_to(0),
     "404 from outside, though every target is healthy": rule_without_rewrite,
     "Sign-ins fail every other time": scaled_to(2),
     "Google refuses the sign-in": secret_under_another_key,
+    "Google does not know the client": secrets_whole,
     "People cannot sign in": a_late_return_from_google,
     "Targets are unhealthy": another_health_path,
-    "What runs is not what was deployed": task_definition_by_hand,
+    "What runs is not what was deployed": secrets_whole,
     "A deployment failed": circular_import,
     "A deployment failed with exec format error": foreign_binary,
+    "A deployment failed for want of credentials": variables_under_other_names,
     "The log tells of errors": error_in_the_log,
     "The private name does not answer": nothing,
+    "Which port is it": nothing,
 }
 """What is wrong in each entry."""
 
