@@ -44,8 +44,11 @@ class StagedContext:
     """A context on disk with canonical modes. Paths are relative to the project."""
 
     tag: str
+    """Tag that follows from the content: same bytes, same tag."""
     directory: Path
+    """Where the build's files are, relative to the project."""
     dockerfile: Path
+    """The Dockerfile, below `directory`."""
 
 
 def stage(key: str, image: Image) -> StagedContext:

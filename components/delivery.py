@@ -44,8 +44,11 @@ class Declared:
     """A resource that the program registered."""
 
     type: str
+    """Pulumi's type, such as aws:sns/topic:Topic."""
     name: str
+    """Logical name."""
     parent: pulumi.Resource | None
+    """The resource that it is a child of."""
     inputs: Mapping[str, Any]
     """Under Python's names; physical names are plain texts."""
 
@@ -195,10 +198,15 @@ class Grant:
     """Actions on resources: `read` for both roles, `write` for the one that deploys."""
 
     sid: str
+    """Id of its statements, letters and digits."""
     resources: tuple[str, ...] = ("*",)
+    """ARNs, or * where the actions know no resources."""
     read: tuple[str, ...] = ()
+    """Actions that a preview needs as well."""
     write: tuple[str, ...] = ()
+    """Actions that a deployment needs besides."""
     condition: Mapping[str, Mapping[str, str | list[str]]] = dataclasses.field(default_factory=dict)
+    """An IAM condition on all of them. Default: none."""
 
 
 def policies(rights: Sequence[Grant], *, write: bool) -> list[str]:

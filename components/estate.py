@@ -28,9 +28,13 @@ class Finding:
     """Something that is missing or unfit."""
 
     what: str
+    """What is missing or unfit."""
     where: str
+    """The configuration key that names it."""
     why: str
+    """What was seen."""
     remedy: str
+    """What to do."""
 
     def __str__(self) -> str:
         return f"  {self.what}\n      looked   {self.where}\n      found    {self.why}\n      do       {self.remedy}"
@@ -53,7 +57,9 @@ class FoundSecret:
     """A secret in Secrets Manager. `kms_key` is None for the account's default key, which needs no further right."""
 
     arn: str
+    """The secret's ARN, with its random end."""
     kms_key: str | None
+    """ARN of the customer's key that encrypts it; None: AWS's own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,26 +67,43 @@ class Estate:
     """Ids and ARNs of what exists. Dictionaries are keyed by what the configuration wrote."""
 
     account: str
+    """Account id, 12 digits."""
     region: str
+    """Region, such as us-east-1."""
     partition: str
+    """`aws`, or another partition's name."""
     vpc: str
+    """VPC id."""
     vpc_cidr: str
+    """The VPC's IPv4 range."""
     subnets: tuple[str, ...]
+    """Ids of the tasks' subnets."""
     cluster: str
     """The cluster's ARN."""
     cluster_name: str
+    """The ECS cluster's name."""
     namespace: str
+    """Id of the private DNS namespace."""
     namespace_name: str
+    """Its name, such as busyb.local."""
     listener: str | None
+    """ARN of the HTTPS listener; None without a load balancer."""
     load_balancer_metric_name: str | None
     """The end of its ARN, `app/name/id`, as its metrics name it."""
     load_balancer_dns_name: str | None
+    """DNS name that AWS gave the load balancer."""
     load_balancer_zone: str | None
+    """Hosted zone of that name, for alias records."""
     load_balancer_security_groups: tuple[str, ...]
+    """Ids of the load balancer's security groups."""
     security_groups: dict[str, str]
+    """Configured name or id -> id."""
     secrets: dict[str, FoundSecret]
+    """Configured name or ARN -> what was found."""
     execution_roles: dict[str, str]
+    """Configured name -> ARN."""
     hosted_zones: dict[str, str]
+    """Configured zone -> id."""
     healthy: dict[str, tuple[HealthyRevision, ...]]
     """Service -> revisions that became healthy in earlier deployments, newest first."""
 
@@ -382,11 +405,15 @@ class TakenRule:
     """A rule that stands on the listener, with its target groups by name."""
 
     priority: int
+    """Its number, 1 to 50000."""
     hosts: tuple[str, ...]
+    """Host patterns; none: any host."""
     paths: tuple[str, ...]
+    """Path patterns; none: any path."""
     narrowed: bool
     """Whether it has other conditions too (header, query, regular expression): host and path do not decide then."""
     target_groups: tuple[str, ...]
+    """Names of the groups that it forwards to."""
 
     @property
     def holder(self) -> str:

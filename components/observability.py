@@ -98,10 +98,15 @@ class Alarm:
     meaning: str
     """What it says, and what to do."""
     severity: Severity
+    """Which topic it tells."""
     namespace: str
+    """Of the metric."""
     metric: str
+    """The metric's name."""
     dimensions: Mapping[str, pulumi.Input[str]]
+    """Of the metric, name -> value."""
     statistic: Literal["Average", "Maximum", "Minimum", "Sum", "SampleCount", "p95"]
+    """What of a period's values is compared."""
     compare: Literal[
         "GreaterThanThreshold",
         "GreaterThanOrEqualToThreshold",

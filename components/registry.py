@@ -24,7 +24,9 @@ class Login:
     """A registry login, which ECR gives out for twelve hours. One serves every build and push of an `up`."""
 
     username: pulumi.Input[str]
+    """AWS, for every registry of ECR."""
     password: pulumi.Input[str]
+    """Good for twelve hours; a secret."""
 
 
 def ecr_login() -> Login:

@@ -38,7 +38,9 @@ class ListenerRule:
     part: str
     """What the rule is for; the end of its logical name."""
     priority: int
+    """Place among the listener's rules, 1 to 50000."""
     host: str
+    """Host name that it is for."""
     paths: tuple[str, ...] = ()
     """Path patterns."""
     rewrite: tuple[str, str] | None = None

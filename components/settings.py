@@ -322,6 +322,7 @@ class InternalRouting(Model):
     """Discovery inside the VPC only; no rule on the load balancer."""
 
     strategy: Literal["internal"]
+    """Chooses this strategy. Default where `routing` has no host."""
 
 
 class _Public(Model):
@@ -335,6 +336,7 @@ class RewriteRouting(_Public):
     """A path of a shared host; the load balancer strips it, so the server needs to know nothing of it."""
 
     strategy: Literal["rewrite"]
+    """Chooses this strategy. Default where `routing` has a path."""
     path: PathPrefix
     """The path prefix, such as /google-workspace."""
 
@@ -343,6 +345,7 @@ class HostRouting(_Public):
     """A host name of its own; no rewriting."""
 
     strategy: Literal["host"]
+    """Chooses this strategy. Default where `routing` has a host and no path."""
     hosted_zone: Reference | None = None
     """The Route 53 zone in which to make the host's alias record. Default: the record is made elsewhere."""
 
@@ -351,6 +354,7 @@ class PrefixRouting(_Public):
     """A path of a shared host that the server strips itself, told by an environment variable."""
 
     strategy: Literal["prefix"]
+    """Chooses this strategy."""
     path: PathPrefix
     """The path prefix, such as /google-workspace."""
     variable: VariableName = "MCP_PATH_PREFIX"
@@ -371,6 +375,7 @@ class PatternRouting(_Public):
     """Paths that the server itself answers on: requests that match are forwarded as they come."""
 
     strategy: Literal["pattern"]
+    """Chooses this strategy."""
     patterns: Annotated[list[PathPattern], Field(min_length=1, max_length=20)]
     """Path patterns that the server's own paths match, such as /mcp/google-workspace*."""
     path: PathPrefix | None = None
@@ -385,12 +390,14 @@ class MemoryState(Model):
     """OAuth state in the task's memory: one task only, and every deployment logs the clients out."""
 
     backend: Literal["memory"] = "memory"
+    """Chooses this store. Default memory."""
 
 
 class ValkeyState(Model):
     """OAuth state in a Valkey or Redis that all tasks share."""
 
     backend: Literal["valkey"]
+    """Chooses this store."""
     host: Reference
     """Host name of the cache's endpoint."""
     port: Annotated[int, Field(ge=1, le=65535)] = 6379

@@ -1,4 +1,9 @@
-"""The configuration reference is generated, and says what the settings say."""
+"""The configuration reference is generated, and says what the settings say; and every public field is documented."""
+
+import ast
+from pathlib import Path
+
+import pytest
 
 from components.reference import markdown
 from tests.conftest import ROOT
@@ -13,4 +18,18 @@ def test_the_reference_in_docs_is_fresh() -> None:
 def test_every_key_has_a_meaning() -> None:
     rows = [line for line in markdown().splitlines() if line.startswith("| `")]
     assert len(rows) > 50
-    assert [row for row in rows if row.rstrip(" |").endswith("|")] == []
+    assert [row for row in rows if not row.split(" | ")[-1].strip(" |")] == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "components").glob("*.py")), ids=lambda file: file.name)
+def test_every_public_field_of_a_component_has_a_docstring(file: Path) -> None:
+    bare = [
+        f"{owner.name}.{field.target.id}"
+        for owner in ast.walk(ast.parse(file.read_text()))
+        if isinstance(owner, ast.ClassDef) and not owner.name.startswith("_")
+        for field, below in zip(owner.body, [*owner.body[1:], None], strict=True)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if not field.target.id.startswith("_")
+        if not (isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant))
+    ]
+    assert bare == []
