@@ -38,6 +38,8 @@ class Rollback:
     image: str
     pinned: str
     """The configuration key that now holds the digest, with its file."""
+    same_image: bool
+    """Whether the revision that was left has the same image, so that only settings differ."""
     seconds: float
     """From the request until the service was steady on the old revision."""
     dry_run: bool
@@ -83,6 +85,7 @@ def rollback(
         to=goal.name,
         image=goal.image,
         pinned=f"{key} in {target.file.name}",
+        same_image=goal.image == running.image and goal.name != running.name,
         seconds=0.0,
         dry_run=dry_run,
         checks=[],
