@@ -924,6 +924,8 @@ def _budget(place: _Place) -> Iterator[Grant]:
         read=("budgets:ListTagsForResource", "budgets:ViewBudget"),
         write=("budgets:ModifyBudget", "budgets:TagResource", "budgets:UntagResource"),
     )
+    # `./ops preflight` says whether the budget counts anything; this knows no resources.
+    yield Grant(sid="BudgetsTag", read=("ce:ListCostAllocationTags",))
 
 
 def _with_its_sibling(_: _Place) -> Iterator[Grant]:

@@ -268,7 +268,20 @@ def _shared(target: Target) -> str:
     for name in sorted(names):
         if not manager.describe_secret(SecretId=name).get("RotationEnabled"):
             findings.append(f"{name}: not rotated by itself (SecretsManager.1)")
+    if target.settings.monitoring and target.settings.monitoring.budget and not target.rehearsed:
+        findings += _uncounted(target.client("ce"))
     return "; ".join(findings) or "nothing to say"
+
+
+def _uncounted(explorer: Any) -> list[str]:
+    """What keeps the budget from seeing any cost. AWS can be told only once it has seen the tag, a day after the first
+    deployment, so this stops nothing."""
+    if explorer.list_cost_allocation_tags(TagKeys=["Service"], Status="Active")["CostAllocationTags"]:
+        return []
+    return [
+        "the tag Service is no active cost allocation tag, so the budget counts nothing: "
+        "aws ce update-cost-allocation-tags-status --cost-allocation-tags-status TagKey=Service,Status=Active"
+    ]
 
 
 _BALANCER = {

@@ -65,6 +65,26 @@ def test_the_production_stack_passes_with_its_recorded_exceptions_and_needs_each
     assert {(v.rule.name, v.resource.name) for v in findings.excepted} == {(e.rule, e.resource) for e in exceptions}
 
 
+def test_with_all_that_is_off_by_default_no_further_rule_is_broken() -> None:
+    collector = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:" + "ab" * 32
+    stack = changed(
+        Stack.read("production"),
+        {
+            "monitoring.budget": {"limit": 40},
+            "monitoring.slack": {"workspace": "T0123ABCD", "channel": "C0123ABCD"},
+            f"{SERVICE}.alarms.anomalyBand": 3,
+            f"{SERVICE}.logs.format": "json",
+            f"{SERVICE}.tracing": {"collector": collector},
+            f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
+            f"{SERVICE}.autoscaling": {"maximum": 4},
+        },
+    )
+    findings = evaluate(registrations(stack.config), stack.settings.policy_exceptions, TODAY)
+
+    assert not list(findings.violations)
+    assert len(findings.excepted) == len(stack.settings.policy_exceptions)
+
+
 def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only() -> None:
     findings = evaluate(registrations(production()), (), TODAY)
 

@@ -86,6 +86,8 @@ ELSEWHERE = [
     ),
     # The emulator has no saved queries.
     *(Request(f"logs:{action}") for action in ("PutQueryDefinition", "DescribeQueryDefinitions")),
+    # Asked by preflight, and not of the emulator, which has no Cost Explorer.
+    Request("ce:ListCostAllocationTags"),
     # A refresh reads the pipeline's own roles.
     Request("iam:GetRole", (f"arn:aws:iam::{ACCOUNT}:role/busyb-production-mcp-deploy",)),
 ]
