@@ -40,11 +40,15 @@ def _row(name: str, field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    value = field.default
+    if value is PydanticUndefined:
         return "required"
-    if field.default is None or isinstance(field.default, BaseModel) or field.default in ({}, [], "unset"):
-        return ""
-    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+    if isinstance(value, BaseModel):
+        return "as below"
+    if value in (None, {}, [], "unset"):
+        # Where it is more than a value, the meaning says it.
+        return "" if "Default" in (field.description or "") else "none"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
 def _type(annotation: Any) -> str:

@@ -15,10 +15,12 @@ def test_the_reference_in_docs_is_fresh() -> None:
     )
 
 
-def test_every_key_has_a_meaning() -> None:
+def test_every_key_has_a_meaning_and_a_default() -> None:
     rows = [line for line in markdown().splitlines() if line.startswith("| `")]
     assert len(rows) > 50
-    assert [row for row in rows if not row.split(" | ")[-1].strip(" |")] == []
+    cells = [[cell.strip() for cell in row.removesuffix("|").split(" | ")] for row in rows]
+    assert [row for row in cells if not row[3]] == []
+    assert [row for row in cells if not row[2] and "Default" not in row[3]] == [], "a default, or words for it"
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "components").glob("*.py")), ids=lambda file: file.name)
