@@ -83,6 +83,10 @@ def _name(inputs: Inputs) -> str:
     return str(inputs.get("name") or inputs.get("alarmName") or inputs.get("dashboardName"))
 
 
+def _always(told: str) -> Callable[[Inputs], str]:
+    return lambda _: told
+
+
 def _rule(inputs: Inputs) -> str:
     values = {kind: condition[kind]["values"] for condition in inputs["conditions"] for kind in condition}
     paths = values.get("pathPattern", values["hostHeader"])
@@ -100,13 +104,23 @@ _TASK, _IMAGE = "aws:ecs/taskDefinition:TaskDefinition", "docker:index/image:Ima
 _REPOSITORY, _LOGS, _ROLE = "aws:ecr/repository:Repository", "aws:cloudwatch/logGroup:LogGroup", "aws:iam/role:Role"
 _ALARM, _AFFECTED = "aws:cloudwatch/metricAlarm:MetricAlarm", "aws:cloudwatch/compositeAlarm:CompositeAlarm"
 _EVENTS, _TOPIC = "aws:cloudwatch/eventRule:EventRule", "aws:sns/topic:Topic"
-_FILTER, _BUCKET = "aws:cloudwatch/logMetricFilter:LogMetricFilter", "aws:s3/bucket:Bucket"
+_FILTER = "aws:cloudwatch/logMetricFilter:LogMetricFilter"
 _SUBSCRIPTION = "aws:sns/topicSubscription:TopicSubscription"
 _SLACK = "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration"
 _QUERY, _DASHBOARD = "aws:cloudwatch/queryDefinition:QueryDefinition", "aws:cloudwatch/dashboard:Dashboard"
 _POLICY, _PARAMETER, _KEY = "aws:iam/policy:Policy", "aws:ssm/parameter:Parameter", "aws:kms/key:Key"
 _SCALING = "aws:appautoscaling/target:Target"
 _SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+
+_BUCKET_SETTINGS = {
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "no public access",
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": "no access lists",
+    "aws:s3/bucketPolicy:BucketPolicy": "a policy",
+    "aws:s3/bucketVersioning:BucketVersioning": "versions",
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "old versions end",
+}
+_TOGETHER: Mapping[str, str] = {_AFFECTED: _ALARM, **dict.fromkeys(_BUCKET_SETTINGS, "aws:s3/bucket:Bucket")}
+"""Type -> type of those whose node it shares."""
 
 _KINDS: Mapping[str, _Kind] = {
     _RULE: _Kind("Listener rules", _rule),
@@ -136,6 +150,7 @@ _KINDS: Mapping[str, _Kind] = {
     _POLICY: _Kind("Policies", _name),
     _SCALING: _Kind("Autoscaling", lambda i: f"{i['minCapacity']} to {i['maxCapacity']} tasks"),
     "aws:budgets/budget:Budget": _Kind("Budget", lambda i: f"{i['limitAmount']} {i['limitUnit']} a month"),
+    **{type_: _Kind("Settings of the bucket", _always(told)) for type_, told in _BUCKET_SETTINGS.items()},
     "aws:route53/record:Record": _Kind("DNS record", _name),
 }
 """Other types are drawn with the last part of their name, and the resources' logical names."""
@@ -228,6 +243,8 @@ def picture(
             nodes[thing.id] = thing
         else:
             edges.add(thing)
+    buckets = {(f"bucket/{_owner(r)}", place[urn]) for urn, r in drawn.items() if r.type in _BUCKET_SETTINGS}
+    edges |= {Edge(bucket, set_up) for bucket, set_up in buckets if bucket in nodes}
     return Picture(title=title, nodes=tuple(nodes.values()), edges=tuple(sorted(edges)))
 
 
@@ -243,7 +260,7 @@ def _id(owner: str, type_: str, route: str = "") -> str:
 def _place(r: Registration, needs: Sequence[Registration]) -> str:
     """Id of the resource's node."""
     kind = _KINDS.get(r.type)
-    type_ = _ALARM if r.type == _AFFECTED else r.type
+    type_ = _TOGETHER.get(r.type, r.type)
     topics = [r.name] if r.type == _TOPIC else [need.name for need in needs if need.type == _TOPIC]
     return _id(_owner(r), type_, topics[0] if kind and kind.routed and topics else "")
 
@@ -251,8 +268,9 @@ def _place(r: Registration, needs: Sequence[Registration]) -> str:
 def _node(id_: str, alike: Sequence[Registration], services: Mapping[str, Service]) -> Node:
     first, owner = alike[0], _owner(alike[0])
     kind, service = _KINDS.get(first.type), services.get(owner)
-    lines = [kind.line(r.inputs) if kind else r.name for r in sorted(alike, key=lambda r: r.name)]
-    frame = owner.capitalize()
+    in_order = sorted(alike, key=lambda r: r.name)
+    lines = [_KINDS[r.type].line(r.inputs) if r.type in _KINDS else r.name for r in in_order]
+    frame = owner
     if service:
         frame = f"{owner}: watched by" if "index:Observability" in first.parent else owner
         if first.type not in (_REPOSITORY, _SERVICE):  # Names that begin alike are easier to tell apart without it.
@@ -297,11 +315,21 @@ def _around_service(settings: Settings, service: Service) -> Iterator[Node | Edg
         yield Node(id=f"{key}/secrets", title="Secrets, one key of each", lines=names, ours=False)
         yield Edge(f"{key}/secrets", _id(key, _TASK))
     if service.permissions.bucket:
-        yield Node(id="bucket", title="S3 bucket", lines=(service.permissions.bucket,), ours=False)
-        yield Edge(runs, "bucket")
+        yield Node(
+            id=f"bucket/{service.permissions.bucket}",
+            title="S3 bucket",
+            lines=(service.permissions.bucket,),
+            ours=False,
+        )
+        yield Edge(runs, f"bucket/{service.permissions.bucket}")
     if isinstance(service.oauth.state, ValkeyState):
-        yield Node(id="valkey", title="Valkey, for OAuth state", lines=(service.oauth.state.host,), ours=False)
-        yield Edge(runs, "valkey")
+        yield Node(
+            id=f"valkey/{service.oauth.state.host}",
+            title="Valkey, for OAuth state",
+            lines=(service.oauth.state.host,),
+            ours=False,
+        )
+        yield Edge(runs, f"valkey/{service.oauth.state.host}")
     if service.server == "workspace-mcp":
         yield Node(id="google", title="Google", lines=("sign-in and APIs",), ours=False)
         yield Edge(runs, "google")

@@ -89,6 +89,19 @@ def test_a_resource_of_a_type_that_it_does_not_know_is_drawn_by_its_name() -> No
     assert (node.title, node.lines, node.frame, node.ours) == ("Queue", ("letters",), "google-workspace", True)
 
 
+def test_what_is_set_on_an_existing_bucket_is_one_node_behind_it() -> None:
+    bucket = "busyb-oauth-tokens-758888582357"
+    parent = f"urn:pulumi:check::mcp-on-ecs::mcp-on-ecs:index:Bucket::{bucket}"
+    settings = [
+        Registration(urn=f"{parent}-{number}", type=type_, name=type_, parent=parent, inputs={}, dependencies=())
+        for number, type_ in enumerate(diagram._BUCKET_SETTINGS)
+    ]
+    found = drawn(extra=settings)
+    (node,) = (node for node in found.nodes if node.title == "Settings of the bucket")
+    assert set(node.lines) == set(diagram._BUCKET_SETTINGS.values())
+    assert Edge(f"bucket/{bucket}", node.id) in found.edges
+
+
 def test_it_follows_the_configuration() -> None:
     node = nodes(drawn({f"{SERVICE}.routing.priority": 70, f"{SERVICE}.memory": 2048}))
     assert node["google-workspace/lb/listenerRule"].lines[0] == "70: /google-workspace(/*), rewritten"
