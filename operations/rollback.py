@@ -211,7 +211,7 @@ def _reject(target: Target, service: Service, left: Revision, goal: Revision) ->
 
 def wait_until_steady(target: Target, service: Service, definition: str, say: Callable[[str], None]) -> None:
     """Wait until only healthy tasks of a task definition (its ARN) run. Raises `OperationError` where ECS gave up."""
-    name = revision(definition)
+    name, said = revision(definition), ""
     deadline = time.monotonic() + _STEADY_LIMIT
     while True:
         described = target.described(service)
@@ -231,5 +231,7 @@ def wait_until_steady(target: Target, service: Service, definition: str, say: Ca
             raise OperationError(
                 f"After {_STEADY_LIMIT:.0f} s {name} is not steady: {told}. ECS goes on; watch it: ./ops status"
             )
-        say(told)
+        if told != said:
+            say(told)
+        said = told
         time.sleep(0.2)

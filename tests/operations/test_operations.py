@@ -398,6 +398,14 @@ def test_a_verb_takes_the_account_that_the_shell_is_logged_in_to(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_review_asks_an_account_and_says_what_it_could_not(noted: str, logged_in: dict[str, str]) -> None:
+    done = ops("review", "--stack", noted, **logged_in)
+    assert done.returncode == 1, "nobody hears of the topics, and on an account that is a fault"
+    assert "- [ ] somebody hears of critical-alerts: confirmed: none" in done.stdout
+    assert "| The running service | not run | The stack's outputs are read with the Pulumi CLI" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_a_shell_that_is_logged_in_elsewhere_or_nowhere_is_refused(noted: str, logged_in: dict[str, str]) -> None:
     nowhere = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_EC2_METADATA_DISABLED": "true"}
     done = ops("status", "--stack", noted, **{**logged_in, **nowhere})
