@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from operations.preflight import preflight
+from operations.revisions import status
+from operations.rollback import rollback
 from operations.target import Target, of_rehearsal
 from operations.verify import verify
 from rehearsal import monitor
-from rehearsal.emulator import Account, Call, recording
+from rehearsal.emulator import Account, Call
 from rehearsal.run import ROOT, Rehearsal
 from tests.iam import Request, Requests, allowed
 from tests.stacks import SERVICE, changed, production
@@ -36,11 +40,14 @@ def arn(service: str, rest: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a deployment, a change, `verify` and the removal of everything asked, and the policies in force."""
+    """What a deployment, `verify`, a change, `status`, a rollback and the removal of everything asked, and the policies
+    in force."""
 
     requests: list[Request]
     looked: list[Request]
     """Those of them that a preview makes too: look-ups, and reading what is there."""
+    before: list[Request]
+    """What `preflight` asked, which takes an answer that it does not get for "not run"."""
     deploy: dict[str, Any]
     preview: dict[str, Any]
 
@@ -105,8 +112,25 @@ def in_force(account: Account, part: str) -> dict[str, Any]:
     return {"Statement": statements}
 
 
+def attentive(target: Target, calls: list[Call]) -> Target:
+    """The target, whose clients append what they are asked to `calls`, in whatever thread."""
+
+    def note(params: dict[str, Any], model: Any, **_: Any) -> None:
+        calls.append(Call(model.service_model.signing_name, model.name, dict(params), ""))
+
+    def client(service: str) -> Any:
+        found = target.client(service)
+        found.meta.events.register("provide-client-params.*.*", note, unique_id="attentive")
+        return found
+
+    return dataclasses.replace(target, client=client)
+
+
 @pytest.fixture(scope="module")
-def seen() -> Iterator[Seen]:
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    # A rollback writes into the stack's file.
+    file = tmp_path_factory.mktemp("stack") / "Pulumi.production.yaml"
+    shutil.copy(ROOT / "Pulumi.production.yaml", file)
     subscription = {"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}
     stack = changed(
         production("delivery"),
@@ -116,40 +140,55 @@ def seen() -> Iterator[Seen]:
             "monitoring.budget": {"limit": 40},
         },
     )
+    other = changed(
+        stack,
+        {
+            f"{SERVICE}.memory": 2048,
+            f"{SERVICE}.health.interval": 20,
+            f"{SERVICE}.routing.priority": 60,
+            f"{SERVICE}.logs.retentionDays": 90,
+            f"{SERVICE}.discovery.ttl": 30,
+            "monitoring.budget.limit": 50,
+            "tags": {"CostCenter": "42"},
+        },
+    )
+    operated: list[Call] = []
+    before: list[Call] = []
     with Rehearsal(stack) as rehearsal:
         first = rehearsal.deploy()
         policies = {part: in_force(rehearsal.account, part) for part in ("deploy", "preview")}
-        target: Target = of_rehearsal(stack.name, ROOT / "Pulumi.production.yaml", stack.settings, rehearsal.note())
         listed = rehearsal.account.client("secretsmanager").list_secrets()["SecretList"]
         secrets = {entry["Name"]: entry["ARN"] for entry in listed}
-        asked: list[Call] = []
-        with recording(asked):
-            verify(target, stack.settings.services["google-workspace"])
-        second = rehearsal.deploy(
-            changed(
-                stack,
-                {
-                    f"{SERVICE}.memory": 2048,
-                    f"{SERVICE}.health.interval": 20,
-                    f"{SERVICE}.routing.priority": 60,
-                    f"{SERVICE}.logs.retentionDays": 90,
-                    f"{SERVICE}.discovery.ttl": 30,
-                    "monitoring.budget.limit": 50,
-                    "tags": {"CostCenter": "42"},
-                },
-            )
-        )
+
+        def target(calls: list[Call]) -> Target:
+            return attentive(of_rehearsal(stack.name, file, stack.settings, rehearsal.note()), calls)
+
+        service = stack.settings.services["google-workspace"]
+        preflight(target(before))
+        verify(target(operated), service)
+        second = rehearsal.deploy(other)
+        status(target(operated), service)
+        rollback(target(operated), service)
         last = monitor.destroy(account=rehearsal.account, state=rehearsal._state)
-        calls = [*first.calls, *asked, *second.calls, *last.calls]
+        calls = [*first.calls, *second.calls, *operated, *last.calls]
     ours = [call for call in calls if "Delivery" not in call.resource]
     assert len(ours) > 150
     preview = [call for call in [*first.calls, *second.calls] if _reads(call) and "Delivery" not in call.resource]
+    tags: dict[str, dict[str, str]] = {}
+
+    def requests(asked: list[Call]) -> list[Request]:
+        found = Requests(asked, region=REGION, account=ACCOUNT, secrets=secrets)
+        found.tags = tags
+        return list(found)
+
     # The tags that resources have by then are those of their creation, so previews are judged after all else.
-    requests = Requests(ours, region=REGION, account=ACCOUNT, secrets=secrets)
-    asked_of_iam = list(requests)
-    looks = Requests(preview, region=REGION, account=ACCOUNT, secrets=secrets)
-    looks.tags = requests.tags
-    yield Seen([*asked_of_iam, *ELSEWHERE], list(looks), policies["deploy"], policies["preview"])
+    yield Seen(
+        requests=[*requests(ours), *ELSEWHERE],
+        looked=requests(preview),
+        before=requests(before),
+        deploy=policies["deploy"],
+        preview=policies["preview"],
+    )
 
 
 def _reads(call: Call) -> bool:
@@ -162,6 +201,12 @@ def _denied(document: dict[str, Any], requests: list[Request]) -> list[str]:
 
 def test_all_that_a_deployer_was_seen_to_ask_is_allowed(seen: Seen) -> None:
     assert _denied(seen.deploy, seen.requests) == []
+
+
+def test_a_preflight_of_the_pipeline_is_denied_the_values_of_secrets_and_no_more(seen: Seen) -> None:
+    """It takes that for "not run", as it does the simulation of rights and the quota, which a rehearsal has not got."""
+    refused = _denied(seen.deploy, seen.before)
+    assert {deed.partition(" on ")[0] for deed in refused} == {"secretsmanager:GetSecretValue"}
 
 
 def test_all_that_a_preview_asks_is_allowed_to_the_preview_role(seen: Seen) -> None:
