@@ -49,6 +49,7 @@ Event = Mapping[str, Any]
 _REPLACING = {"replace", "create-replacement", "delete-replaced", "discard-replaced", "import-replacement"}
 _WORDS = {"create": "create", "update": "update", "delete": "delete", "import": "import"}
 _ORDER = ("replace", "delete", "update", "create", "import")
+_UNDECIDED = "not decided at preview"
 _STACK = "pulumi:pulumi:Stack"
 
 
@@ -156,18 +157,26 @@ def _held(policies: Sequence[str], whole: str) -> Iterator[str]:
 
 def _found(preview: Sequence[Event]) -> Iterator[str]:
     """What the pack reported to the preview, like the findings of `./ops policies`; nothing if nothing."""
-    found = [event["policyEvent"] for event in preview if "policyEvent" in event]
-    exceptions = [event for event in found if event["policyName"] == EXCEPTIONS_IN_FORCE]
-    stop = [event for event in found if event["enforcementLevel"] == "mandatory"]
-    advise = [event for event in found if event["enforcementLevel"] != "mandatory" and event not in exceptions]
-    for effect, events in (("stops", stop), ("advises", advise)):
-        for event in events:
-            severity = f" ({event['severity']})" if event.get("severity") else ""
-            yield f"{effect}  {event['policyName']}{severity}: {_plain(event['message'])}"
-    for event in exceptions:
-        yield f"exception  {_plain(event['message'].partition(chr(10))[2])}"  # Below the policy's description.
-    if found:
-        yield f"in the preview of the account: {len(stop)} stop, {len(advise)} advise, {len(exceptions)} exceptions"
+    said: dict[str, list[str]] = {"stops": [], "advises": [], _UNDECIDED: [], "exception": []}
+    for event in (event["policyEvent"] for event in preview if "policyEvent" in event):
+        name, message = event["policyName"], event["message"]
+        severity = f" ({event['severity']})" if event.get("severity") else ""
+        if name == EXCEPTIONS_IN_FORCE:
+            said["exception"].append(_plain(message.partition("\n")[2]))  # Below the policy's description.
+        elif _UNDECIDED in message:
+            said[_UNDECIDED].append(f"{name}{severity} {_plain(message.rpartition(_UNDECIDED)[2])}")
+        else:
+            effect = "stops" if event["enforcementLevel"] == "mandatory" else "advises"
+            said[effect].append(f"{name}{severity}: {_plain(message)}")
+    for effect, lines in said.items():
+        for line in lines:
+            yield f"{effect}  {line}"
+    if any(said.values()):
+        stop, advise, undecided, exceptions = map(len, said.values())
+        yield (
+            f"in the preview of the account: {stop} stop, {advise} advise, {undecided} not decided, "
+            f"{exceptions} exceptions"
+        )
 
 
 @dataclass(frozen=True)

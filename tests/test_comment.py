@@ -150,6 +150,13 @@ CASES: dict[str, dict[str, Any]] = {
                 "<{%reset%}>Roles are apart.\ntask: its task role is ...",
                 severity="high",
             ),
+            broken(
+                "advisory",
+                "mcp-server-spell-oauth",
+                "can't run policy 'mcp-server-spell-oauth' from policy pack 'mcp-on-ecs@v0.0.1' during preview: "
+                "not decided at preview for svc (string value); pulumi up decides it",
+                severity="critical",
+            ),
         ),
         "policies": [EXCEPTION, COUNT],
         "rehearsal": REHEARSAL,
@@ -212,6 +219,7 @@ def test_what_the_preview_of_the_account_found_takes_the_place_of_what_was_found
     assert "### Policies: **stopped** by 1" in text
     assert "ecs-task-separate-roles" in text and "ecr-repository-encrypt-with-kms" not in text
     assert "- exception rule on resource: reason" in text
+    assert "- not decided at preview mcp-server-spell-oauth \\(critical\\) for svc" in text
     assert pack.EXCEPTIONS_IN_FORCE == EXCEPTIONS_IN_FORCE
 
 
