@@ -66,7 +66,13 @@ class Target:
     @functools.cached_property
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs. Raises `OperationError`."""
-        return self.read_outputs()
+        found = self.read_outputs()
+        if not found:
+            raise OperationError(
+                f"Stack {self.stack} has no outputs: no deployment of it has succeeded. See ./ops status, then deploy: "
+                f"pulumi up --stack {self.stack}"
+            )
+        return found
 
     def services(self, key: str | None) -> list[Service]:
         """The service named `key`, or all. Raises `OperationError` for an unknown one."""
@@ -218,10 +224,6 @@ def _pulumi_outputs(stack: str) -> dict[str, Any]:
     if done.returncode:
         raise OperationError(f"pulumi stack output failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
     outputs: dict[str, Any] = json.loads(done.stdout)
-    if not outputs:
-        raise OperationError(
-            f"Stack {stack} has no outputs: it was never deployed. Deploy it: pulumi up --stack {stack}"
-        )
     return outputs
 
 

@@ -37,7 +37,7 @@ from pulumi.runtime.stack import run_in_stack
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from rehearsal.calls import Context, Docker, Handler, NotCarriedOut, functions, handlers
-from rehearsal.calls.base import Properties, ProviderError, generated_name
+from rehearsal.calls.base import Properties, ProviderError, Unfinished, generated_name
 from rehearsal.emulator import Account, Call, recording
 
 Action = Literal["created", "imported", "changed", "replaced", "same", "deleted", "failed"]
@@ -204,12 +204,24 @@ class Engine:
             try:
                 handler = self._handler(registration)
                 action, changes, locator, actual = self._settle(handler, registration, aliases, import_id, delete_first)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, Unfinished):
+                    self._remember(handler, registration, error.locator, retain)
                 self._finish(Result(urn, registration.type, registration.name, "failed", time.monotonic() - started))
                 raise
+        self._remember(handler, registration, locator, retain)
+        recorded = {name: reason for name, reason in handler.recorded_only.items() if name in registration.inputs}
+        recorded |= handler.left_out(dict(registration.inputs))
+        shown = dict(entry for name, change in changes.items() for entry in _narrowed(name, change))
+        self._finish(
+            Result(urn, registration.type, registration.name, action, time.monotonic() - started, shown, recorded)
+        )
+        return str(actual["id"]), {**registration.inputs, **actual}
+
+    def _remember(self, handler: Handler, registration: Registration, locator: str, retain: bool) -> None:
         self._state.put(
             {
-                "urn": urn,
+                "urn": registration.urn,
                 "type": registration.type,
                 "name": registration.name,
                 "locator": locator,
@@ -223,13 +235,6 @@ class Engine:
                 },
             }
         )
-        recorded = {name: reason for name, reason in handler.recorded_only.items() if name in registration.inputs}
-        recorded |= handler.left_out(dict(registration.inputs))
-        shown = dict(entry for name, change in changes.items() for entry in _narrowed(name, change))
-        self._finish(
-            Result(urn, registration.type, registration.name, action, time.monotonic() - started, shown, recorded)
-        )
-        return str(actual["id"]), {**registration.inputs, **actual}
 
     def _handler(self, registration: Registration) -> Handler:
         kind = handlers.get(registration.type)

@@ -226,7 +226,7 @@ class Rehearsal:
         self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
         self.outputs: dict[str, Any] = {}
         self._cleanup = contextlib.ExitStack()
-        self._goes_on = False  # Only what succeeded is kept.
+        self._goes_on = False
 
     def __enter__(self) -> Rehearsal:
         kept_account = self.kept.answering(self.stack.name) if self.kept else None
@@ -254,11 +254,15 @@ class Rehearsal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._goes_on = self.keep and self.kept is None and error is None
+        # What failed is kept too: there is most to see. What was interrupted is not.
+        self._goes_on = self.keep and self.kept is None and (error is None or isinstance(error, Exception))
         if self._goes_on:
             self.note().write(self.stack.name)
             if self.engine:
                 self.engine.keep = True
+            kind = error = trace = None
+        elif self.kept and self.outputs:
+            dataclasses.replace(self.kept, outputs=self.outputs).write(self.stack.name)
         self._cleanup.__exit__(kind, error, trace)
 
     def _stop_edge(self, edge: Edge) -> None:

@@ -49,6 +49,14 @@ class ProviderError(Exception):
     """An error in the words of the real provider."""
 
 
+class Unfinished(ProviderError):
+    """Made, but not as it should be: it is in the state by its `locator`, and the next deployment goes on from it."""
+
+    def __init__(self, words: str, locator: str) -> None:
+        super().__init__(words)
+        self.locator = locator
+
+
 class Stopped(Exception):
     """The deployment ends, so a wait was given up."""
 

@@ -13,6 +13,7 @@ from rehearsal.calls.base import (
     Handler,
     Properties,
     ProviderError,
+    Unfinished,
     function,
     given,
     gone_tags,
@@ -273,7 +274,10 @@ class Service(Handler):
             )
         )
         arn = str(found["service"]["serviceArn"])
-        self._wait(arn, inputs, "create")
+        try:
+            self._wait(arn, inputs, "create")
+        except ProviderError as error:
+            raise Unfinished(str(error), arn) from None
         return arn
 
     _changeable = frozenset(
@@ -359,20 +363,31 @@ class Service(Handler):
                 and time.monotonic() - since >= (0 if self.context.docker is None else SETTLED)
             ):
                 return
-            if time.monotonic() > deadline:
+            stopped = self._stopped(cluster, found["serviceName"])
+            # The emulator's circuit breaker leaves first deployments alone, whose tasks it starts again for ever.
+            breaker = doing == "create" and (inputs.get("deploymentCircuitBreaker") or {}).get("enable")
+            failed = breaker and len(stopped) >= max(3, found["desiredCount"] // 2)
+            if failed or time.monotonic() > deadline:
+                why = (
+                    "deployment failed: tasks failed to start"
+                    if failed
+                    else "timeout while waiting for state to become 'tfSTABLE' "
+                    f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s)"
+                )
                 raise ProviderError(
-                    f"waiting for ECS Service ({arn}) {doing}: timeout while waiting for state to become 'tfSTABLE' "
-                    f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s): {found['runningCount']} "
-                    f"of {found['desiredCount']} tasks run. {self._last_stop(cluster, found['serviceName'])}"
+                    f"waiting for ECS Service ({arn}) {doing}: {why}: {found['runningCount']} "
+                    f"of {found['desiredCount']} tasks run. {self._last_stop(cluster, stopped)}"
                 )
             self.context.pause(0.2 if self.context.docker else 0.02)
 
-    def _last_stop(self, cluster: str, service: str) -> str:
-        ecs = self.context.client("ecs")
-        stopped = ecs.list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")["taskArns"]
+    def _stopped(self, cluster: str, service: str) -> list[str]:
+        found = self.context.client("ecs").list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")
+        return list(found["taskArns"])
+
+    def _last_stop(self, cluster: str, stopped: list[str]) -> str:
         if not stopped:
             return "No task has stopped."
-        tasks = ecs.describe_tasks(cluster=cluster, tasks=stopped[:100])["tasks"]
+        tasks = self.context.client("ecs").describe_tasks(cluster=cluster, tasks=stopped[:100])["tasks"]
         last = max(tasks, key=lambda task: str(task.get("stoppedAt", "")))
         codes = [
             f"{container['name']} exited with {container['exitCode']}"

@@ -166,17 +166,30 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(
     assert sorted(left_behind(engine)) == sorted(before)
 
 
-def test_a_kept_rehearsal_is_deployed_onto_again_and_ended_by_stop(engine: Engine, stack_file: Path) -> None:
-    before = left_behind(engine)
-    name = stack_name(stack_file)
-    first = rehearse(name, "--keep", "--json", engine=engine)
+def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_is_stopped(
+    engine: Engine, stack_file: Path, tmp_path: Path
+) -> None:
+    before, name, good = left_behind(engine), stack_name(stack_file), stack_file.read_text()
+    (tmp_path / "Dockerfile").write_text(
+        'FROM python:3.12.13-slim-bookworm\nENTRYPOINT ["python3", "-c", "raise SystemExit(3)"]\n'
+    )
+    stack_file.write_text(good.replace("      cpu: 512", f"      image: {{context: {tmp_path}}}\n      cpu: 512"))
+    failed = rehearse(name, "--keep", "--json", engine=engine)
     try:
-        assert first.returncode == 0, text(first)
+        report = json.loads(text(failed))
+        assert (failed.returncode, "exited with 3" in report["failure"]) == (1, True), report["failure"]
         assert len(left_behind(engine)) > len(before)
-        again = rehearse(name, "--json", engine=engine)
-        report = json.loads(text(again))
-        assert again.returncode == 0
-        assert {row["action"] for row in report["resources"]} == {"same"}
+        command = [sys.executable, "-m", "operations", "verify", "--stack", name, "--rehearsal"]
+        looked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert (looked.returncode, "no deployment of it has succeeded" in looked.stderr) == (1, True), looked.stderr
+        stack_file.write_text(good)
+        mended = rehearse(name, "--json", engine=engine)
+        assert mended.returncode == 0, text(mended)
+        looked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert looked.returncode == 0, looked.stdout + looked.stderr
+        again = json.loads(text(rehearse(name, "--json", engine=engine)))
+        assert again["passed"]
+        assert {row["action"] for row in again["resources"]} == {"same"}
     finally:
         stopped = rehearse(name, "--stop", engine=engine)
     assert stopped.returncode == 0
