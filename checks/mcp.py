@@ -18,6 +18,7 @@ from mcp.shared.auth import (
     OAuthClientMetadata,
     OAuthToken,
 )
+from mcp.types import Tool
 from pydantic import AnyUrl
 
 from checks.address import PublicAddress
@@ -70,13 +71,8 @@ async def _origin(address: PublicAddress, known: bool) -> str:
 
 
 async def _list_tools(address: PublicAddress, minimum: int) -> str:
-    tools, cursor = 0, None
-    async with _connect(address) as client:
-        while True:
-            page = await client.list_tools(cursor=cursor)
-            tools, cursor = tools + len(page.tools), page.next_cursor
-            if cursor is None:
-                break
+    async with connect(address) as client:
+        tools = len(await list_tools(client))
         version = client.protocol_version
     if tools < minimum:
         raise Failed(
@@ -102,16 +98,16 @@ async def _find_sign_in(address: PublicAddress, client_redirect_uris: tuple[str,
             client_name="checks",
             redirect_uris=[AnyUrl(permitted_redirect_uri(client_redirect_uris))],
         ),
-        _Storage(),
+        Storage(),
         open_browser,
         wait_for_code,
     )
 
-    async def connect() -> None:
-        async with _connect(address, auth):
+    async def attempt() -> None:
+        async with connect(address, auth):
             raise Failed("the client connected without signing in: anyone can use MCP", OAUTH_ON)
 
-    connecting = asyncio.ensure_future(connect())
+    connecting = asyncio.ensure_future(attempt())
     either: tuple[asyncio.Future[Any], ...] = (connecting, browser)
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -124,24 +120,37 @@ async def _find_sign_in(address: PublicAddress, client_redirect_uris: tuple[str,
 
 
 @asynccontextmanager
-async def _connect(address: PublicAddress, auth: httpx2.Auth | None = None) -> AsyncIterator[Client]:
+async def connect(address: PublicAddress, auth: httpx2.Auth | None = None) -> AsyncIterator[Client]:
+    """A connected client of the public library."""
     async with address.client(auth=auth) as http:
         transport = streamable_http_client(address.mcp_url, http_client=http)
         async with Client(transport) as client:
             yield client
 
 
-class _Storage:
-    """Keeps what the library hands it for one connection."""
+async def list_tools(client: Client) -> list[Tool]:
+    """All tools that the server lists, page by page."""
+    tools: list[Tool] = []
+    cursor = None
+    while True:
+        page = await client.list_tools(cursor=cursor)
+        tools, cursor = [*tools, *page.tools], page.next_cursor
+        if cursor is None:
+            return tools
+
+
+class Storage:
+    """Keeps what the library hands it, in memory."""
 
     def __init__(self) -> None:
         self._client: OAuthClientInformationFull | None = None
+        self._tokens: OAuthToken | None = None
 
     async def get_tokens(self) -> OAuthToken | None:
-        return None
+        return self._tokens
 
     async def set_tokens(self, tokens: OAuthToken) -> None:
-        """Never called: no code is ever exchanged."""
+        self._tokens = tokens
 
     async def get_client_info(self) -> OAuthClientInformationFull | None:
         return self._client

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
@@ -187,7 +188,7 @@ async def _addresses(address: PublicAddress, server: Shared) -> str:
 async def _register(address: PublicAddress, server: Shared, redirect_uri: str) -> Document:
     """Registers a public client (RFC 7591) and returns the server's record of it."""
     async with address.client() as client:
-        return json_object(expect(await _registration(client, await needed(server, SERVER), redirect_uri), 201))
+        return json_object(expect(await registration(client, await needed(server, SERVER), redirect_uri), 201))
 
 
 async def _registered(client: Shared) -> str:
@@ -200,14 +201,20 @@ async def _foreign_redirect(address: PublicAddress, server: Shared, permitted: t
     if not permitted:
         raise NotRun("no list of redirect addresses is configured: the server takes any")
     async with address.client() as client:
-        response = await _registration(client, await needed(server, SERVER), FOREIGN)
+        response = await registration(client, await needed(server, SERVER), FOREIGN)
     if response.status_code == 201:
         raise Failed(f"{FOREIGN} was registered: anyone can have sign-ins sent to themselves")
     expect(response, 400)
     return f"{FOREIGN} answers 400"
 
 
-async def _registration(client: httpx2.AsyncClient, server: Document, redirect_uri: str) -> httpx2.Response:
+async def discover(address: PublicAddress) -> Document:
+    """The authorization server's metadata, found from the protected resource's as a client finds it."""
+    return await _authorization_server(address, lambda: _resource(address))
+
+
+async def registration(client: httpx2.AsyncClient, server: Document, redirect_uri: str) -> httpx2.Response:
+    """The answer to the registration (RFC 7591) of a public client with this redirect address."""
     url = server.get("registration_endpoint")
     if not isinstance(url, str):
         raise Failed("the metadata has no registration_endpoint")
@@ -233,14 +240,22 @@ class SignIn:
     """The URL outside the public host that the browser is sent to, not followed."""
 
 
-async def follow_sign_in(address: PublicAddress, url: str) -> SignIn:
+async def follow_sign_in(
+    address: PublicAddress,
+    url: str,
+    *,
+    browser: httpx2.AsyncClient | None = None,
+    answers: Mapping[str, str] | None = None,
+) -> SignIn:
     """What a browser does from the authorization URL on, consenting when asked, till it is sent to another host.
 
-    Raises `Failed` where a redirect or the consent form leaves the public URL but not the host, or nothing leads on.
+    browser: keeps the cookies for the way back; default, one of its own. answers: what is put into forms in place of
+    what their first button says. Raises `Failed` where a redirect or the consent form leaves the public URL but not the
+    host, or nothing leads on.
     """
     hops: list[str] = []
     cookies: list[str] = []
-    async with address.client() as client:
+    async with contextlib.nullcontext(browser) if browser else address.client() as client:
         request = client.build_request("GET", url)
         while len(hops) < 8:
             response = await client.send(request)
@@ -256,7 +271,9 @@ async def follow_sign_in(address: PublicAddress, url: str) -> SignIn:
                 if not form.fields:
                     raise Failed(f"{hops[-1]} answered 200 with no form and no redirect: the sign-in ends there")
                 url = urljoin(url, form.action)
-                request = client.build_request("POST", url, data=form.fields, headers={"Origin": address.origin})
+                request = client.build_request(
+                    "POST", url, data={**form.fields, **(answers or {})}, headers={"Origin": address.origin}
+                )
             if not address.owns(url):
                 raise Failed(f"{hops[-1]} leads to {url.split('?')[0]}, outside {address.url}: another service gets it")
     raise Failed(f"sign-in goes round in circles: {' -> '.join(hops)}")
@@ -280,18 +297,29 @@ def judge_door(address: PublicAddress, sign_in: SignIn, sign_in_host: str) -> st
 
 
 async def _sign_in(address: PublicAddress, server: Shared, client: Shared, redirect_uri: str) -> SignIn:
-    endpoint = str((await needed(server, SERVER))["authorization_endpoint"])
-    verifier = hashlib.sha256(secrets.token_bytes()).digest()
+    metadata = await needed(server, SERVER)
+    client_id = (await needed(client, "a registration")).get("client_id", "")
+    url = authorization_url(
+        address, metadata, client_id, redirect_uri, state=secrets.token_urlsafe(), verifier=secrets.token_urlsafe()
+    )
+    return await follow_sign_in(address, url)
+
+
+def authorization_url(
+    address: PublicAddress, server: Document, client_id: str, redirect_uri: str, *, state: str, verifier: str
+) -> str:
+    """Where a client sends the browser to ask for a code (RFC 6749, 7636 and 8707)."""
+    challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
     query = {
         "response_type": "code",
-        "client_id": (await needed(client, "a registration")).get("client_id", ""),
+        "client_id": client_id,
         "redirect_uri": redirect_uri,
-        "state": secrets.token_urlsafe(),
-        "code_challenge": base64.urlsafe_b64encode(verifier).decode().rstrip("="),
+        "state": state,
+        "code_challenge": challenge,
         "code_challenge_method": "S256",
         "resource": address.mcp_url,
     }
-    return await follow_sign_in(address, f"{endpoint}?{urlencode(query)}")
+    return f"{server['authorization_endpoint']}?{urlencode(query)}"
 
 
 async def _reached(address: PublicAddress, sign_in: Callable[[], Awaitable[SignIn]], sign_in_host: str) -> str:

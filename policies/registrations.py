@@ -71,6 +71,16 @@ def registrations(config: Mapping[str, str], *, stack: str = "check") -> list[Re
 def _run(config: dict[str, str], stack: str, monitor: _Monitor) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
+    interrupted = False
+
+    def program() -> None:
+        nonlocal interrupted
+        try:
+            runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
+        except KeyboardInterrupt:
+            interrupted = True
+            loop.stop()  # Pulumi would first wait for what the program had begun, and some of it never ends.
+
     # What the program warns of is that there is no account to ask, which is the point here.
     silent = logging.Logger("registrations")
     silent.addHandler(logging.NullHandler())
@@ -82,16 +92,16 @@ def _run(config: dict[str, str], stack: str, monitor: _Monitor) -> None:
     # Contexts are staged below the working directory, which for the engine is the project's.
     with free, _working_directory(ROOT):
         try:
-            loop.run_until_complete(run_in_stack(_program))
+            loop.run_until_complete(run_in_stack(program))
+        except RuntimeError:
+            if interrupted:
+                raise KeyboardInterrupt from None
+            raise
         finally:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
             asyncio.set_event_loop(None)
             loop.close()
-
-
-def _program() -> None:
-    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import json
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -164,6 +165,8 @@ class Emulator(Account):
         bridge_address: address of the Docker bridge, so that containers reach the emulator; None: loopback only.
         ids: EC2 ids to give out: `vpc-...` and `subnet-...` in the order of creation, `sg-...` to the group that is
             created with this text as its name.
+        additions: task definition family -> what its containers are given beside what the task definition says, as
+            `environment` (name -> value) and `volumes` (SOURCE:TARGET:ro).
         outlive: keep running when this process ends, for a kept rehearsal; `stop_kept` ends it.
 
     Raises:
@@ -179,19 +182,21 @@ class Emulator(Account):
         docker_host: str | None = None,
         bridge_address: str | None = None,
         ids: Sequence[str] = (),
+        additions: Mapping[str, Mapping[str, Any]] | None = None,
         outlive: bool = False,
     ) -> None:
         self._python = python
         self._docker_host = docker_host
         self._bridge_address = bridge_address
         self._ids = ids
+        self._additions = additions or {}
         self._outlive = outlive
         self._process: subprocess.Popen[bytes] | None = None
         # Name that MiniStack labels its containers with (ministack.instance=NAME:PORT); unique, so that cleaning up
         # can never reach the containers of another run.
         self.name = f"rehearsal-{uuid.uuid4().hex[:8]}"
         self.home = Path(tempfile.gettempdir()) / self.name
-        super().__init__(f"http://127.0.0.1:{_free_port(bridge_address)}", account, region)
+        super().__init__(f"http://127.0.0.1:{free_port(bridge_address)}", account, region)
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -258,6 +263,8 @@ class Emulator(Account):
             f"127.0.0.1:{self.port}",
             "--target-health",
             str(self.target_health),
+            "--additions",
+            json.dumps(self._additions),
         ]
         if self._bridge_address:
             command += ["--bind", f"{self._bridge_address}:{self.port}"]
@@ -364,7 +371,8 @@ def _clean(name: str, port: int, docker_host: str | None, home: Path) -> None:
     shutil.rmtree(home, ignore_errors=True)
 
 
-def _free_port(bridge_address: str | None) -> int:
+def free_port(bridge_address: str | None) -> int:
+    """A port that is free on loopback and, if there is one, on the Docker bridge."""
     for _ in range(20):
         with socket.socket() as loopback, socket.socket() as bridge:
             loopback.bind(("127.0.0.1", 0))

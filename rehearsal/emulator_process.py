@@ -2,7 +2,7 @@
 """Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
 
     python emulator_process.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... --target-health FILE
-        [--follow-parent FOLDER]
+        [--additions JSON] [--follow-parent FOLDER]
 
 Everything else is configured by MiniStack's own environment variables. Imports nothing of the project, because the
 interpreter that runs it has MiniStack's pinned dependencies and no others.
@@ -161,6 +161,26 @@ def describe_listener_certificates(alb: Any) -> None:
     alb._ACTION_MAP["DescribeListenerCertificates"] = describe
 
 
+def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
+    """Give the containers of a family variables and volumes that its task definitions know nothing of.
+
+    additions: family -> {"environment": {name: value}, "volumes": ["SOURCE:TARGET:ro"]}.
+    """
+    if not hasattr(ecs, "_build_run_kwargs"):
+        sys.exit(
+            "emulator: ministack.services.ecs has no _build_run_kwargs any more; adapt rehearsal/emulator_process.py"
+        )
+    build = ecs._build_run_kwargs
+
+    def build_with_additions(container: Any, task_definition: Any, environment: Any, *others: Any) -> Any:
+        added = additions.get(task_definition.get("family"), {"environment": {}, "volumes": []})
+        arguments = build(container, task_definition, {**environment, **added["environment"]}, *others)
+        volumes = [*arguments.get("volumes", ()), *added["volumes"]]
+        return arguments | ({"volumes": volumes} if volumes else {})
+
+    ecs._build_run_kwargs = build_with_additions
+
+
 def update_service_registries(ecs: Any) -> None:
     """Let UpdateService change a service's registries, as AWS does; MiniStack ignores them."""
     update = ecs._update_service
@@ -258,6 +278,7 @@ def main() -> None:
     parser.add_argument("--bind", action="append", required=True)
     parser.add_argument("--id", action="append", default=[], dest="ids")
     parser.add_argument("--follow-parent", metavar="FOLDER", help="end with the parent process, and remove this folder")
+    parser.add_argument("--additions", type=json.loads, default={}, metavar="JSON", help="what containers are given")
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
     arguments = parser.parse_args()
 
@@ -266,6 +287,7 @@ def main() -> None:
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
     update_service_registries(ecs)
+    add_to_containers(ecs, arguments.additions)
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)
     roll_out_by_target_health(ecs, alb, arguments.target_health)

@@ -36,6 +36,8 @@ from rehearsal import estate, monitor
 from rehearsal.apart import NotInstalled
 from rehearsal.docker import BuildFailed, Engine, NoBaseImage, NoEngine, PushFailed
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed, stop_kept
+from rehearsal.google import Google, StandInError, Starting
+from rehearsal.google import ensure_installed as ensure_stand_in
 from rehearsal.report import Narrator, Phase, Report, Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,7 +59,17 @@ class RehearsalError(Exception):
     """The rehearsal cannot go on; the message says why and what to do."""
 
 
-_KNOWN = (RehearsalError, EmulatorError, NotInstalled, NoEngine, NoBaseImage, BuildFailed, PushFailed, pulumi.RunError)
+_KNOWN = (
+    RehearsalError,
+    EmulatorError,
+    StandInError,
+    NotInstalled,
+    NoEngine,
+    NoBaseImage,
+    BuildFailed,
+    PushFailed,
+    pulumi.RunError,
+)
 """Errors whose message says all there is to say."""
 
 
@@ -86,6 +98,8 @@ class Kept:
     edge_url: str | None
     health_url: str | None
     outputs: dict[str, Any]
+    google: dict[str, Any] | None = None
+    """The stand-in for Google, where one runs."""
 
     @staticmethod
     def file(stack: str) -> Path:
@@ -137,6 +151,8 @@ def stop(stack: str) -> bool:
         if kept.emulator["endpoint"].encode() in Path(f"/proc/{kept.edge_pid}/cmdline").read_bytes():
             os.kill(kept.edge_pid, signal.SIGTERM)
     stop_kept(kept.emulator)
+    if kept.google:
+        Google(**kept.google).stop()
     Kept.file(stack).unlink()
     Kept.state_file(stack).unlink(missing_ok=True)
     if not list(Kept.file(stack).parent.glob("*.json")):
@@ -218,6 +234,7 @@ class Rehearsal:
     engine: Engine | None
     account: Account
     edge: Edge | None = None
+    google: Google | None = None
 
     def __init__(self, stack: Stack, *, keep: bool = False, narrator: Narrator | None = None) -> None:
         self.stack = stack
@@ -232,6 +249,7 @@ class Rehearsal:
         kept_account = self.kept.answering(self.stack.name) if self.kept else None
         with contextlib.ExitStack() as cleanup:
             self.engine = self._start_engine(cleanup)
+            starting = self._start_google(cleanup)
             self.account = kept_account or self._start_account(cleanup)
             self._state = Kept.state_file(self.stack.name)
             if not self.keep:
@@ -248,6 +266,8 @@ class Rehearsal:
                 cleanup.callback(self._stop_edge, self.edge)
                 if isinstance(self.account, Emulator):
                     self.account.target_health.write_text(self.edge.health_url)
+            if starting:
+                starting.wait()
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -279,6 +299,7 @@ class Rehearsal:
             edge_url=self.edge.url if self.edge else None,
             health_url=self.edge.health_url if self.edge else None,
             outputs=self.outputs,
+            google=self.google.noted if self.google else None,
         )
 
     def _start_engine(self, cleanup: contextlib.ExitStack) -> Engine | None:
@@ -296,6 +317,25 @@ class Rehearsal:
             detail.append(engine.host)
             return engine
 
+    def _start_google(self, cleanup: contextlib.ExitStack) -> Starting | None:
+        """Begin to start the stand-in for Google, for the servers that need one; a kept one is found again."""
+        if self.kept:
+            self.google = Google(**self.kept.google) if self.kept.google else None
+            return None
+        if self.engine is None or not self._families():
+            return None
+        with self.narrator.phase("Stand-in for Google") as detail:
+            starting = Starting(
+                python=ensure_stand_in(ROOT), bridge_address=self.engine.bridge_address(), outlive=self.keep
+            )
+            self.google = cleanup.enter_context(starting)
+            detail.append(self.google.proxy)
+        return starting
+
+    def _families(self) -> list[str]:
+        """Task definition families of the servers that speak with Google."""
+        return [s.name for s in self.stack.settings.services.values() if s.server == "workspace-mcp"]
+
     def _start_account(self, cleanup: contextlib.ExitStack) -> Emulator:
         with self.narrator.phase("Emulated AWS") as detail:
             account, region = estate.account_and_region(self.stack.config)
@@ -306,6 +346,7 @@ class Rehearsal:
                 docker_host=self.engine.host if self.engine else None,
                 bridge_address=self.engine.bridge_address() if self.engine else None,
                 ids=estate.pinned_ids(self.stack.settings),
+                additions=dict.fromkeys(self._families(), self.google.container()) if self.google else None,
                 outlive=self.keep,
             )
             cleanup.enter_context(emulator)
@@ -343,22 +384,13 @@ class Rehearsal:
             for check in found
         ]
 
-    def task_address(self, service: Service) -> str | None:
-        """`http://address:port` of one of the service's tasks; None while none runs as a container."""
-        ecs, cluster = self.account.client("ecs"), self.stack.settings.estate.cluster
-        arns = ecs.list_tasks(cluster=cluster, serviceName=f"{service.name}-service")["taskArns"]
-        tasks = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
-        details = [detail for task in tasks for each in task.get("attachments", []) for detail in each["details"]]
-        found = next((detail["value"] for detail in details if detail["name"] == "privateIPv4Address"), None)
-        return f"http://{found}:{service.port}" if found else None
-
     def _check_service(self, service: Service) -> list[Check]:
         results: list[Check] = []
         expected = checks.expectations(service)
         if service.url and self.edge:
             results.append(_wait_for_target_health(service, self.edge))
             results += checks.run(checks.address(service, service.url, self.edge.url), expected)
-        elif task := self.task_address(service):
+        elif task := task_address(self.account.client("ecs"), self.stack.settings, service):
             # As a consumer in the VPC: under the private name, which leads to the task's own address there.
             # Without a load balancer nobody has waited until it answers.
             _wait_until_listening(task)
@@ -366,6 +398,15 @@ class Rehearsal:
             results += checks.run(checks.address(service, url, task), expected)
         deployed = deployment.of_service(self.stack.settings, service, self.outputs)
         return results + deployment.run(deployed, self.account.client, simulated=self.engine is None)
+
+
+def task_address(ecs: Any, settings: Settings, service: Service) -> str | None:
+    """`http://address:port` of one of the service's tasks; None while none runs as a container."""
+    arns = ecs.list_tasks(cluster=settings.estate.cluster, serviceName=f"{service.name}-service")["taskArns"]
+    tasks = ecs.describe_tasks(cluster=settings.estate.cluster, tasks=arns)["tasks"] if arns else []
+    details = [detail for task in tasks for each in task.get("attachments", []) for detail in each["details"]]
+    found = next((detail["value"] for detail in details if detail["name"] == "privateIPv4Address"), None)
+    return f"http://{found}:{service.port}" if found else None
 
 
 def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
@@ -386,6 +427,8 @@ def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
                 narrator.show_resources()
                 narrator.show_outputs()
                 narrator.show_policies()
+                if rehearsal.google:
+                    report.unproven.append("Google: a stand-in signs users in and answers the server's calls")
                 _note_unproven(report.unproven, deployed, rehearsal.engine)
                 with narrator.phase("Checks") as detail:
                     report.checks = rehearsal.check()

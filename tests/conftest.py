@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 from rehearsal.docker import Engine, NoEngine  # noqa: E402
 from rehearsal.emulator import Emulator, ensure_installed  # noqa: E402
+from rehearsal.google import ensure_installed as ensure_stand_in  # noqa: E402
 
 ACCOUNT = "758888582357"
 REGION = "us-east-1"
@@ -25,6 +26,12 @@ VPC = "vpc-0111b7630bcb61b61"
 def emulator_python() -> Path:
     """The interpreter that has MiniStack."""
     return ensure_installed(ROOT)
+
+
+@pytest.fixture(scope="session")
+def google_python() -> Path:
+    """The interpreter that has what stands in for Google."""
+    return ensure_stand_in(ROOT)
 
 
 @pytest.fixture(scope="session")

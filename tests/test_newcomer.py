@@ -71,12 +71,13 @@ class Newcomer:
 
 
 @pytest.fixture
-def newcomer(engine: Engine, emulator_python: Path, tmp_path: Path) -> Iterator[Newcomer]:
+def newcomer(engine: Engine, emulator_python: Path, google_python: Path, tmp_path: Path) -> Iterator[Newcomer]:
     home = tmp_path / "project"
     ignored = [line.rstrip("/") for line in (ROOT / ".gitignore").read_text().split()]
     shutil.copytree(ROOT, home, ignore=shutil.ignore_patterns(".git", "Pulumi.*-[0-9]*.yaml", *ignored))
     (home / ".rehearsal").mkdir()
-    (home / ".rehearsal" / "emulator-venv").symlink_to(emulator_python.parents[1])
+    for python in (emulator_python, google_python):
+        (home / ".rehearsal" / python.parents[1].name).symlink_to(python.parents[1])
     person = Newcomer(home, engine)
     yield person
     person.types("./rehearse --stop")

@@ -52,7 +52,8 @@ def stack_name(path: Path) -> str:
 def left_behind(engine: Engine) -> list[str]:
     """Containers and processes of this checkout's rehearsals: the machine may run others'."""
     containers = [c.name for c in engine.api.containers.list(all=True) if any("ministack" in key for key in c.labels)]
-    processes = subprocess.run(["pgrep", "-af", "emulator_process|rehearsal.edge"], capture_output=True, text=True)
+    ours = "emulator_process|google_process|rehearsal.edge"
+    processes = subprocess.run(["pgrep", "-af", ours], capture_output=True, text=True)
     lines = processes.stdout.splitlines()
     # The emulator's script is named by its path; the edge is a module, found from the folder it runs in.
     return containers + [line for line in lines if str(ROOT) in line or working_folder(line.split()[0]) == str(ROOT)]
@@ -74,6 +75,7 @@ def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_
     assert report["passed"]
     assert [phase["name"] for phase in report["phases"]] == [
         "Docker engine",
+        "Stand-in for Google",
         "Emulated AWS",
         "Estate",
         "Policies",
