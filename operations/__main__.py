@@ -94,6 +94,15 @@ def _verify(target: Target, options: argparse.Namespace, output: Output) -> int:
     return output.checks([c for s in services for c in named(s, verify(target, s), several=len(services) > 1)])
 
 
+def _accept(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.accept import accept
+
+    report = accept(target, target.service(options.service), token_file=options.token_file)
+    if options.report:
+        options.report.write_text(report.to_markdown())
+    return output.checks(report.checks) or (0 if report.passed else 1)
+
+
 def _status(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.revisions import status
 
@@ -255,6 +264,7 @@ def _diagram(options: argparse.Namespace, output: Output) -> int:
 VERBS: dict[str, tuple[Verb, str]] = {
     "preflight": (_preflight, "check, before a deployment, everything that it needs"),
     "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
+    "accept": (_accept, "test sign-in, endpoints and tools as clients and their users use them"),
     "status": (_status, "what runs, since when, from which image; deployments, alarms, the last events"),
     "history": (_history, "revisions, and whether each ever became healthy"),
     "rollback": (_rollback, "go back to a revision that was healthy"),
@@ -291,6 +301,10 @@ def _arguments() -> argparse.Namespace:
     parsers["rollback"].add_argument(
         "--even-if-never-healthy", action="store_true", help="go to a revision that never was"
     )
+    parsers["accept"].add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds a signed-in user's token (default: ACCEPTANCE_TOKEN)"
+    )
+    parsers["accept"].add_argument("--report", type=Path, metavar="FILE.md", help="write the report as Markdown")
     parsers["logs"].add_argument("--since", default="1h", help="how far back: 90s, 15m, 2h, 7d (default: 1h)")
     parsers["logs"].add_argument("--follow", action="store_true", help="go on until interrupted")
     parsers["exec"].add_argument(

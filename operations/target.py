@@ -57,6 +57,8 @@ class Target:
     edge_health: Callable[[], dict[str, list[dict[str, Any]]]] | None = field(default=None, repr=False)
     docker_host: str | None = None
     """The engine on which a rehearsal's tasks run."""
+    google: dict[str, Any] | None = None
+    """A rehearsal's stand-in for Google, as its note has it."""
 
     @property
     def rehearsed(self) -> bool:
@@ -209,6 +211,7 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
         connect_to=note.edge_url,
         edge_health=health if note.health_url else None,
         docker_host=note.docker_host,
+        google=note.google,
     )
 
 

@@ -1,0 +1,322 @@
+"""The acceptance tests pass on a server deployed right, and fail on each mistake they are there for."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from acceptance import Subject
+from acceptance.sign_in import begin, exchange, returned, sign_in, through_google
+from checks import Expectations, PublicAddress
+from checks.http import expect
+from rehearsal.docker import Engine
+from rehearsal.estate import SECRET_VALUE
+from rehearsal.google import Google
+from rehearsal.run import HOME, Kept, Rehearsal, Stack
+from tests.checks.conftest import StartServer
+from tests.checks.load_balancer import LoadBalancer
+from tests.checks.test_checks import prefix_rules
+from tests.conftest import ROOT
+
+URL = "https://api.busyb.ai/google-workspace"
+REDIRECT_URIS = ("http://localhost:*",)
+EDGE_READS_RULES = 2.0
+"""Seconds after which the edge has surely read the listener's rules again."""
+ACCEPTED = "The user's token is accepted"
+CLOCK = "The server's clock is right"
+
+Checks = dict[str, dict[str, Any]]
+
+
+@dataclasses.dataclass
+class Ran:
+    """What a run of the suite printed and wrote."""
+
+    status: int
+    checks: Checks
+    told: str
+    """All of it: both streams, and the report."""
+
+    @property
+    def failed(self) -> Checks:
+        return {name: check for name, check in self.checks.items() if check["passed"] is False}
+
+
+def ran(process: subprocess.CompletedProcess[str], report: Path) -> Ran:
+    told = process.stdout + process.stderr + (report.read_text() if report.exists() else "")
+    assert process.stdout.startswith("{"), told
+    found = json.loads(process.stdout)["checks"]
+    return Ran(process.returncode, {check["name"]: check for check in found}, told)
+
+
+@dataclasses.dataclass
+class Server:
+    """A server process behind a load balancer, and the suite's way to it."""
+
+    balancer: LoadBalancer
+    google: Google | None
+    folder: Path
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(
+            address=PublicAddress(url=URL, connect_to=self.balancer.url),
+            expectations=Expectations(client_redirect_uris=REDIRECT_URIS),
+            google=self.google.client if self.google else None,
+        )
+
+    def accept(self, only: str = "", token: str | None = None) -> Ran:
+        """Run the suite as a person does who has no stack, only the address."""
+        report = self.folder / "report.md"
+        command = [sys.executable, "-m", "acceptance", URL, "--connect-to", self.balancer.url, "--report", str(report)]
+        command += ["-k", only, *(f"--redirect-uri={uri}" for uri in REDIRECT_URIS)]
+        command += ["--google", json.dumps(self.google.noted)] if self.google else []
+        environment = {**os.environ, **({"ACCEPTANCE_TOKEN": token} if token else {})}
+        return ran(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True), report)
+
+
+class Behind:
+    """Starts servers that take the stand-in for Google."""
+
+    def __init__(self, start: StartServer, google: Google, folder: Path, cleanup: ExitStack) -> None:
+        self._start, self._google, self._folder, self._cleanup = start, google, folder, cleanup
+
+    def __call__(self, *, google: bool = True, **environment: str | None) -> Server:
+        port = self._start(WORKSPACE_EXTERNAL_URL=URL, **{**self._google.variables(), **environment})
+        balancer = self._cleanup.enter_context(LoadBalancer(port, prefix_rules).running())
+        return Server(balancer, self._google if google else None, self._folder)
+
+
+@pytest.fixture
+def serve(start_server: StartServer, google: Google, tmp_path: Path) -> Iterator[Behind]:
+    """Starts a server with the given environment."""
+    with ExitStack() as cleanup:
+        yield Behind(start_server, google, tmp_path, cleanup)
+
+
+# Through the edge
+
+
+@dataclasses.dataclass
+class Deployed:
+    """A kept rehearsal of the production stack under a name of its own."""
+
+    rehearsal: Rehearsal
+    name: str
+    folder: Path
+
+    def accept(self) -> Ran:
+        """`./ops accept` on it."""
+        report = self.folder / "report.md"
+        command = [sys.executable, "-m", "operations", "accept", "--stack", self.name, "--rehearsal", "--json"]
+        command += ["--report", str(report)]
+        return ran(subprocess.run(command, cwd=ROOT, capture_output=True, text=True), report)
+
+
+@pytest.fixture(scope="module")
+def deployed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    name = f"acceptance-{os.getpid()}"
+    file = ROOT / f"Pulumi.{name}.yaml"
+    file.write_text((ROOT / "Pulumi.production.yaml").read_text())
+    try:
+        with Rehearsal(Stack.read(name)) as rehearsal:
+            rehearsal.deploy()
+            rehearsal.note().write(name)
+            yield Deployed(rehearsal, name, tmp_path_factory.mktemp("acceptance"))
+    finally:
+        file.unlink()
+        Kept.file(name).unlink(missing_ok=True)
+
+
+def test_all_pass_in_the_rehearsal_at_the_public_url(deployed: Deployed) -> None:
+    found = deployed.accept()
+    assert {name: check["detail"] for name, check in found.failed.items()} == {}
+    assert found.status == 0
+    not_run = {name for name, check in found.checks.items() if check["passed"] is None}
+    assert not_run == {"A code of the server's own that has expired is refused"}, "there is a test of its own for it"
+    # Client, consumer, tools and log: each kind was really asked.
+    assert found.checks["A user signs in with an MCP client, which then lists the tools"]["passed"]
+    assert (
+        "google-workspace.busyb.local"
+        in found.checks["A consumer uses the private name with its user's token, and not without one"]["detail"]
+    )
+    assert sum(name.startswith("tool ") for name in found.checks) > 100
+    assert found.checks["No code and no token of this run is in the server's log"]["detail"] != "0 lines"
+    for planted in (SECRET_VALUE.split("{")[0], "ya29.", "1//0", "eyJ"):
+        assert planted not in found.told
+
+
+def test_nothing_secret_is_left_where_people_and_machines_read(deployed: Deployed) -> None:
+    """After users have signed in: the server's log, the state, outputs, the note, the edge's log and Google's."""
+    rehearsal = deployed.rehearsal
+    logs = rehearsal.account.client("logs")
+    pages = logs.get_paginator("filter_log_events").paginate(logGroupName="/ecs/busyb-google-workspace-mcp")
+    google = rehearsal.google
+    assert google
+    texts = {
+        "log": "\n".join(event["message"] for page in pages for event in page["events"]),
+        "state": rehearsal._state.read_text(),
+        "outputs": json.dumps(rehearsal.outputs),
+        "note": Kept.file(deployed.name).read_text(),
+        "edge": (HOME / "edge.log").read_text(),
+        "google": (Path(google.home) / "log").read_text(),
+    }
+    assert "ERROR" in texts["log"], "the tools were called, and some have failed"
+    planted = re.compile(rf"{SECRET_VALUE.split('{')[0]}|ya29\.\w|1//0\w|4/0\w|eyJ[\w-]{{10,}}\.eyJ")
+    assert {name: found[0] for name, text in texts.items() if (found := planted.search(text))} == {}
+
+
+def test_missing_rules_for_the_metadata_are_found(deployed: Deployed) -> None:
+    elb = deployed.rehearsal.account.client("elbv2")
+    listeners = [
+        listener["ListenerArn"]
+        for balancer in elb.describe_load_balancers()["LoadBalancers"]
+        for listener in elb.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]
+    ]
+    rules = [rule for listener in listeners for rule in elb.describe_rules(ListenerArn=listener)["Rules"]]
+    gone = [rule for rule in rules if "/.well-known/" in json.dumps(rule["Conditions"])]
+    assert len(gone) == 2
+    for rule in gone:
+        elb.delete_rule(RuleArn=rule["RuleArn"])
+    time.sleep(EDGE_READS_RULES)
+    found = deployed.accept()
+    assert found.status == 1
+    metadata = found.failed["resource metadata answers at its advertised and its standard address"]
+    assert "/.well-known/" in metadata["detail"] and "404" in metadata["detail"]
+    assert "A user signs in with an MCP client, which then lists the tools" in found.failed
+
+
+# One mistake each
+
+
+def test_a_server_in_legacy_mode_fails(serve: Behind) -> None:
+    """OAUTH21 as `1` leaves OAuth off."""
+    server = serve(MCP_ENABLE_OAUTH21="1", WORKSPACE_MCP_STATELESS_MODE=None)
+    found = server.accept("test_checks or test_endpoints or test_direct")
+    assert found.status == 1
+    assert "anyone" in found.failed["MCP without a token is refused and told where to sign in"]["detail"]
+    assert "A user signs in with an MCP client, which then lists the tools" in found.failed
+
+
+def test_an_empty_list_of_redirect_addresses_fails(serve: Behind) -> None:
+    server = serve(WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS=None)
+    found = server.accept("foreign_redirect")
+    assert set(found.failed) == {"A client with a foreign redirect address cannot register"}
+    assert found.status == 1
+
+
+def test_a_changed_signing_key_fails(serve: Behind, tmp_path: Path) -> None:
+    def with_key(key: str) -> Server:
+        return serve(
+            WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="disk",
+            WORKSPACE_MCP_OAUTH_PROXY_DISK_DIRECTORY=str(tmp_path / "store"),
+            FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY=key,
+        )
+
+    before = with_key("the-first-signing-key")
+    token = asyncio.run(sign_in(before.subject, "stays@example.com")).token
+    assert before.accept("token_is_accepted", token).status == 0
+    found = with_key("the-second-signing-key").accept("token_is_accepted", token)
+    assert "SIGNING_KEY" in found.failed[ACCEPTED]["remedy"]
+    assert found.status == 1
+    assert token and token not in found.told
+
+
+@pytest.mark.parametrize("shift", ["+10m", "-10m"])
+def test_a_clock_that_is_off_by_ten_minutes_fails(serve: Behind, faketime: Path, shift: str) -> None:
+    found = serve(LD_PRELOAD=str(faketime), FAKETIME=shift).accept("clock or token_is_of_now")
+    assert (
+        "s ahead of" in found.failed[CLOCK]["detail"]
+        if shift[0] == "+"
+        else "s behind" in found.failed[CLOCK]["detail"]
+    )
+    assert found.status == 1
+
+
+# What the suite itself cannot wait for
+
+
+def test_a_code_expires_after_five_minutes(serve: Behind, faketime: Path, tmp_path: Path) -> None:
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    server = serve(LD_PRELOAD=str(faketime), FAKETIME_TIMESTAMP_FILE=str(clock), FAKETIME_NO_CACHE="1")
+
+    async def code_used_after(shift: str) -> int:
+        attempt = await begin(server.subject)
+        answer = await through_google(server.subject, attempt.url, "late@example.com")
+        clock.write_text(f"{shift}\n")
+        return (await exchange(server.subject, attempt, returned(expect(answer, 302))["code"])).status_code
+
+    assert asyncio.run(code_used_after("+4m")) == 200
+    assert asyncio.run(code_used_after("+10m")) in (400, 401)
+
+
+# Without the stand-in
+
+
+def test_without_a_token_what_needs_a_user_is_not_run(serve: Behind) -> None:
+    found = serve(google=False).accept()
+    assert found.status == 0, found.failed
+    assert found.checks["MCP without a token is refused and told where to sign in"]["passed"]
+    assert "ACCEPTANCE_TOKEN" in found.checks[ACCEPTED]["detail"]
+    for name in ("Consent denied at Google: the client is told access_denied, with its state", ACCEPTED):
+        assert found.checks[name]["passed"] is None
+    assert not [name for name in found.checks if name.startswith("tool ")]
+
+
+def test_with_a_token_only_tools_that_read_are_called(serve: Behind) -> None:
+    token = asyncio.run(sign_in(serve().subject, "given@example.com")).token
+    server = serve(google=False)
+    found = server.accept("tools or consent", token)
+    assert found.status == 0, found.failed
+    called = {name: check["passed"] for name, check in found.checks.items() if name.startswith("tool ")}
+    assert called["tool search_gmail_messages answers, or says why not"]
+    assert called["tool send_gmail_message answers, or says why not"] is None
+    assert found.checks["Consent denied at Google: the client is told access_denied, with its state"]["passed"] is None
+    assert token and token not in found.told
+
+
+def test_what_a_broken_server_echoes_is_not_in_the_report(serve: Behind) -> None:
+    """A server that answers errors with what it was given, tokens and codes among it."""
+    server = serve()
+    token = asyncio.run(sign_in(server.subject, "echo@example.com")).token
+    google = "ya29.planted-by-the-test"
+
+    def echo(path: str, status: int, headers: Any, body: bytes) -> Any:
+        if path.startswith("/token"):
+            return 418, [("Location", f"https://api.busyb.ai/?code={token}")], google.encode()
+        if path.startswith("/mcp") and (number := re.search(rb'"id": ?(\d+)', body)):
+            message = {
+                "jsonrpc": "2.0",
+                "id": int(number[1]),
+                "error": {"code": -32000, "message": f"Bearer {token} is {google}"},
+            }
+            return 200, [("Content-Type", "application/json")], json.dumps(message).encode()
+        return status, headers, body
+
+    server.balancer.response = echo
+    found = server.accept("test_made_up_code or test_some_tools or test_direct", token)
+    assert len(found.failed) == 3, found.checks
+    assert "[secret]" in found.told
+    assert token and token not in found.told
+    assert google not in found.told
+
+
+def test_a_wrong_token_file_is_told_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "acceptance", URL, "--token-file", str(tmp_path / "none")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "none cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr
