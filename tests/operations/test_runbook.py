@@ -197,20 +197,22 @@ def secrets_whole(on_call: OnCall) -> None:
     definition = running(on_call)
     for secret in definition["containerDefinitions"][0]["secrets"]:
         secret["valueFrom"] = ":".join(secret["valueFrom"].split(":")[:7])
-    by_hand(on_call, definition)
-    wait(lambda: rollout_states(on_call) == ["COMPLETED"])
+    made = by_hand(on_call, definition)
+    wait(lambda: rollout_state(on_call, made) == "COMPLETED")
 
 
 def variables_under_other_names(on_call: OnCall) -> None:
     definition = running(on_call)
     for secret in definition["containerDefinitions"][0]["secrets"]:
         secret["name"] = f"MCP_{secret['name']}"
-    by_hand(on_call, definition)
-    wait(lambda: "FAILED" in rollout_states(on_call))
+    made = by_hand(on_call, definition)
+    wait(lambda: rollout_state(on_call, made) == "FAILED")
 
 
-def rollout_states(on_call: OnCall) -> list[str]:
-    return [d["rolloutState"] for d in on_call.target.described(on_call.target.service(None))["deployments"]]
+def rollout_state(on_call: OnCall, definition: str) -> str:
+    """Of the deployment of a task definition, by its ARN; failed ones of others stay in the emulator's list."""
+    deployments = on_call.target.described(on_call.target.service(None))["deployments"]
+    return next((str(d["rolloutState"]) for d in deployments if d["taskDefinition"] == definition), "")
 
 
 def circular_import(on_call: OnCall) -> None:
