@@ -22,6 +22,7 @@ REMEMBERED = 10
 
 _LOG_LINES = 15
 _STOPPED_TASKS = 3
+_EVENTS = 3
 
 
 class NotRolledOut(pulumi.RunError):
@@ -88,7 +89,7 @@ def _compare(facts: dict[str, str]) -> str:
     if running == wanted:
         return wanted
     short = [arn.rsplit("/", 1)[-1] for arn in (wanted, running)]
-    evidence = "\n".join(why(account.client, facts["cluster"], wanted, facts["log_group"]))
+    evidence = "\n".join(why(account.client, facts["cluster"], facts["service"], wanted, facts["log_group"]))
     raise NotRolledOut(
         f"{facts['service']} runs {short[1]}, not {short[0]}: "
         "ECS rolled the deployment back, or somebody else deployed.\n"
@@ -98,23 +99,40 @@ def _compare(facts: dict[str, str]) -> str:
     )
 
 
-def why(client: Callable[[str], Any], cluster: str, task_definition: str, log_group: str) -> Iterator[str]:
-    """Lines that say why tasks of `task_definition` (ARN) stopped: ECS's reasons, exit codes, and their last log lines.
+def why(
+    client: Callable[[str], Any], cluster: str, service: str, task_definition: str, log_group: str
+) -> Iterator[str]:
+    """Lines that say why tasks of `task_definition` (ARN) stopped: ECS's reasons, exit codes, and their last log lines;
+    where none was started, the service's last events.
 
     `client` gives a boto3 client by service name. What cannot be asked is said so; nothing is raised.
     """
+    lines = list(_evidence(client, cluster, service, task_definition, log_group))
+    yield from lines
+    for words, hint in _MEANINGS.items():
+        if any(words in line for line in lines):
+            yield f"  hint     {words}: {hint}"
+
+
+def _evidence(
+    client: Callable[[str], Any], cluster: str, service: str, task_definition: str, log_group: str
+) -> Iterator[str]:
     try:
         tasks = _stopped(client("ecs"), cluster, task_definition)
+        described = client("ecs").describe_services(cluster=cluster, services=[service])["services"]
     except (BotoCoreError, ClientError) as error:
         yield f"  stopped  could not be asked: {error}"
         return
     if not tasks:
         yield "  stopped  ECS lists no stopped task of it (it forgets them after an hour)"
+        # Want of capacity or a quota stops no task: none is started, and only the events say so.
+        for event in [event for found in described for event in found.get("events", [])][:_EVENTS]:
+            yield f"  event    {event['message']}"
     for task in tasks[:_STOPPED_TASKS]:
         name = task["taskArn"].rsplit("/", 1)[-1]
         yield f"  stopped  task {name}: {task.get('stoppedReason') or 'no reason given'}"
         for container in task["containers"]:
-            told = f"exit code {container['exitCode']}" if "exitCode" in container else "did not start"
+            told = f"exit code {container['exitCode']}" if "exitCode" in container else "no exit code"
             reason = f" - {container['reason']}" if container.get("reason") else ""
             yield f"           {container['name']}: {told}{reason}"
             if hint := _HINTS.get(container.get("exitCode", -1)):
@@ -131,6 +149,12 @@ _HINTS = {
     139: "exit code 139: crashed",
 }
 """What an exit code most often means."""
+
+_MEANINGS = {
+    "exec format error": "the image is for another processor; see image.platform",
+    "i/o timeout": "nothing answers from the tasks' subnets, most often for want of a way out: ./ops preflight",
+}
+"""What words of ECS or of the log most often mean."""
 
 
 def _stopped(ecs: Any, cluster: str, task_definition: str) -> list[Any]:

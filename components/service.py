@@ -189,8 +189,6 @@ class McpService(pulumi.ComponentResource):
     """The ECS service's name."""
     log_group: pulumi.Output[str]
     """The log group's name."""
-    task_role_arn: pulumi.Output[str]
-    """The running server's role."""
     execution_role_arn: pulumi.Output[str]
     """The role that starts the task."""
 
@@ -305,7 +303,6 @@ class McpService(pulumi.ComponentResource):
         )
         self.service_name = ecs_service.name
         self.log_group = logs.name
-        self.task_role_arn = task_role
         self.register_outputs(
             {
                 "taskDefinitionArn": self.task_definition_arn,

@@ -345,7 +345,9 @@ def main() -> int:
     except OperationError as error:
         return output.fail(str(error), error.status)
     except (BotoCoreError, ClientError) as error:
-        return output.fail(f"The account refused or did not answer: {error}", UNREACHABLE)
+        again = " Log in again, for example: aws sso login; what ECS has begun goes on by itself."
+        expired = again if "Expired" in str(error) else ""
+        return output.fail(f"The account refused or did not answer: {error}{expired}", UNREACHABLE)
     except KeyboardInterrupt:
         return output.fail("Interrupted.", 130)
     output.close()

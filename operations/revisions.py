@@ -149,7 +149,9 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         "failures": [
             line.strip()
             for entry in failed[:1]
-            for line in rollout.why(target.client, target.settings.estate.cluster, entry["taskDefinition"], log_group)
+            for line in rollout.why(
+                target.client, target.settings.estate.cluster, service_name(service), entry["taskDefinition"], log_group
+            )
         ],
         "alarms": _alarms(target, service),
         "unconfirmed": _unconfirmed(target),

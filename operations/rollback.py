@@ -219,7 +219,13 @@ def wait_until_steady(target: Target, service: Service, definition: str, say: Ca
         told = f"{described['runningCount']} of {described['desiredCount']} tasks, {primary.get('rolloutState', '')}"
         if revision(primary["taskDefinition"]) != name or primary.get("rolloutState") == "FAILED":
             reasons = "\n".join(
-                rollout.why(target.client, target.settings.estate.cluster, definition, log_group_name(service))
+                rollout.why(
+                    target.client,
+                    target.settings.estate.cluster,
+                    service_name(service),
+                    definition,
+                    log_group_name(service),
+                )
             )
             raise OperationError(f"ECS did not keep {name}: {primary.get('rolloutStateReason', told)}\n{reasons}")
         if primary.get("rolloutState") == "COMPLETED" and described["runningCount"] == described["desiredCount"]:

@@ -20,9 +20,6 @@ from components import settings as configuration
 from components.settings import Service, Settings
 from rehearsal.run import ROOT, Kept, RehearsalError
 
-TargetHealth = Callable[[str], list[dict[str, Any]]]
-"""Target group name -> targets, each {target, port, state, description} in AWS's words."""
-
 
 class OperationError(Exception):
     """A verb cannot do its work; the message says why and what to do. `status` is the exit status."""

@@ -116,22 +116,12 @@ class Stack:
         return {resource.urn: resource for resource in self.resources}
 
     @functools.cached_property
-    def _by_type(self) -> dict[str, list[Resource]]:
-        found: dict[str, list[Resource]] = {}
-        for resource in self.resources:
-            found.setdefault(resource.type, []).append(resource)
-        return found
-
-    @functools.cached_property
     def _dependents(self) -> dict[str, list[Resource]]:
         found: dict[str, list[Resource]] = {}
         for resource in self.resources:
             for urn in resource.dependencies:
                 found.setdefault(urn, []).append(resource)
         return found
-
-    def of_type(self, type_: str) -> list[Resource]:
-        return self._by_type.get(type_, [])
 
     def needs(self, resource: Resource, type_: str) -> list[Resource]:
         """The resources of a type that `resource` waits for, directly."""

@@ -21,7 +21,6 @@ from tests.components.program import (
 
 ROLE = "arn:aws:iam::758888582357:role"
 TAGS = {"Environment": "production", "Service": "google-workspace-mcp", "ManagedBy": "pulumi"}
-LISTENER = "arn:aws:elasticloadbalancing:us-east-1:758888582357:listener/443"
 REPOSITORY = "758888582357.dkr.ecr.us-east-1.amazonaws.com/busyb-google-workspace-mcp"
 
 
