@@ -404,6 +404,8 @@ async def _listener(
 class TakenRule:
     """A rule that stands on the listener, with its target groups by name."""
 
+    arn: str
+    """The rule's."""
     priority: int
     """Its number, 1 to 50000."""
     hosts: tuple[str, ...]
@@ -486,6 +488,7 @@ def _taken(rule: dict[str, Any]) -> TakenRule:
         if group
     }
     return TakenRule(
+        arn=rule["RuleArn"],
         priority=int(rule["Priority"]),
         hosts=tuple(values["host-header"]),
         paths=tuple(values["path-pattern"]),
@@ -501,7 +504,7 @@ def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tupl
     """
     conflicts = []
     for service in services:
-        foreign = [rule for rule in taken if not any(is_target_group_of(service, name) for name in rule.target_groups)]
+        foreign = [rule for rule in taken if not forwards_to(rule, service)]
         wanted = listener_rules(service)
         others = {rule.priority for other in services if other is not service for rule in listener_rules(other)}
         for rule in wanted:
@@ -528,6 +531,11 @@ def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tupl
                         )
                     )
     return conflicts
+
+
+def forwards_to(rule: TakenRule, service: Service) -> bool:
+    """Whether `rule` leads to one of the service's own target groups, whoever made it."""
+    return any(is_target_group_of(service, name) for name in rule.target_groups)
 
 
 def _takes_requests(rule: ListenerRule, holder: TakenRule) -> bool:

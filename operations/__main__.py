@@ -17,6 +17,7 @@ from rich.table import Table
 
 from checks import Check
 from components.context import ContextError
+from components.estate import EstateError
 from components.settings import SettingsError
 from operations.target import UNREACHABLE, OperationError, Target, kept, real, service_name
 
@@ -261,8 +262,49 @@ def _diagram(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _adopt(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations import adopt
+
+    known, unread = frozenset[str](), None
+    try:
+        known = target.read_state()
+    except OperationError as error:
+        unread = str(error)
+        output.say(f"The stack's state is taken for empty, because it cannot be read: {unread}")
+    found = adopt.survey(target, known)
+    for name, value in adopt.document(found).items():
+        output.record(name, value)
+    output.record("stateUnread", unread)
+    output.table(adopt.table(found))
+    for thing in found.adoptable:
+        lines = list(adopt.changes(thing))
+        if lines:
+            output.say("\n    ".join([f"{thing.name}: {thing.fate}", *lines]))
+    for revision in found.continued:
+        output.say(f"{revision} stays to go back to; the stack's revisions begin behind it, without an import.")
+    for thing in found.existing:
+        if thing.obstacle:
+            output.say(f"in the way: {thing.noun} {thing.id}: {thing.obstacle}\n    do: {thing.remedy}")
+    for what, where, why, remedy in found.conflicts:
+        output.say(f"in the way: {what} {where}: {why}\n    do: {remedy}")
+    for leftover in found.leftovers:
+        output.say(f"stays: {leftover.what}: {leftover.why}\n    remove it after the up: {leftover.remedy}")
+    if not found.existing:
+        output.say("Nothing of the stack exists beside its state: there is nothing to adopt.")
+    else:
+        output.say(f"{len(found.existing)} exist, {found.managed} are in the state, {found.new} will be made.")
+    if found.adoptable:
+        if options.out:
+            adopt.write(found, options.out)
+            output.say(f"{options.out} has what can be adopted: {len(found.adoptable)} resources. Next:")
+        for command in adopt.commands(target.stack, options.out, rehearsed=target.rehearsed):
+            output.say(f"  {command}")
+    return 1 if found.stops else 0
+
+
 VERBS: dict[str, tuple[Verb, str]] = {
     "preflight": (_preflight, "check, before a deployment, everything that it needs"),
+    "adopt": (_adopt, "what of the stack exists already, what the first up changes on it, and an import file for it"),
     "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
     "accept": (_accept, "test sign-in, endpoints and tools as clients and their users use them"),
     "status": (_status, "what runs, since when, from which image; deployments, alarms, the last events"),
@@ -294,6 +336,7 @@ def _arguments() -> argparse.Namespace:
     parsers = {
         name: verbs.add_parser(name, parents=[common], help=text, epilog=EXIT) for name, (_, text) in VERBS.items()
     }
+    parsers["adopt"].add_argument("--out", type=Path, metavar="FILE", help="write what pulumi import --file takes")
     parsers["rollback"].add_argument(
         "revision", nargs="?", help="number or family:number (default: the last healthy one)"
     )
@@ -342,6 +385,8 @@ def main() -> int:
             status = VERBS[options.verb][0](target, options, output)
     except (SettingsError, ContextError) as error:
         return output.fail(str(error), 2)
+    except EstateError as error:
+        return output.fail(f"{error}\nMore: ./ops preflight --stack {options.stack}", 1)
     except OperationError as error:
         return output.fail(str(error), error.status)
     except (BotoCoreError, ClientError) as error:

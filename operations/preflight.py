@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -19,10 +18,9 @@ from checks import Check
 from checks.check import Failed, NotRun
 from components import estate as estates
 from components.settings import Service, Settings
-from operations import rights
-from operations.target import Target
-from rehearsal.calls import Context, functions
-from rehearsal.emulator import Account
+from operations import adopt, rights
+from operations.target import OperationError, Target
+from rehearsal.calls import functions
 
 _FARGATE_VCPU_QUOTA = "L-3032A538"
 """Fargate On-Demand vCPU resource count: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
@@ -53,19 +51,20 @@ def preflight(target: Target) -> list[Check]:
     ]
     with ThreadPoolExecutor() as pool:
         found = pool.submit(_estate, target)
-        asked = list(pool.map(_ask, questions))
-        return [*found.result(), *asked]
+        asked = pool.map(_ask, questions)
+        # Here, and not in the pool, because it runs the program.
+        collisions = _collisions(target)
+        return [*found.result(), *collisions, *asked]
 
 
 def _estate(target: Target) -> list[Check]:
     """What the program itself looks up, asked by the very same code, without the program."""
     started = time.monotonic()
     warnings: list[str] = []
-    context = Context(account=cast(Account, _Clients(target)), docker=None, directory=Path.cwd())
 
     async def ask(token: str, **arguments: Any) -> dict[str, Any]:
         answer, _ = functions[token]
-        return await asyncio.to_thread(answer, context, arguments)
+        return await asyncio.to_thread(answer, target.context, arguments)
 
     look_up = estates.look_up(target.settings, ask=ask, client=target.client, warn=warnings.append)
     try:
@@ -96,11 +95,24 @@ def _estate(target: Target) -> list[Check]:
     return checks
 
 
-class _Clients:
-    """The account as the look-ups of `rehearsal.calls` need it."""
+def _collisions(target: Target) -> list[Check]:
+    """What has a name of the stack's, and is not in its state."""
+    started = time.monotonic()
 
-    def __init__(self, target: Target) -> None:
-        self.account, self.region, self.client = target.account, target.region, target.client
+    def check(name: str, passed: bool | None, detail: str, remedy: str = "") -> Check:
+        return Check(name=name, passed=passed, detail=detail, remedy=remedy, seconds=time.monotonic() - started)
+
+    try:
+        known = target.read_state()
+        survey = adopt.survey(target, known)
+    except (OperationError, BotoCoreError, ClientError) as error:
+        return [check("no name of the stack's is taken", None, f"could not be asked: {error}")]
+    except estates.EstateError:
+        return [check("no name of the stack's is taken", None, "asked once the estate has all that the stack names")]
+    return [
+        check(f"{thing.noun} {thing.id} is in the stack's state", False, thing.why, thing.remedy)
+        for thing in survey.existing
+    ] or [check("no name of the stack's is taken", True, f"{survey.managed} are its own, {survey.new} are free")]
 
 
 def _ask(question: Question) -> Check:
@@ -127,11 +139,6 @@ def _about(target: Target, service: Service) -> Iterator[Question]:
             f"put the key into the secret's JSON, or correct services.{key}.secrets",
             partial(_secret_keys, target, secret, keys),
         )
-    yield (
-        f"an existing repository {service.name} fits",
-        "tags cannot be made immutable by hand later than the first push: let pulumi import and change it",
-        partial(_repository, target, service),
-    )
     for group in service.security_groups:
         yield (
             f"security group {group} admits the load balancer on port {service.port}",
@@ -162,23 +169,6 @@ def _secret_keys(target: Target, secret: str, keys: list[str]) -> str:
     if missing:
         raise Failed(f"{', '.join(missing)} is missing or empty; its keys are {', '.join(sorted(document)) or 'none'}")
     return "present, and not empty"
-
-
-def _repository(target: Target, service: Service) -> str:
-    ecr = target.client("ecr")
-    try:
-        (found,) = ecr.describe_repositories(repositoryNames=[service.name])["repositories"]
-    except ecr.exceptions.RepositoryNotFoundException:
-        return "there is none yet"
-    problems = []
-    if found["imageTagMutability"] != "IMMUTABLE":
-        problems.append("its tags can be overwritten")
-    encryption = found.get("encryptionConfiguration", {}).get("encryptionType", "AES256")
-    if encryption != "AES256":
-        problems.append(f"it is encrypted with {encryption}, and a change would replace it")
-    if problems:
-        raise Failed("; ".join(problems))
-    return "immutable tags, AES256"
 
 
 def _security_group(target: Target, service: Service, group: str) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import httpx2
@@ -18,6 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import settings as configuration
 from components.settings import Service, Settings
+from rehearsal.calls import Context
+from rehearsal.emulator import Account
+from rehearsal.monitor import State
 from rehearsal.run import ROOT, Kept, RehearsalError
 
 
@@ -49,6 +52,8 @@ class Target:
     client: Callable[[str], Any] = field(repr=False)
     """Gives the boto3 client of a service."""
     read_outputs: Callable[[], dict[str, Any]] = field(repr=False)
+    read_state: Callable[[], frozenset[str]] = field(repr=False)
+    """URNs of what the stack's state has; none before the first deployment. Raises `OperationError`."""
     connect_to: str | None = None
     """The edge of a rehearsal, in place of the public host's address."""
     edge_health: Callable[[], dict[str, list[dict[str, Any]]]] | None = field(default=None, repr=False)
@@ -72,6 +77,12 @@ class Target:
                 f"pulumi up --stack {self.stack}"
             )
         return found
+
+    @functools.cached_property
+    def context(self) -> Context:
+        """The account as `rehearsal.calls` takes it; what only reads there works on a real one too."""
+        account = cast(Account, _Clients(self))
+        return Context(account=account, docker=None, directory=ROOT, partition=self.partition)
 
     def services(self, key: str | None) -> list[Service]:
         """The service named `key`, or all. Raises `OperationError` for an unknown one."""
@@ -121,6 +132,14 @@ class Target:
         ]
 
 
+class _Clients:
+    """What of an emulated account the calls that only read need."""
+
+    def __init__(self, target: Target) -> None:
+        self.account, self.region, self.client = target.account, target.region, target.client
+        self.registry = self.named_registry = f"{target.account}.dkr.ecr.{target.region}.amazonaws.com"
+
+
 def service_name(service: Service) -> str:
     """The ECS service's name."""
     return f"{service.name}-service"
@@ -164,6 +183,7 @@ def real(stack: str) -> Target:
         profile=profile,
         client=client,
         read_outputs=lambda: _pulumi_outputs(stack),
+        read_state=lambda: _pulumi_state(stack),
     )
 
 
@@ -205,6 +225,7 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
         region=account.region,
         client=account.client,
         read_outputs=lambda: note.outputs,
+        read_state=lambda: frozenset(State(Path(note.state)).resources),
         connect_to=note.edge_url,
         edge_health=health if note.health_url else None,
         docker_host=note.docker_host,
@@ -212,15 +233,30 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
     )
 
 
-def _pulumi_outputs(stack: str) -> dict[str, Any]:
+def _pulumi(what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `pulumi stack ...`; `what` says what for. Raises `OperationError` where there is no CLI."""
     if shutil.which("pulumi") is None:
         raise OperationError(
-            "The stack's outputs are read with the Pulumi CLI, which is not on the PATH. "
-            "Install it: https://www.pulumi.com/docs/install/",
+            f"{what} with the Pulumi CLI, which is not on the PATH. Install it: https://www.pulumi.com/docs/install/",
             UNREACHABLE,
         )
-    command = ["pulumi", "stack", "output", "--json", "--non-interactive", "--stack", stack]
-    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    command = ["pulumi", "stack", *arguments, "--non-interactive"]
+    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+
+def _pulumi_state(stack: str) -> frozenset[str]:
+    done = _pulumi("The stack's state is read", "export", "--stack", stack)
+    if "no stack named" in done.stderr:
+        return frozenset()
+    if done.returncode:
+        raise OperationError(f"pulumi stack export failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
+    # Secrets are encrypted in it, and only names are looked at.
+    resources = json.loads(done.stdout)["deployment"].get("resources") or []
+    return frozenset(entry["urn"] for entry in resources)
+
+
+def _pulumi_outputs(stack: str) -> dict[str, Any]:
+    done = _pulumi("The stack's outputs are read", "output", "--json", "--stack", stack)
     if done.returncode:
         raise OperationError(f"pulumi stack output failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
     outputs: dict[str, Any] = json.loads(done.stdout)

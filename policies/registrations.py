@@ -15,7 +15,7 @@ import logging
 import os
 import runpy
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
@@ -27,6 +27,7 @@ from pulumi.runtime import mocks, rpc
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
+from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from components import account, settings
 from policies.evaluation import Findings, evaluate
@@ -57,14 +58,28 @@ def check_stack(name: str) -> Findings:
     return evaluate(registrations(config, stack=name), exceptions)
 
 
-def registrations(config: Mapping[str, str], *, stack: str = "check") -> list[Registration]:
+LookUp = Callable[[str, dict[str, Any]], dict[str, Any]]
+"""Answers a look-up, given its token and arguments."""
+Existing = Callable[[Registration], Mapping[str, Any] | None]
+"""What exists of a resource already, `id` included, so that the program knows it; None: nothing."""
+
+
+def registrations(
+    config: Mapping[str, str],
+    *,
+    stack: str = "check",
+    look_up: LookUp | None = None,
+    existing: Existing = lambda _registration: None,
+) -> list[Registration]:
     """What the program registers with this configuration (full key -> text, objects as JSON), in that order.
 
-    Raises what the program raises.
+    stack: its name, which URNs have. look_up: answers from an account instead of the configuration. existing: asked for
+    each resource, from several threads. The default is a first deployment. Raises what the program raises.
     """
     recorded: list[Registration] = []
+    monitor = _Monitor(_LookUps(config, look_up), recorded, existing)
     # A context of its own: Pulumi's settings, configuration and root stack are context variables.
-    contextvars.Context().run(_run, dict(config), stack, _Monitor(_LookUps(config), recorded))
+    contextvars.Context().run(_run, dict(config), stack, monitor)
     return recorded
 
 
@@ -122,7 +137,8 @@ def _no_account(_service: str) -> NoReturn:
 class _LookUps(mocks.Mocks):
     """Finds whatever the configuration names."""
 
-    def __init__(self, config: Mapping[str, str]) -> None:
+    def __init__(self, config: Mapping[str, str], look_up: LookUp | None) -> None:
+        self._look_up = look_up
         ids = json.loads(config.get("aws:allowedAccountIds", "[]"))
         self._account = ids[0] if ids else "123456789012"
         self._region = config.get("aws:region", "us-east-1")
@@ -133,7 +149,11 @@ class _LookUps(mocks.Mocks):
         raise AssertionError(args.typ)  # _Monitor answers by itself.
 
     def call(self, args: mocks.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
-        return {**args.args, **self._answer(args.token.rpartition(":")[2], args.args)}, []
+        function = args.token.rpartition(":")[2]
+        # Nothing is pushed, so there is no need for the registry's password.
+        if self._look_up and function != "getAuthorizationToken":
+            return self._look_up(args.token, args.args), []
+        return {**args.args, **self._answer(function, args.args)}, []
 
     def _arn(self, service: str, rest: str) -> str:
         return f"arn:aws:{service}:{self._region}:{self._account}:{rest}"
@@ -192,11 +212,11 @@ def _id(kind: str, args: Mapping[str, Any]) -> str:
 
 
 class _Monitor(mocks.MockMonitor):
-    """Records registrations. Answers with their inputs alone, so that everything else is unknown to the program."""
+    """Records registrations. Answers with their inputs and what exists, so that all else is unknown to the program."""
 
-    def __init__(self, look_ups: _LookUps, recorded: list[Registration]) -> None:
+    def __init__(self, look_ups: _LookUps, recorded: list[Registration], existing: Existing) -> None:
         super().__init__(look_ups)
-        self._recorded = recorded
+        self._recorded, self._existing = recorded, existing
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         """As the engine does: the parent's whole type is kept, and the stack is no part of it."""
@@ -206,18 +226,23 @@ class _Monitor(mocks.MockMonitor):
 
     def RegisterResource(self, request: Any) -> Any:
         urn = self.make_urn(request.parent, request.type, request.name)
-        if request.type != STACK:
-            self._recorded.append(
-                Registration(
-                    urn=urn,
-                    type=request.type,
-                    name=request.name,
-                    parent=request.parent,
-                    inputs=_plain(rpc.deserialize_properties(request.object, keep_unknowns=True)),
-                    dependencies=tuple(sorted(request.dependencies)),
-                )
-            )
-        return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+        if request.type == STACK:
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        registration = Registration(
+            urn=urn,
+            type=request.type,
+            name=request.name,
+            parent=request.parent,
+            inputs=_plain(rpc.deserialize_properties(request.object, keep_unknowns=True)),
+            dependencies=tuple(sorted(request.dependencies)),
+        )
+        self._recorded.append(registration)
+        if not (request.custom and (found := self._existing(registration))):
+            return resource_pb2.RegisterResourceResponse(urn=urn, object=request.object)
+        _ensure_event_loop()  # type: ignore[no-untyped-call]
+        outputs = _sync_await(rpc.serialize_properties(dict(found), {}))
+        outputs.MergeFrom(request.object)
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=str(found["id"]), object=outputs)
 
 
 def _plain(value: Any) -> Any:

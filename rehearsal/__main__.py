@@ -21,6 +21,13 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./rehearse", description=__doc__, epilog=EXIT)
     parser.add_argument("stack", nargs="?", default="production", help="the stack to rehearse (default: production)")
     parser.add_argument("--keep", action="store_true", help="leave it running; a further run deploys onto it")
+    parser.add_argument(
+        "--import",
+        dest="adopt",
+        type=Path,
+        metavar="FILE",
+        help="first take in what ./ops adopt found on a kept one",
+    )
     parser.add_argument("--stop", action="store_true", help="end a rehearsal that was kept")
     parser.add_argument("--report", type=_writable, metavar="FILE.md", help="write the report as Markdown")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
@@ -73,7 +80,7 @@ def main() -> int:
     narrator = Narrator(report, console, quiet=options.json)
     interrupted = False
     try:
-        run.rehearse(stack, narrator, keep=options.keep)
+        run.rehearse(stack, narrator, keep=options.keep, adopt=options.adopt)
     except KeyboardInterrupt:
         report.failure, interrupted = "Interrupted; what this run had started was removed.", True
     except Exception as error:

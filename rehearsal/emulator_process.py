@@ -181,16 +181,17 @@ def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
     ecs._build_run_kwargs = build_with_additions
 
 
-def update_service_registries(ecs: Any) -> None:
-    """Let UpdateService change a service's registries, as AWS does; MiniStack ignores them."""
+def update_whole_service(ecs: Any) -> None:
+    """Let UpdateService change a service's registries and tagging as well, as AWS does; MiniStack ignores them."""
     update = ecs._update_service
 
     def update_all(request: dict[str, Any]) -> Any:
         answer = update(request)
         cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
         service = ecs._services.get(f"{cluster}/{request['service'].rsplit('/', 1)[-1]}")
-        if service and "serviceRegistries" in request:
-            service["serviceRegistries"] = request["serviceRegistries"]
+        for name in ("serviceRegistries", "enableECSManagedTags", "propagateTags"):
+            if service and name in request:
+                service[name] = request[name]
         return answer
 
     ecs._ACTION_MAP["UpdateService"] = update_all
@@ -286,7 +287,7 @@ def main() -> None:
 
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
-    update_service_registries(ecs)
+    update_whole_service(ecs)
     add_to_containers(ecs, arguments.additions)
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)

@@ -212,7 +212,7 @@ class Engine:
         self._remember(handler, registration, locator, retain)
         recorded = {name: reason for name, reason in handler.recorded_only.items() if name in registration.inputs}
         recorded |= handler.left_out(dict(registration.inputs))
-        shown = dict(entry for name, change in changes.items() for entry in _narrowed(name, change))
+        shown = dict(entry for name, change in changes.items() for entry in narrowed(name, change))
         self._finish(
             Result(urn, registration.type, registration.name, action, time.monotonic() - started, shown, recorded)
         )
@@ -270,10 +270,10 @@ class Engine:
                 inputs[name] = recorded[name]
             elif name in handler.properties and actual.get(name) is not None:
                 inputs[name] = actual[name]
-        changes = _differences(handler, inputs, actual, recorded, registration.secrets, ignored)
+        changes = differences(handler, inputs, actual, recorded, registration.secrets, ignored)
         if not changes:
             return "same", {}, entry["locator"], actual
-        if not changes.keys() & handler.replacing:
+        if not replacing(handler, changes):
             locator = handler.update(entry["locator"], inputs, frozenset(changes)) or entry["locator"]
             return "changed", changes, locator, self._verified(handler, locator, inputs, registration)
 
@@ -304,7 +304,7 @@ class Engine:
         # What the account cannot show is taken as the program says, or from what can be read after all.
         shown = {name: actual.get(name, value) for name, value in inputs.items() if name in handler.remembered}
         ignored = set(registration.ignore_changes)
-        changes = _differences(handler, inputs, actual, shown, registration.secrets, ignored)
+        changes = differences(handler, inputs, actual, shown, registration.secrets, ignored)
         if changes:
             raise ValueError(
                 f"inputs to import do not match the existing resource '{import_id}' ({registration.urn}): "
@@ -321,7 +321,7 @@ class Engine:
         if actual is None:
             raise RuntimeError(f"{registration.urn} was made as {locator}, but is not there")
         ignored = {*handler.remembered, *handler.unverified}
-        if left := _differences(handler, inputs, actual, {}, registration.secrets, ignored):
+        if left := differences(handler, inputs, actual, {}, registration.secrets, ignored):
             name, change = next(iter(left.items()))
             raise NotCarriedOut(
                 f"{registration.type}.{name} ({registration.name}): the emulator was asked for "
@@ -367,7 +367,7 @@ class Engine:
         self._progress(Progress(result.urn, result.type, result.name, result.action, result.seconds))
 
 
-def _differences(
+def differences(
     handler: Handler,
     inputs: Properties,
     actual: Properties,
@@ -375,6 +375,11 @@ def _differences(
     secrets: frozenset[str],
     ignored: set[str],
 ) -> dict[str, Change]:
+    """What of `inputs` (as `handler.check` gives them) is not so in `actual`, by property.
+
+    recorded: what an earlier deployment remembered of properties that the account cannot show. secrets: properties
+    whose values are not told. ignored: properties not compared.
+    """
     changes = {}
     for name in sorted(handler.properties | handler.remembered):
         if name in ignored or (name not in inputs and name not in handler.defaults):
@@ -391,7 +396,12 @@ def _differences(
     return changes
 
 
-def _narrowed(path: str, change: Change) -> Iterator[tuple[str, Change]]:
+def replacing(handler: Handler, changes: Mapping[str, Change]) -> list[str]:
+    """The properties among `changes` that cannot be changed in place."""
+    return [name for name, change in changes.items() if handler.replaced_by(name, change.after, change.before)]
+
+
+def narrowed(path: str, change: Change) -> Iterator[tuple[str, Change]]:
     """The innermost values that differ, for a person to read; JSON texts are looked into."""
     before, after = (_document(value) for value in (change.before, change.after))
     if isinstance(before, dict) and isinstance(after, dict):
@@ -404,7 +414,7 @@ def _narrowed(path: str, change: Change) -> Iterator[tuple[str, Change]]:
     for inner, old, new in pairs:
         # Members that the program leaves to AWS are no difference, except among tags.
         if old != new and (new is not None or path == "tags"):
-            yield from _narrowed(inner, Change(old, new))
+            yield from narrowed(inner, Change(old, new))
 
 
 def _document(value: Any) -> Any:
@@ -438,7 +448,7 @@ class Monitor(mocks.MockMonitor):
         try:
             found = self._engine.look_up(request.tok, args)
         except ProviderError as error:
-            raise _LookUpFailed(str(error)) from error
+            raise LookUpFailed(str(error)) from error
         # `return` is a Python keyword.
         answer: dict[str, Any] = {"return": _sync_await(rpc.serialize_properties(found, {}))}
         return resource_pb2.ResourceInvokeResponse(**answer)
@@ -522,7 +532,7 @@ class Monitor(mocks.MockMonitor):
         return empty_pb2.Empty()
 
 
-class _LookUpFailed(grpc.RpcError):  # type: ignore[misc]
+class LookUpFailed(grpc.RpcError):  # type: ignore[misc]
     """A provider's error as it reaches the program from the engine, so that the program can catch it."""
 
     def code(self) -> grpc.StatusCode:
@@ -651,6 +661,41 @@ def deploy(
         engine.delete_rest()
 
     return _run(engine, context, run)
+
+
+def take_in(file: Path, *, project: str, stack: str, account: Account, state: Path) -> list[str]:
+    """Take what exists into the state, as `pulumi import --file` does; nothing is changed. Names of what was taken in.
+
+    What is in the state already stays as it is there. An imported resource is remembered without inputs, as by Pulumi.
+
+    Raises:
+        LookupError: a resource or a parent does not exist; nothing was taken in.
+        NotCarriedOut: a type that the rehearsal has not got.
+    """
+    context = Context(account=account, docker=None, directory=Path.cwd())
+    document = json.loads(file.read_text())
+    urns: dict[str, str] = dict(document.get("nameTable", {}))
+    taken: list[dict[str, Any]] = []
+    for spec in document["resources"]:  # A parent stands before its children.
+        type_, name = spec["type"], spec.get("logicalName", spec["name"])
+        if "parent" in spec and spec["parent"] not in urns:
+            raise LookupError(f"the parent '{spec['parent']}' for resource '{name}' has no entry in 'nameTable'")
+        urn = urns[spec["name"]] = _urn(stack, project, urns.get(spec.get("parent", ""), ""), type_, name)
+        if spec.get("component"):
+            continue
+        if type_ not in handlers:
+            raise NotCarriedOut(f"{type_} ({name})", type_)
+        handler = handlers[type_](context)
+        locator = handler.locate(spec["id"])
+        if handler.read(locator) is None:
+            raise LookupError(f"resource '{spec['id']}' does not exist ({urn})")
+        entry = {"urn": urn, "type": type_, "name": name, "locator": locator}
+        taken.append(entry | {"dependencies": [], "protect": False, "retain": False, "inputs": {}})
+    known = State(state)
+    new = [entry for entry in taken if entry["urn"] not in known.resources]
+    for entry in new:
+        known.put(entry)
+    return [entry["name"] for entry in new]
 
 
 def destroy(*, account: Account, state: Path, progress: Callable[[Progress], None] | None = None) -> Deployment:

@@ -98,6 +98,8 @@ class Kept:
     edge_url: str | None
     health_url: str | None
     outputs: dict[str, Any]
+    state: str
+    """The file in which the monitor remembers what it registered."""
     google: dict[str, Any] | None = None
     """The stand-in for Google, where one runs."""
 
@@ -115,7 +117,8 @@ class Kept:
     def read(cls, stack: str) -> Kept | None:
         """The note, or None if no rehearsal of the stack is kept."""
         try:
-            return cls(**json.loads(cls.file(stack).read_text()))
+            # Of a rehearsal that an older version has kept, the note does not say where the state is.
+            return cls(**{"state": str(cls.state_file(stack)), **json.loads(cls.file(stack).read_text())})
         except FileNotFoundError:
             return None
 
@@ -299,6 +302,7 @@ class Rehearsal:
             edge_url=self.edge.url if self.edge else None,
             health_url=self.edge.health_url if self.edge else None,
             outputs=self.outputs,
+            state=str(self._state),
             google=self.google.noted if self.google else None,
         )
 
@@ -352,6 +356,23 @@ class Rehearsal:
             cleanup.enter_context(emulator)
             detail.append(emulator.endpoint)
             return emulator
+
+    def take_in(self, file: Path) -> None:
+        """Take what the import file names into the state, as `pulumi import --file` does. Raises `RehearsalError`."""
+        with self.narrator.phase("Import") as detail:
+            try:
+                taken = monitor.take_in(
+                    file,
+                    project=configuration.NAMESPACE,
+                    stack=self.stack.name,
+                    account=self.account,
+                    state=self._state,
+                )
+            except (OSError, ValueError, LookupError) as error:
+                raise RehearsalError(
+                    f"{file} cannot be imported: {error}. Write it anew: ./ops adopt --rehearsal --out {file}"
+                ) from error
+            detail.append(f"{len(taken)} resources taken into the state")
 
     def deploy(self, stack: Stack | None = None, *, phase: str = "Deployment") -> monitor.Deployment:
         """Deploy the stack (or `stack`, a changed configuration of it) onto the account. Raises `DeploymentFailed`."""
@@ -409,8 +430,11 @@ def task_address(ecs: Any, settings: Settings, service: Service) -> str | None:
     return f"http://{found}:{service.port}" if found else None
 
 
-def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
-    """Run all phases; the outcome is in the narrator's report. Whatever happens, nothing but a kept rehearsal stays."""
+def rehearse(stack: Stack, narrator: Narrator, *, keep: bool, adopt: Path | None = None) -> None:
+    """Run all phases; the outcome is in the narrator's report. Whatever happens, nothing but a kept rehearsal stays.
+
+    adopt: an import file, taken in before the deployment.
+    """
     report = narrator.report
     cleaning = time.monotonic()
     try:
@@ -419,6 +443,8 @@ def rehearse(stack: Stack, narrator: Narrator, *, keep: bool) -> None:
                 with narrator.phase("Policies") as detail:
                     _hold_to_policies(registrations(stack.config, stack=stack.name), stack, report)
                     detail.append("before anything is made")
+                if adopt:
+                    rehearsal.take_in(adopt)
                 deployed = rehearsal.deploy()
                 # Again, now that all values are known.
                 _hold_to_policies(deployed.registrations, stack, report)

@@ -72,6 +72,8 @@ class Context:
     """The program's directory, from which relative paths count."""
     steady_timeout: float = 300.0
     """Seconds that a service may take until it is steady."""
+    partition: str = "aws"
+    """The account's, as ARNs have it."""
     stop: threading.Event = field(default_factory=threading.Event)
     """Set when the deployment ends; waits give up."""
 
@@ -145,8 +147,24 @@ class Handler(ABC):
         """Remove it; no error if it is gone. `recorded` has what the state file keeps of the inputs."""
 
     def locate(self, import_id: str) -> str:
-        """The locator for the id with which the program imports a resource."""
+        """The locator for the id with which the provider imports a resource."""
         return import_id
+
+    def import_id(self, locator: str) -> str:
+        """The reverse of `locate`."""
+        return locator
+
+    def find(self, inputs: Properties) -> str | None:
+        """The locator of what is there under the name that `inputs` give it (those that are known); None: nothing."""
+        name = inputs.get(self.name_property) if self.name_property else None
+        return self._if_there(name)
+
+    def _if_there(self, locator: str | None) -> str | None:
+        return locator if locator and self.read(locator) is not None else None
+
+    def replaced_by(self, name: str, wanted: Any, actual: Any) -> bool:
+        """Whether property `name`, which differs, cannot be changed in place from `actual` to `wanted`."""
+        return name in self.replacing
 
     def equal(self, name: str, wanted: Any, actual: Any, inputs: Properties) -> bool:
         """Whether property `name` is as wanted. Members that AWS fills in are no difference."""

@@ -188,7 +188,7 @@ class Dashboard(Handler):
         cloudwatch = self.context.client("cloudwatch")
         try:
             found = cloudwatch.get_dashboard(DashboardName=locator)
-        except cloudwatch.exceptions.DashboardNotFoundError:
+        except (cloudwatch.exceptions.DashboardNotFoundError, cloudwatch.exceptions.ResourceNotFound):
             return None
         return {
             "id": locator,
@@ -214,6 +214,10 @@ class LogMetricFilter(Handler):
     properties = frozenset({"name", "logGroupName", "pattern", "metricTransformation"})
     replacing = frozenset({"name", "logGroupName"})
     name_property = "name"
+
+    def find(self, inputs: Properties) -> str | None:
+        group = inputs.get("logGroupName")
+        return self._if_there(f"{group}:{inputs['name']}" if group else None)
 
     def create(self, inputs: Properties) -> str:
         metric = inputs["metricTransformation"]
@@ -347,6 +351,9 @@ class EventTarget(Handler):
     type = "aws:cloudwatch/eventTarget:EventTarget"
     properties = frozenset({"rule", "targetId", "arn", "inputTransformer"})
     replacing = frozenset({"rule", "targetId"})
+
+    def find(self, inputs: Properties) -> str | None:
+        return self._if_there(f"{inputs['rule']}/{inputs['targetId']}")
 
     def create(self, inputs: Properties) -> str:
         transformer = inputs.get("inputTransformer")

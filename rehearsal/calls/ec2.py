@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
@@ -53,6 +54,12 @@ class SecurityGroup(Handler):
     steering = frozenset({"revokeRulesOnDelete"})
     defaults = {"description": "Managed by Pulumi", "tags": {}}
     name_property = "name"
+
+    def find(self, inputs: Properties) -> str | None:
+        by = {"group-name": inputs["name"], "vpc-id": inputs["vpcId"]}
+        filters = [{"Name": name, "Values": [value]} for name, value in by.items()]
+        found = self.context.client("ec2").describe_security_groups(Filters=filters)["SecurityGroups"]
+        return str(found[0]["GroupId"]) if found else None
 
     def create(self, inputs: Properties) -> str:
         ec2 = self.context.client("ec2")
@@ -130,6 +137,21 @@ class SecurityGroupRule(Handler):
         "description": "",
         "tags": {},
     }
+
+    def find(self, inputs: Properties) -> str | None:
+        # AWS takes two rules of one group for the same if these agree, and refuses the second.
+        same = ("ipProtocol", "fromPort", "toPort", "cidrIpv4", "cidrIpv6", "prefixListId", "referencedSecurityGroupId")
+        if not (group := inputs.get("securityGroupId")):
+            return None
+        filters = [{"Name": "group-id", "Values": [group]}]
+        pages = self.context.client("ec2").get_paginator("describe_security_group_rules").paginate(Filters=filters)
+        rules = (rule for page in pages for rule in page["SecurityGroupRules"])
+        ids = (str(rule["SecurityGroupRuleId"]) for rule in rules if rule["IsEgress"] == self.egress)
+        return next((id_ for id_ in ids if self._same(id_, inputs, same)), None)
+
+    def _same(self, locator: str, inputs: Properties, names: Iterable[str]) -> bool:
+        found = self.read(locator) or {}
+        return all(self.equal(name, inputs.get(name), found.get(name), inputs) for name in names)
 
     def create(self, inputs: Properties) -> str:
         described = given(Description=inputs.get("description") or None)

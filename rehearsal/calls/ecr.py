@@ -101,6 +101,9 @@ class LifecyclePolicy(Handler):
     defaults = {}
     json_properties = frozenset({"policy"})
 
+    def find(self, inputs: Properties) -> str | None:
+        return self._if_there(inputs.get("repository"))
+
     def create(self, inputs: Properties) -> str:
         self.context.client("ecr").put_lifecycle_policy(
             repositoryName=inputs["repository"], lifecyclePolicyText=inputs["policy"]

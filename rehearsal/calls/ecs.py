@@ -294,6 +294,13 @@ class Service(Handler):
         }
     )
 
+    def find(self, inputs: Properties) -> str | None:
+        cluster = str(inputs["cluster"]).rsplit("/", 1)[-1]
+        return self._if_there(self.locate(f"{cluster}/{inputs['name']}"))
+
+    def import_id(self, locator: str) -> str:
+        return "/".join(locator.split("/")[-2:])
+
     def locate(self, import_id: str) -> str:
         """The provider imports a service as CLUSTER/NAME."""
         cluster, _, name = import_id.rpartition("/")
@@ -301,7 +308,7 @@ class Service(Handler):
         return (
             import_id
             if import_id.startswith("arn:")
-            else (f"arn:aws:ecs:{account.region}:{account.account}:service/{cluster}/{name}")
+            else f"arn:{self.context.partition}:ecs:{account.region}:{account.account}:service/{cluster}/{name}"
         )
 
     def read(self, locator: str) -> Properties | None:

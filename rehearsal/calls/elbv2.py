@@ -63,6 +63,14 @@ class TargetGroup(Handler):
     }
     name_property = "name"
 
+    def find(self, inputs: Properties) -> str | None:
+        elbv2 = self.context.client("elbv2")
+        try:
+            found = elbv2.describe_target_groups(Names=[inputs["name"]])["TargetGroups"]
+        except elbv2.exceptions.TargetGroupNotFoundException:
+            return None
+        return str(found[0]["TargetGroupArn"]) if found else None
+
     def create(self, inputs: Properties) -> str:
         check = inputs.get("healthCheck", {})
         found = self.context.client("elbv2").create_target_group(
@@ -208,6 +216,11 @@ class ListenerRule(Handler):
     replacing = frozenset({"listenerArn"})
     defaults = {"transforms": [], "tags": {}}
     unordered = frozenset({"conditions"})
+
+    def find(self, inputs: Properties) -> str | None:
+        pages = self.context.client("elbv2").get_paginator("describe_rules").paginate(ListenerArn=inputs["listenerArn"])
+        wanted = str(inputs.get("priority"))
+        return next((str(r["RuleArn"]) for page in pages for r in page["Rules"] if r["Priority"] == wanted), None)
 
     def create(self, inputs: Properties) -> str:
         elbv2 = self.context.client("elbv2")

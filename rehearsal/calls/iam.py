@@ -21,6 +21,10 @@ from rehearsal.calls.base import (
 )
 
 
+def _arn_prefix(context: Context) -> str:
+    return f"arn:{context.partition}:iam::{context.account.account}"
+
+
 def _document(policy: Any) -> str:
     # boto3 decodes the URL-encoded documents that IAM returns into dictionaries, where they are JSON.
     return json.dumps(policy) if isinstance(policy, dict) else unquote(policy)
@@ -151,6 +155,10 @@ class RolePolicy(Handler):
     name_property = "name"
     json_properties = frozenset({"policy"})
 
+    def find(self, inputs: Properties) -> str | None:
+        role, name = inputs.get("role"), inputs.get("name")
+        return self._if_there(f"{role}:{name}" if role and name else None)
+
     def create(self, inputs: Properties) -> str:
         self.context.client("iam").put_role_policy(
             RoleName=inputs["role"], PolicyName=inputs["name"], PolicyDocument=inputs["policy"]
@@ -193,6 +201,10 @@ class Policy(Handler):
     defaults = {"tags": {}}
     name_property = "name"
     json_properties = frozenset({"policy"})
+
+    def find(self, inputs: Properties) -> str | None:
+        path = inputs.get("path", "/")
+        return self._if_there(f"{_arn_prefix(self.context)}:policy{path}{inputs['name']}")
 
     def create(self, inputs: Properties) -> str:
         created = self.context.client("iam").create_policy(
@@ -256,6 +268,10 @@ class RolePolicyAttachment(Handler):
     replacing = properties
     defaults = {}
 
+    def find(self, inputs: Properties) -> str | None:
+        role, arn = inputs.get("role"), inputs.get("policyArn")
+        return self._if_there(f"{role}/{arn}" if role and arn else None)
+
     def create(self, inputs: Properties) -> str:
         self.context.client("iam").attach_role_policy(RoleName=inputs["role"], PolicyArn=inputs["policyArn"])
         return f"{inputs['role']}/{inputs['policyArn']}"
@@ -287,6 +303,10 @@ class OpenIdConnectProvider(Handler):
     unordered = frozenset({"clientIdLists"})
     # There can be one of a URL.
     delete_before_replace = True
+
+    def find(self, inputs: Properties) -> str | None:
+        host = str(inputs["url"]).removeprefix("https://")
+        return self._if_there(f"{_arn_prefix(self.context)}:oidc-provider/{host}")
 
     def create(self, inputs: Properties) -> str:
         created = self.context.client("iam").create_open_id_connect_provider(

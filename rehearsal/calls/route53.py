@@ -16,6 +16,9 @@ class Record(Handler):
     defaults = {"records": [], "aliases": []}
     unordered = frozenset({"records"})
 
+    def find(self, inputs: Properties) -> str | None:
+        return self._if_there(f"{inputs['zoneId']}_{inputs['name']}_{inputs['type']}")
+
     def _change(self, action: str, record: dict[str, Any], zone: str) -> None:
         self.context.client("route53").change_resource_record_sets(
             HostedZoneId=zone, ChangeBatch={"Changes": [{"Action": action, "ResourceRecordSet": record}]}

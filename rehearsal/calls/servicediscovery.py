@@ -30,6 +30,28 @@ class Service(Handler):
     name_property = "name"
     unordered = frozenset({"dnsConfig"})
 
+    def find(self, inputs: Properties) -> str | None:
+        namespace = inputs.get("namespaceId") or (inputs.get("dnsConfig") or {}).get("namespaceId")
+        pages = (
+            self.context.client("servicediscovery")
+            .get_paginator("list_services")
+            .paginate(Filters=[{"Name": "NAMESPACE_ID", "Values": [namespace]}])
+        )
+        services = (service for page in pages for service in page["Services"])
+        # The emulator does not heed the filter, and does not say the namespace.
+        return next(
+            (
+                str(service["Id"])
+                for service in services
+                if service["Name"] == inputs["name"] and (self.read(service["Id"]) or {})["namespaceId"] == namespace
+            ),
+            None,
+        )
+
+    def replaced_by(self, name: str, wanted: Any, actual: Any) -> bool:
+        # Of the DNS records only the TTL can be changed.
+        return super().replaced_by(name, wanted, actual) or (name == "dnsConfig" and _kind(wanted) != _kind(actual))
+
     def create(self, inputs: Properties) -> str:
         namespace = inputs.get("namespaceId") or inputs["dnsConfig"]["namespaceId"]
         custom = inputs.get("healthCheckCustomConfig")
@@ -114,6 +136,11 @@ class Service(Handler):
             client.delete_service(Id=locator)
         except client.exceptions.ServiceNotFound:
             pass
+
+
+def _kind(dns: Properties | None) -> tuple[Any, list[str]] | None:
+    """Routing policy and record types."""
+    return (dns.get("routingPolicy"), sorted(record["type"] for record in dns["dnsRecords"])) if dns else None
 
 
 def _dns(inputs: Properties) -> dict[str, Any] | None:

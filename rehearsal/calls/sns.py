@@ -15,6 +15,10 @@ class Topic(Handler):
     name_property = "name"
     defaults = {"displayName": "", "kmsMasterKeyId": "", "tags": {}}
 
+    def find(self, inputs: Properties) -> str | None:
+        account = self.context.account
+        return self._if_there(f"arn:{self.context.partition}:sns:{account.region}:{account.account}:{inputs['name']}")
+
     def create(self, inputs: Properties) -> str:
         attributes = given(DisplayName=inputs.get("displayName"), KmsMasterKeyId=inputs.get("kmsMasterKeyId"))
         made = self.context.client("sns").create_topic(
@@ -63,6 +67,9 @@ class TopicPolicy(Handler):
     replacing = frozenset({"arn"})
     json_properties = frozenset({"policy"})
 
+    def find(self, inputs: Properties) -> str | None:
+        return self._if_there(inputs.get("arn"))
+
     def create(self, inputs: Properties) -> str:
         self.context.client("sns").set_topic_attributes(
             TopicArn=inputs["arn"], AttributeName="Policy", AttributeValue=inputs["policy"]
@@ -89,6 +96,14 @@ class TopicSubscription(Handler):
     type = "aws:sns/topicSubscription:TopicSubscription"
     properties = frozenset({"topic", "protocol", "endpoint"})
     replacing = frozenset({"topic", "protocol", "endpoint"})
+
+    def find(self, inputs: Properties) -> str | None:
+        sns, topic = self.context.client("sns"), inputs.get("topic")
+        pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic) if topic else ()
+        wanted = (inputs.get("protocol"), inputs.get("endpoint"))
+        listed = (entry for page in pages for entry in page["Subscriptions"])
+        arns = (str(entry["SubscriptionArn"]) for entry in listed if (entry["Protocol"], entry["Endpoint"]) == wanted)
+        return next((arn for arn in arns if arn.startswith("arn:")), None)  # Not one that waits for confirmation.
 
     def create(self, inputs: Properties) -> str:
         made = self.context.client("sns").subscribe(

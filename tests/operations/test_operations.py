@@ -346,12 +346,14 @@ def test_preflight_sees_whether_a_named_group_admits_the_load_balancer(
 
 
 @pytest.fixture
-def noted(operated: Operated) -> Iterator[str]:
+def noted(operated: Operated, tmp_path: Path) -> Iterator[str]:
     """The rehearsal's stack, as a file of the project and a kept rehearsal, for the command itself."""
     name = f"operated-{os.getpid()}"
     file = ROOT / f"Pulumi.{name}.yaml"
     file.write_text((ROOT / "Pulumi.production.yaml").read_text())
-    operated.rehearsal.note().write(name)
+    note, state = operated.rehearsal.note(), tmp_path / "state.json"
+    state.write_text(Path(note.state).read_text().replace(f":{operated.stack.name}::", f":{name}::"))
+    dataclasses.replace(note, state=str(state)).write(name)
     yield name
     file.unlink()
     Kept.file(name).unlink()
