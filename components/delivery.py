@@ -501,9 +501,10 @@ def _task_definition(place: _Place) -> Iterator[Grant]:
     families = place.names("aws:ecs/taskDefinition:TaskDefinition", "family")
     revisions = [place.arn("ecs", f"task-definition/{family}:*") for family in families]
     yield Grant(
-        # These two know no resources. What a revision may do is decided by the roles that it names, below.
+        # It knows no resources. What a revision may do is decided by the roles that it names, below. None is ever
+        # deregistered: a rollback goes to it.
         sid="Register",
-        write=("ecs:DeregisterTaskDefinition", "ecs:RegisterTaskDefinition"),
+        write=("ecs:RegisterTaskDefinition",),
     )
     yield Grant(
         sid="Revisions",

@@ -16,7 +16,7 @@ from operations.target import Target, of_rehearsal
 from operations.verify import verify
 from rehearsal import monitor
 from rehearsal.emulator import Account, Call
-from rehearsal.run import ROOT, Rehearsal
+from rehearsal.run import ROOT, Rehearsal, Stack
 from tests.iam import Request, Requests, allowed
 from tests.stacks import SERVICE, changed, production
 
@@ -138,6 +138,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             "delivery": DELIVERY,
             "monitoring.subscriptions": [subscription],
             "monitoring.budget": {"limit": 40},
+            "tags": {"Team": "platform"},
         },
     )
     other = changed(
@@ -146,6 +147,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             f"{SERVICE}.memory": 2048,
             f"{SERVICE}.health.interval": 20,
             f"{SERVICE}.routing.priority": 60,
+            f"{SERVICE}.routing.path": "/workspace",
             f"{SERVICE}.logs.retentionDays": 90,
             f"{SERVICE}.discovery.ttl": 30,
             "monitoring.budget.limit": 50,
@@ -160,15 +162,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         listed = rehearsal.account.client("secretsmanager").list_secrets()["SecretList"]
         secrets = {entry["Name"]: entry["ARN"] for entry in listed}
 
-        def target(calls: list[Call]) -> Target:
-            return attentive(of_rehearsal(stack.name, file, stack.settings, rehearsal.note()), calls)
+        def target(of: Stack, calls: list[Call]) -> Target:
+            return attentive(of_rehearsal(of.name, file, of.settings, rehearsal.note()), calls)
 
-        service = stack.settings.services["google-workspace"]
-        preflight(target(before))
-        verify(target(operated), service)
+        preflight(target(stack, before))
+        verify(target(stack, operated), stack.settings.services["google-workspace"])
         second = rehearsal.deploy(other)
-        status(target(operated), service)
-        rollback(target(operated), service)
+        status(target(other, operated), other.settings.services["google-workspace"])
+        rollback(target(other, operated), other.settings.services["google-workspace"])
         last = monitor.destroy(account=rehearsal.account, state=rehearsal._state)
         calls = [*first.calls, *second.calls, *operated, *last.calls]
     ours = [call for call in calls if "Delivery" not in call.resource]
@@ -224,14 +225,41 @@ def test_without_any_one_of_its_statements_a_deployment_would_fail(seen: Seen) -
     assert idle == []
 
 
-def test_the_preview_role_only_reads(seen: Seen) -> None:
-    actions = {
+READS = ("Describe", "Get", "List", "BatchGet", "Filter", "Discover", "Decrypt", "View")
+
+# What the provider asks when something is changed that the deployments of this test leave alone: a key's description
+# and policy, a role's description and trust, scanning, mutability, a retention that is taken away, a saved query, a
+# subscription.
+ON_OTHER_CHANGES = {
+    "ecr:PutImageScanningConfiguration",
+    "ecr:PutImageTagMutability",
+    "iam:UpdateAssumeRolePolicy",
+    "iam:UpdateRole",
+    "kms:PutKeyPolicy",
+    "kms:UpdateAlias",
+    "kms:UpdateKeyDescription",
+    "logs:DeleteQueryDefinition",
+    "logs:DeleteRetentionPolicy",
+    "sns:SetSubscriptionAttributes",
+}
+
+
+def _actions(document: dict[str, Any]) -> set[str]:
+    return {
         action
-        for statement in seen.preview["Statement"]
+        for statement in document["Statement"]
         for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
     }
-    verbs = ("Describe", "Get", "List", "BatchGet", "Filter", "Discover", "Decrypt", "View")
-    assert {action for action in actions if not action.split(":")[1].startswith(verbs)} == set()
+
+
+def test_each_right_to_change_something_was_used(seen: Seen) -> None:
+    changing = {action for action in _actions(seen.deploy) if not action.split(":")[1].startswith(READS)}
+    assert len(changing) > 60
+    assert changing - {request.action for request in seen.requests} == ON_OTHER_CHANGES
+
+
+def test_the_preview_role_only_reads(seen: Seen) -> None:
+    assert {action for action in _actions(seen.preview) if not action.split(":")[1].startswith(READS)} == set()
     assert _denied(
         seen.preview, [Request("secretsmanager:GetSecretValue", (arn("secretsmanager", "secret:busyb/x-AbCdEf"),))]
     )
