@@ -16,6 +16,7 @@ from checks import Check
 from components import settings as configuration
 from components.settings import TOPICS, Service
 from operations import cost
+from operations.accept import accept
 from operations.comment import as_text
 from operations.preflight import preflight
 from operations.revisions import history
@@ -56,15 +57,18 @@ def review(target: Target) -> list[Part]:
 
     parts: list[tuple[str, Callable[[], list[Check]]]] = [
         ("What a deployment needs", partial(preflight, target)),
-        ("Policies", lambda: list(_policies(target, registered))),
+        ("Policies", lambda: list(policies(target, registered))),
         ("The running service", partial(each, verify)),
-        ("Alarms and whom they tell", lambda: list(_alarms(target, registered))),
-        ("Sign-in and tools", lambda: [_not_run("people sign in, and tools answer", "no acceptance run was given")]),
+        ("Alarms and whom they tell", lambda: list(alarms(target, registered))),
         ("The image", partial(each, lambda target, service: list(image(target, service)))),
         ("Cost", lambda: [_cost(registered)]),
     ]
     with ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda part: Part(title=part[0], checks=tuple(_ask(*part))), parts))
+        found = list(pool.map(lambda part: Part(title=part[0], checks=tuple(_ask(*part))), parts))
+    # After the others, and in this thread: it is a run of pytest, and it writes into the log that they look at.
+    title = "Sign-in and tools"
+    tried = _ask(title, partial(each, lambda target, service: accept(target, service).checks))
+    return [*found[:4], Part(title=title, checks=tuple(tried)), *found[4:]]
 
 
 def _ask(title: str, ask: Callable[[], list[Check]]) -> list[Check]:
@@ -87,7 +91,8 @@ def _not_run(name: str, why: str) -> Check:
     return _check(name, None, why)
 
 
-def _policies(target: Target, registered: Sequence[Registration]) -> Iterator[Check]:
+def policies(target: Target, registered: Sequence[Registration]) -> Iterator[Check]:
+    """What the program registers, held to the policies; and each exception, whether it is needed and lasts."""
     findings = evaluate(registered, target.settings.policy_exceptions)
     yield _check(
         f"{findings.resources} resources keep {findings.rules} rules",
@@ -112,7 +117,8 @@ def _policies(target: Target, registered: Sequence[Registration]) -> Iterator[Ch
         )
 
 
-def _alarms(target: Target, registered: Sequence[Registration]) -> Iterator[Check]:
+def alarms(target: Target, registered: Sequence[Registration]) -> Iterator[Check]:
+    """The account's alarms against those that the program registers, and whether somebody hears of each topic."""
     monitoring = target.settings.monitoring
     if monitoring is None:
         yield _check("somebody is told of faults", False, "the stack has no monitoring", "configure monitoring")
