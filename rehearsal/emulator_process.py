@@ -197,6 +197,28 @@ def update_whole_service(ecs: Any) -> None:
     ecs._ACTION_MAP["UpdateService"] = update_all
 
 
+def give_credentials_to_tasks(ecs: Any) -> None:
+    """Give tasks credentials and a region in their environment. MiniStack names an address for credentials that AWS's
+    libraries refuse, as it is neither loopback nor link-local, and no region, which Fargate does."""
+    for name in ("_register_metadata", "get_account_id", "get_region"):
+        if not hasattr(ecs, name):
+            sys.exit(f"emulator: ministack.services.ecs has no {name} any more; adapt rehearsal/emulator_process.py")
+    register = ecs._register_metadata
+
+    def with_credentials(task_arn: str, cluster: str, td: Any, cdef: Any, launch: str, env: Any, *place: Any) -> Any:
+        token = register(task_arn, cluster, td, cdef, launch, env, *place)
+        for name in ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN"):
+            env.pop(name, None)
+        env |= {
+            "AWS_ACCESS_KEY_ID": ecs.get_account_id(),
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_REGION": ecs.get_region(),
+        }
+        return token
+
+    ecs._register_metadata = with_credentials
+
+
 async def serve(bind: list[str], follow_parent: bool) -> None:
     """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
@@ -288,6 +310,7 @@ def main() -> None:
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
     update_whole_service(ecs)
+    give_credentials_to_tasks(ecs)
     add_to_containers(ecs, arguments.additions)
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)
