@@ -1,4 +1,5 @@
-"""Delete the Google API descriptions this server never opens (about 100 MB of some 600 files).
+"""Delete the API descriptions this server never opens: Google's (about 100 MB of some 600 files) and, but for S3's,
+those of AWS (about 30 MB of some 400 directories).
 
 `googleapiclient.discovery.build(name, version)` reads `<name>.<version>.json` from the installed package and fails
 for a file that is not there, so what stays is read from the server's own source: its table of services and every
@@ -8,10 +9,12 @@ Run by the interpreter of the server's own environment; fails when a description
 """
 
 import re
+import shutil
 import sys
 from importlib.metadata import files
 from pathlib import Path
 
+import botocore
 import googleapiclient.discovery_cache
 from auth.service_decorator import SERVICE_CONFIGS
 
@@ -29,6 +32,9 @@ def main() -> None:
         sys.exit(f"prune: the Google API client has no {', '.join(missing)}, which the server's source asks for")
     for document in set(documents.glob("*.json")) - keep:
         document.unlink()
+    for service in (Path(botocore.__file__).parent / "data").iterdir():
+        if service.is_dir() and service.name != "s3":
+            shutil.rmtree(service)
 
 
 main()

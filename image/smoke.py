@@ -1,8 +1,8 @@
 """Start the server the way the image does and fail the build unless it works.
 
 Asked: GET /health answers 200 within LIMIT seconds, POST /mcp without a token is refused with 401, SIGTERM ends the
-process within STOP seconds, and every Google client the server may open can be built. On failure the server's own
-output is printed, because the build log is all its reader has.
+process within STOP seconds, and every client of Google's and of S3's that it may open can be built. On failure the
+server's own output is printed, because the build log is all its reader has.
 
 Usage: smoke.py ENTRYPOINT..., in the image's own environment and user.
 """
@@ -51,13 +51,15 @@ def problem(server: "subprocess.Popen[bytes]") -> str:
 
 
 def build_clients() -> None:
-    """Build every Google client from the descriptions left by prune.py; raises for one that is missing."""
+    """Build every client from the descriptions left by prune.py; raises for one that is missing."""
+    import boto3
     from auth.service_decorator import SERVICE_CONFIGS
     from googleapiclient.discovery import build
     from httplib2 import Http
 
     for config in (*SERVICE_CONFIGS.values(), {"service": "oauth2", "version": "v2"}):
         build(config["service"], config["version"], http=Http(), cache_discovery=False)
+    boto3.client("s3", region_name="us-east-1")
 
 
 def main() -> None:
