@@ -5,6 +5,7 @@ import pulumi
 from components import delivery
 from components import estate as estates
 from components import settings as configuration
+from components.bucket import Bucket, BucketArgs
 from components.notifications import Notifications, NotificationsArgs
 from components.observability import Observability, ObservabilityArgs
 from components.registry import Registry, RegistryArgs, ecr_login
@@ -25,6 +26,8 @@ async def main() -> dict[str, object]:
         if settings.monitoring
         else None
     )
+    for name in settings.buckets:
+        Bucket(name, BucketArgs(settings=settings, estate=estate))
     addresses: dict[str, str] = {}
     services: dict[str, dict[str, object]] = {}
     for key, service in settings.services.items():

@@ -8,7 +8,7 @@ drift apart.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -276,6 +276,9 @@ class _Place:
     def iam(self, resource: str) -> str:
         return f"arn:{self.estate.partition}:iam::{self.estate.account}:{resource}"
 
+    def buckets(self, names: Iterable[str]) -> list[str]:
+        return [f"arn:{self.estate.partition}:s3:::{name}" for name in sorted(names)]
+
     def of(self, type_: str) -> list[Declared]:
         return [resource for resource in self.declared if resource.type == type_]
 
@@ -353,11 +356,10 @@ def _look_ups(place: _Place) -> Iterator[Grant]:
     )
     yield Grant(
         sid="Buckets",
-        resources=tuple(
-            f"arn:{estate.partition}:s3:::{s.permissions.bucket}" for s in services if s.permissions.bucket
-        ),
-        read=("s3:GetBucketLocation", "s3:ListBucket"),
+        resources=tuple(place.buckets({name for service in services for name in service.buckets})),
+        read=("s3:GetBucketLocation", "s3:GetEncryptionConfiguration", "s3:ListBucket"),
     )
+    yield Grant(sid="BucketsKeys", resources=tuple(set(estate.bucket_keys.values())), read=("kms:DescribeKey",))
     yield Grant(sid="GivenRoles", resources=tuple(estate.execution_roles.values()), read=("iam:GetRole",))
     yield Grant(
         sid="Zones",
@@ -885,6 +887,20 @@ def _alias(place: _Place) -> Iterator[Grant]:
     )
 
 
+def _bucket_setting(type_: str, setting: str) -> Callable[[_Place], Iterator[Grant]]:
+    """A setting of a bucket's, which is never removed."""
+
+    def rights(place: _Place) -> Iterator[Grant]:
+        yield Grant(
+            sid=setting,
+            resources=tuple(place.buckets(place.names(type_, "bucket"))),
+            read=(f"s3:Get{setting}",),
+            write=(f"s3:Put{setting}",),
+        )
+
+    return rights
+
+
 def _slack(place: _Place) -> Iterator[Grant]:
     configurations = place.names(
         "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration", "configuration_name"
@@ -937,6 +953,15 @@ def _with_its_sibling(_: _Place) -> Iterator[Grant]:
 _REPOSITORY, _LIFECYCLE = "aws:ecr/repository:Repository", "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 _IMAGE, _ROLE = "docker:index/image:Image", "aws:iam/role:Role"
 
+_BUCKET_SETTINGS = {
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "LifecycleConfiguration",
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls": "BucketOwnershipControls",
+    "aws:s3/bucketPolicy:BucketPolicy": "BucketPolicy",
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock": "BucketPublicAccessBlock",
+    "aws:s3/bucketVersioning:BucketVersioning": "BucketVersioning",
+}
+"""Type -> the setting as the actions that read and write it name it."""
+
 _RIGHTS: dict[str, Callable[[_Place], Iterator[Grant]]] = {
     _REPOSITORY: _repository,
     _LIFECYCLE: _lifecycle,
@@ -970,5 +995,6 @@ _RIGHTS: dict[str, Callable[[_Place], Iterator[Grant]]] = {
     "aws:kms/key:Key": _key,
     "aws:kms/alias:Alias": _alias,
     "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration": _slack,
+    **{type_: _bucket_setting(type_, setting) for type_, setting in _BUCKET_SETTINGS.items()},
 }
 """What deploying a resource type takes."""

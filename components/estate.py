@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from importlib import metadata
 from typing import Any, TypeVar
 
 import pulumi
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from components import account, rollout
 from components.rollout import HealthyRevision
@@ -104,6 +105,8 @@ class Estate:
     """Configured name -> ARN."""
     hosted_zones: dict[str, str]
     """Configured zone -> id."""
+    bucket_keys: dict[str, str]
+    """Bucket -> ARN of the customer's key that it encrypts with; no entry for keys that need no further right."""
     healthy: dict[str, tuple[HealthyRevision, ...]]
     """Service -> revisions that became healthy in earlier deployments, newest first."""
 
@@ -199,15 +202,7 @@ async def look_up(
                 findings.ask("aws:iam/getRole:getRole", name=name),
             ),
         ),
-        _each(
-            {s.permissions.bucket for s in services if s.permissions.bucket},
-            lambda name: findings.look_up(
-                f"bucket {name}",
-                place,
-                "correct permissions.bucket; aws s3api list-buckets",
-                findings.ask("aws:s3/getBucket:getBucket", bucket=name),
-            ),
-        ),
+        _each({name for s in services for name in s.buckets}, lambda name: _bucket(name, settings, place, findings)),
         _each(
             {z for s in services if (z := getattr(s.routing, "hosted_zone", None))},
             lambda name: findings.look_up(
@@ -218,7 +213,7 @@ async def look_up(
             ),
         ),
     )
-    (vpc, cluster, namespace, balancer, healthy), (secrets, roles, _, zones), _ = await asyncio.gather(
+    (vpc, cluster, namespace, balancer, healthy), (secrets, roles, bucket_keys, zones), _ = await asyncio.gather(
         things, named, _pipeline(settings, place, findings)
     )
     groups: dict[str, str | None] = {}
@@ -261,6 +256,7 @@ async def look_up(
         security_groups={name: found for name, found in groups.items() if found},
         secrets={name: found for name, found in secrets.items() if found},
         execution_roles={name: role["arn"] for name, role in roles.items() if role},
+        bucket_keys={name: key for name, key in bucket_keys.items() if key},
         healthy=healthy or {},
         hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
     )
@@ -350,6 +346,81 @@ async def _secret(name: str, place: str, findings: _Findings) -> FoundSecret | N
         findings.ask("aws:secretsmanager/getSecret:getSecret", **by),
     )
     return FoundSecret(arn=found["arn"], kms_key=found.get("kmsKeyId") or None) if found else None
+
+
+async def _bucket(name: str, settings: Settings, place: str, findings: _Findings) -> str | None:
+    """The ARN of the customer's key that the bucket encrypts with, if any."""
+    found = await findings.look_up(
+        f"bucket {name}",
+        place,
+        "correct tokens.bucket or permissions.bucket; aws s3api list-buckets",
+        findings.ask("aws:s3/getBucket:getBucket", bucket=name),
+    )
+    if not found:
+        return None
+    try:
+        return await asyncio.to_thread(_bucket_settings, name, settings, findings)
+    except NoCredentialsError:
+        # Whoever deploys has them. Nothing is known of the bucket then, and nothing can be done to it.
+        findings.warn(f"What bucket {name} is like could not be asked.")
+    except (BotoCoreError, ClientError) as error:
+        findings.add(
+            f"what bucket {name} is like",
+            place,
+            str(error),
+            "allow s3:GetEncryptionConfiguration, s3:GetBucketPolicy and s3:GetLifecycleConfiguration on it, "
+            "and kms:DescribeKey on its key",
+        )
+    return None
+
+
+def _bucket_settings(name: str, settings: Settings, findings: _Findings) -> str | None:
+    s3, options = findings.client("s3"), settings.buckets.get(name)
+    # There is one policy and one set of rules for a bucket: to write ours would be to remove theirs.
+    if options and (options.tls_only or options.tasks_only):
+        policy = json.loads(_unless_missing(s3.get_bucket_policy, name).get("Policy", "{}"))
+        statements = policy.get("Statement", [])
+        ids = [s.get("Sid", "unnamed") for s in (statements if isinstance(statements, list) else [statements])]
+        if foreign := [sid for sid in ids if not sid.startswith(settings.mark)]:
+            findings.add(
+                f"the policy of bucket {name}",
+                "for statements of others, which this stack would remove",
+                f"it has {', '.join(foreign)}",
+                f"set buckets.{name}.tlsOnly and .tasksOnly to false, and have its owner add a Deny of s3:* for * "
+                "where aws:SecureTransport is false",
+            )
+    if options and options.keep_versions_days is not None:
+        ids = [
+            rule.get("ID", "unnamed")
+            for rule in _unless_missing(s3.get_bucket_lifecycle_configuration, name).get("Rules", [])
+        ]
+        if foreign := [rule for rule in ids if not rule.startswith(settings.mark)]:
+            findings.add(
+                f"the lifecycle rules of bucket {name}",
+                "for rules of others, which this stack would remove",
+                f"it has {', '.join(foreign)}",
+                f"remove buckets.{name}.keepVersionsDays, and have its owner enable versioning with a rule that "
+                "expires old versions",
+            )
+    encryption = _unless_missing(s3.get_bucket_encryption, name).get("ServerSideEncryptionConfiguration", {"Rules": []})
+    keys = [rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in encryption["Rules"]]
+    if not any(keys):
+        return None
+    key = findings.client("kms").describe_key(KeyId=keys[0])["KeyMetadata"]
+    return str(key["Arn"]) if key["KeyManager"] == "CUSTOMER" else None
+
+
+def _unless_missing(ask: Callable[..., dict[str, Any]], bucket: str) -> dict[str, Any]:
+    try:
+        return ask(Bucket=bucket)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _MISSING:
+            return {}
+        raise
+
+
+_MISSING = ("NoSuchBucketPolicy", "NoSuchLifecycleConfiguration", "ServerSideEncryptionConfigurationNotFoundError")
+"""What S3 says of a setting that a bucket has not got."""
 
 
 async def _load_balancer(settings: Settings, place: str, findings: _Findings) -> dict[str, Any] | None:

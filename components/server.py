@@ -15,7 +15,6 @@ _INSTEAD = {
     "WORKSPACE_MCP_BASE_URI": "the server appends its port to it; the address follows from routing",
     "WORKSPACE_MCP_ALLOWED_HOSTS": "with it the server refuses the load balancer's health checks",
     "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS": "it follows from oauth.clientRedirectUris",
-    "GOOGLE_OAUTH_REDIRECT_URI": "it follows from routing, and a path in it would be doubled",
     "OAUTH_CUSTOM_REDIRECT_URIS": "redirect addresses follow from routing and oauth.clientRedirectUris",
     "OAUTH_ALLOWED_ORIGINS": "it follows from oauth.allowedOrigins",
     "MCP_PATH_PREFIX": "the path follows from routing; strategy: prefix sets it",
@@ -23,8 +22,32 @@ _INSTEAD = {
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PORT": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_DB": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_USE_TLS": "it follows from oauth.state",
+    "WORKSPACE_MCP_OAUTH_PROXY_DISK_DIRECTORY": "a task's disk is gone with the task; see oauth.state",
+    "WORKSPACE_MCP_CREDENTIALS_DIR": "a task's disk is gone with the task, and s3:// would be a directory; see tokens",
+    "GOOGLE_MCP_CREDENTIALS_DIR": "a task's disk is gone with the task, and s3:// would be a directory; see tokens",
+    "WORKSPACE_MCP_CREDENTIAL_STORE_BACKEND": "it follows from tokens",
+    "WORKSPACE_MCP_S3_BUCKET": "it follows from tokens",
+    "WORKSPACE_MCP_S3_PREFIX": "it follows from tokens",
+    "MCP_SINGLE_USER_MODE": "everybody would get the first person's credentials",
 }
 """Variables of workspace-mcp that would contradict the settings, even where these do not set them."""
+
+_WITH_OAUTH = {
+    # Without OAuth 2.1 it is where a browser comes back to, which may be a consumer's address that passes it on.
+    "GOOGLE_OAUTH_REDIRECT_URI": "it follows from routing, and a path in it would be doubled",
+    "EXTERNAL_OAUTH21_PROVIDER": "tokens of others would be taken for logins, whatever oauth.clientRedirectUris says",
+}
+"""Such variables where OAuth 2.1 is on."""
+
+_SECRET = frozenset(
+    {
+        "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY",
+        "GOOGLE_OAUTH_CLIENT_SECRET",
+        "GOOGLE_SERVICE_ACCOUNT_KEY_JSON",
+        "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PASSWORD",
+    }
+)
+"""Variables of workspace-mcp that hold secrets."""
 
 
 def environment(service: Service, *, internal_url: str) -> dict[str, str]:
@@ -40,8 +63,13 @@ def refused(service: Service, names: Iterable[str]) -> dict[str, str]:
     """Those of `names` that configuration must not set as variables, each with the reason."""
     instead = dict.fromkeys(_derived(service, "http://name.namespace:0"), "it follows from other settings")
     if service.server == "workspace-mcp":
-        instead |= _INSTEAD
+        instead |= _INSTEAD | (_WITH_OAUTH if service.oauth.enabled else {})
     return {name: instead[name] for name in sorted(names) if name in instead}
+
+
+def secret(service: Service, names: Iterable[str]) -> list[str]:
+    """Those of `names` that hold secrets, and so must not be plain variables."""
+    return sorted(_SECRET.intersection(names)) if service.server == "workspace-mcp" else []
 
 
 def _derived(service: Service, internal_url: str) -> dict[str, str]:
@@ -73,12 +101,21 @@ def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
         "MCP_ENABLE_OAUTH21": "true" if service.oauth.enabled else "false",  # Only the very word `true` switches it on.
         "FORWARDED_ALLOW_IPS": "*",  # The security group admits the load balancer only; unset, /mcp/ redirects to http://.
         "FASTMCP_LOG_LEVEL": "WARNING",  # Keeps `?code=` out of the access log.
+        "WORKSPACE_MCP_DISABLE_LOCAL_FILES": "true",  # The task's files are no caller's.
+        "WORKSPACE_MCP_LOG_LEVEL": "INFO",  # DEBUG writes what people search for, and the parameters of their sign-ins.
         "FASTMCP_ENABLE_RICH_LOGGING": "false",  # Its own default draws boxes 80 columns wide: no line is whole.
     }
     if not service.oauth.enabled:
         variables["WORKSPACE_MCP_STATELESS_MODE"] = (
             "false"  # The image has it on, and it ends the server without OAuth.
         )
+        if service.tokens:
+            variables |= {
+                # For the image's launcher. The server itself, in an image without it, would refuse the word.
+                "WORKSPACE_MCP_CREDENTIAL_STORE_BACKEND": "s3",
+                "WORKSPACE_MCP_S3_BUCKET": service.tokens.bucket,
+                "WORKSPACE_MCP_S3_PREFIX": service.tokens.prefix,
+            }
     else:
         state = service.oauth.state
         variables |= {

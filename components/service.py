@@ -28,6 +28,9 @@ _DEFINITIONS_LIMIT = 62 * 1024
 # The agent of `aws ecs execute-command` writes here, which a read-only root file system would not let it.
 _EXEC_VOLUMES = {"exec-agent-state": "/var/lib/amazon", "exec-agent-log": "/var/log/amazon"}
 
+# Downloads that are too large for memory pass through here, and without OAuth 2.1 sign-ins under way are kept here.
+_SCRATCH_VOLUMES = {"scratch": "/tmp"}  # noqa: S108
+
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html#ecs-exec-required-iam-permissions
 _EXEC_ACTIONS = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
 
@@ -152,6 +155,11 @@ def _log_configuration(service: Service, estate: Estate) -> dict[str, Any]:
     }
 
 
+def task_role_name(service: Service) -> str:
+    """The physical name of the running server's role."""
+    return f"{service.name}-task-role"
+
+
 def log_group_name(service: Service) -> str:
     """Where the service's log lines go."""
     return f"/ecs/{service.name}"
@@ -159,7 +167,12 @@ def log_group_name(service: Service) -> str:
 
 def volumes(service: Service) -> dict[str, str]:
     """Name -> container path of the task's scratch volumes."""
-    return _EXEC_VOLUMES if service.exec_enabled and service.read_only_root else {}
+    if not service.read_only_root:
+        return {}
+    return {
+        **(_EXEC_VOLUMES if service.exec_enabled else {}),
+        **(_SCRATCH_VOLUMES if service.server == "workspace-mcp" else {}),
+    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -394,6 +407,28 @@ class McpService(pulumi.ComponentResource):
                 },
                 {"Sid": "Bucket", "Action": "s3:ListBucket", "Resource": bucket},
             ]
+        if service.tokens:
+            bucket = f"arn:{estate.partition}:s3:::{service.tokens.bucket}"
+            statements += [
+                {
+                    "Sid": "Tokens",
+                    "Action": ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+                    "Resource": f"{bucket}/{service.tokens.prefix}/*",
+                },
+                # Without it S3 says of what is missing that it is forbidden. A condition on s3:prefix would never
+                # hold there: who gets an object names no prefix.
+                {"Sid": "TokensBucket", "Action": "s3:ListBucket", "Resource": bucket},
+            ]
+        keys = sorted({key for name in service.buckets if (key := estate.bucket_keys.get(name))})
+        if keys:
+            statements.append(
+                {
+                    "Sid": "BucketKeys",
+                    "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
+                    "Resource": keys,
+                    "Condition": {"StringEquals": {"kms:ViaService": f"s3.{estate.region}.amazonaws.com"}},
+                }
+            )
         if service.permissions.secrets:
             # Secrets Manager puts a hyphen and six random characters behind a secret's name.
             names = [name if name.endswith("*") else f"{name}-??????" for name in service.permissions.secrets]

@@ -218,6 +218,11 @@ Reference = Annotated[
 ]
 """The name, id or ARN of something that exists."""
 
+BucketName = Annotated[
+    str, _like(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, without s3:// and without a path")
+]
+"""An S3 bucket's name."""
+
 VariableValue = Annotated[
     str, _like(r"(?s)[^\x00]+", "text that is not empty: ECS drops empty variables, and would see a change each time")
 ]
@@ -439,6 +444,22 @@ class OAuth(Model):
         return uris
 
 
+class Tokens(Model):
+    """Where workspace-mcp keeps people's Google credentials without OAuth 2.1: an object for each person. With it the
+    server keeps none."""
+
+    bucket: BucketName
+    """The bucket, which exists. Its default encryption applies."""
+    prefix: Annotated[
+        str,
+        _like(
+            r"(?=.{1,200}$)[A-Za-z0-9_-][A-Za-z0-9_.-]*(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*",
+            "at most 200 letters, digits, _ - and . in parts between slashes; no part is empty or starts with a dot",
+        ),
+    ] = "tokens/google"
+    """What the keys of its objects begin with; the task role may use no others. Default tokens/google."""
+
+
 class Logs(Model):
     """The service's log group."""
 
@@ -469,7 +490,7 @@ class Logs(Model):
 class Permissions(Model):
     """What the running server may do beyond nothing."""
 
-    bucket: Reference | None = None
+    bucket: BucketName | None = None
     """A bucket whose objects the server may read, write and delete, and which it may list."""
     secrets: list[
         Annotated[str, _like(r"[A-Za-z0-9/_+=.@-]+\*?", "a secret's name, or the beginning of names and a * behind it")]
@@ -693,6 +714,8 @@ class Service(Model):
     """Environment variable -> the secret's JSON key it is filled from when a task starts."""
     oauth: OAuth = OAuth()
     """How clients log in (workspace-mcp)."""
+    tokens: Tokens | None = None
+    """Where people's Google credentials are kept (workspace-mcp without OAuth 2.1)."""
     permissions: Permissions = Permissions()
     """What the running server may do in the account. Default: nothing."""
     execution_role: Reference | None = None
@@ -751,7 +774,9 @@ class Service(Model):
             yield ("environment", "secrets"), f"{name} is in secrets too; keep one"
         for part in ("environment", "secrets"):
             for name, instead in server.refused(self, getattr(self, part)).items():
-                yield (part, "server", "oauth", "routing", "variables"), f"{name}: {instead}; remove it"
+                yield (part, "server", "oauth", "routing", "variables", "tokens"), f"{name}: {instead}; remove it"
+        for name in server.secret(self, self.environment):
+            yield ("environment", "server"), f"{name}: it is secret, and this would be in clear; put it under secrets"
         fewest, most = self.task_range
         if not fewest <= self.desired_count <= most:
             yield (
@@ -767,6 +792,8 @@ class Service(Model):
         if self.server == "other":
             if self.logs.format == "json":
                 yield ("logs", "server"), "format is json, which workspace-mcp alone is told; remove it"
+            if self.tokens:
+                yield ("tokens", "server"), "is for server: workspace-mcp; give another one permissions.bucket"
             return
         if self.variables:
             yield ("variables", "server"), "is for server: other; workspace-mcp's are set for you"
@@ -788,6 +815,18 @@ class Service(Model):
                 "enabled is true, but routing.strategy is internal: the server ends at once, because OAuth wants an "
                 "https address; set oauth.enabled: false, or route it from outside",
             )
+        if self.oauth.enabled and self.tokens:
+            yield (
+                ("tokens", "oauth"),
+                "is for oauth.enabled: false; with OAuth 2.1 the server is stateless and keeps no credentials "
+                "but in oauth.state; remove it",
+            )
+        if not self.oauth.enabled and not self.tokens and not self.public:
+            yield (
+                ("tokens", "oauth"),
+                "is missing: without OAuth 2.1 the server keeps people's credentials, which would be gone with "
+                "every task; name a bucket in tokens.bucket",
+            )
         if self.public and not self.oauth.enabled:
             yield (
                 ("oauth", "routing"),
@@ -795,6 +834,13 @@ class Service(Model):
                 "use routing.strategy: internal",
             )
         for field, most in (("desired_count", self.desired_count), ("autoscaling", self.task_range[1])):
+            if not self.oauth.enabled and most > 1:
+                yield (
+                    (field, "oauth"),
+                    f"is {most}, but without OAuth 2.1 sessions and sign-ins under way are in each task's memory; "
+                    "run one task",
+                )
+                break
             if self.oauth.enabled and most > 1 and self.oauth.state.backend == "memory":
                 yield (
                     (field, "oauth"),
@@ -809,6 +855,12 @@ class Service(Model):
         if self.autoscaling is None:
             return self.desired_count, self.desired_count
         return self.autoscaling.minimum, self.autoscaling.maximum
+
+    @property
+    def buckets(self) -> frozenset[str]:
+        """Names of the buckets that the running server uses."""
+        names = (self.permissions.bucket, self.tokens.bucket if self.tokens else None)
+        return frozenset(name for name in names if name)
 
     @property
     def public(self) -> PublicRouting | None:
@@ -826,6 +878,24 @@ class Service(Model):
     def discovery_name(self) -> str:
         """The name within the private namespace."""
         return self.discovery.name or self.key
+
+
+class BucketOptions(Model):
+    """Protections for a bucket that exists already and that services use. What is off is left as it is, and so is all
+    when an option is switched off later, or the stack is destroyed: a bucket is never made less safe."""
+
+    block_public_access: bool = False
+    """Block public access in all four ways. Default false."""
+    tls_only: bool = False
+    """Refuse requests without TLS, by the bucket's policy. Refused where somebody else wrote one. Default false."""
+    tasks_only: bool = False
+    """Refuse everybody but the task roles that keep tokens there to read or change these, by the bucket's policy: other
+    programs and administrators too. Default false."""
+    disable_acls: bool = False
+    """Switch off access control lists; what is in the bucket belongs to its owner. Default false."""
+    keep_versions_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    """Keep versions, and what is replaced or deleted for so many days. Refused where somebody else wrote lifecycle
+    rules. Default: as it is."""
 
 
 class PolicyException(Model):
@@ -872,7 +942,7 @@ class Delivery(Model):
     """The GitHub environment of previews and of the search for drift. Default preview."""
     create_provider: bool = False
     """Make GitHub's OIDC provider, of which an account can have one. Default false: it exists."""
-    state_bucket: Annotated[str, _like(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket's name, without s3://")]
+    state_bucket: BucketName
     """The bucket that holds the stack's state."""
     state_key: Annotated[str, _like(r"arn:[^:]+:kms:[^:]+:\d{12}:key/[0-9a-f-]+", "a KMS key's ARN")]
     """The key of the stack's secrets provider, as an ARN: an alias says nothing to IAM."""
@@ -900,6 +970,8 @@ class Settings(Model):
     """What exists already."""
     services: Annotated[dict[Name, Service], Field(min_length=1)]
     """The MCP services, by key."""
+    buckets: dict[BucketName, BucketOptions] = {}
+    """Protections for buckets that services use, by the bucket's name. Default: none is touched."""
     monitoring: Monitoring | None = None
     """Alarms and who hears of them. Default: none are made, since nobody would hear of them."""
     delivery: Delivery | None = None
@@ -935,6 +1007,19 @@ class Settings(Model):
                     ("estate", "services"),
                     f"loadBalancer is missing: services.{key}.routing reaches the service from outside",
                 )
+        used = {bucket for service in self.services.values() for bucket in service.buckets}
+        for bucket in sorted(self.buckets.keys() - used):
+            yield (
+                ("buckets", "services"),
+                f"{bucket} is used by no service (tokens.bucket, permissions.bucket), and others' are left alone; "
+                "correct the name, or remove it",
+            )
+        for bucket, options in self.buckets.items():
+            if options.tasks_only and not self.tokens_in(bucket) and bucket in used:
+                yield (
+                    ("buckets", "services"),
+                    f"{bucket}.tasksOnly is true, but no service has it as tokens.bucket; remove tasksOnly",
+                )
         for one, other in itertools.combinations(self.services.values(), 2):
             ours, theirs = listener_rules(one), listener_rules(other)
             both = [f"the name {one.name}"] if one.name == other.name else []
@@ -942,6 +1027,9 @@ class Settings(Model):
                 both.append(f"the discovery name {one.discovery_name}")
             if self.monitoring and (one.dashboard or one.name) == (other.dashboard or other.name):
                 both.append(f"the dashboard {one.dashboard or one.name}")
+            if one.tokens and other.tokens and one.tokens.bucket == other.tokens.bucket:
+                shorter, longer = sorted((f"{one.tokens.prefix}/", f"{other.tokens.prefix}/"), key=len)
+                both += [f"the tokens below {longer}"] if longer.startswith(shorter) else []
             priorities = {rule.priority for rule in ours} & {rule.priority for rule in theirs}
             both += [f"the listener priority {priority}" for priority in sorted(priorities)]
             both += [
@@ -952,6 +1040,17 @@ class Settings(Model):
             ]
             if both:
                 yield ("services",), f"{one.key} and {other.key} both have {', '.join(both)}; change one of them"
+
+    def tokens_in(self, bucket: str) -> list[Service]:
+        """The services that keep tokens in a bucket."""
+        return [service for service in self.services.values() if service.tokens and service.tokens.bucket == bucket]
+
+    @property
+    def mark(self) -> str:
+        """What ids begin with that the stack writes into a document of somebody else's, such as a bucket's policy:
+        letters and digits alone."""
+        words = f"{self.name_prefix}-{self.environment}".split("-")
+        return "McpOnEcs" + "".join(word.capitalize() for word in words)
 
     @property
     def parameter_prefix(self) -> str:

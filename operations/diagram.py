@@ -314,14 +314,9 @@ def _around_service(settings: Settings, service: Service) -> Iterator[Node | Edg
         names = tuple(sorted({wanted.secret for wanted in service.secrets.values()}))
         yield Node(id=f"{key}/secrets", title="Secrets, one key of each", lines=names, ours=False)
         yield Edge(f"{key}/secrets", _id(key, _TASK))
-    if service.permissions.bucket:
-        yield Node(
-            id=f"bucket/{service.permissions.bucket}",
-            title="S3 bucket",
-            lines=(service.permissions.bucket,),
-            ours=False,
-        )
-        yield Edge(runs, f"bucket/{service.permissions.bucket}")
+    for bucket in sorted(service.buckets):
+        yield Node(id=f"bucket/{bucket}", title="S3 bucket", lines=(bucket,), ours=False)
+        yield Edge(runs, f"bucket/{bucket}")
     if isinstance(service.oauth.state, ValkeyState):
         yield Node(
             id=f"valkey/{service.oauth.state.host}",

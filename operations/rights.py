@@ -7,7 +7,7 @@ should be.
 from __future__ import annotations
 
 from components.routing import target_group_name
-from components.service import log_group_name
+from components.service import log_group_name, task_role_name
 from components.settings import Service
 from operations.target import Target, service_name
 
@@ -30,7 +30,7 @@ def of_deployer(target: Target, service: Service) -> Rights:
         f"{ecr}:repository/{service.name}": ("ecr:CreateRepository", "ecr:PutImage", "ecr:PutLifecyclePolicy"),
         f"{ecs}:task-definition/{service.name}:1": ("ecs:RegisterTaskDefinition",),
         f"{ecs}:service/{estate.cluster}/{service_name(service)}": ("ecs:CreateService", "ecs:UpdateService"),
-        f"{iam}:role/{service.name}-task-role": ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy"),
+        f"{iam}:role/{task_role_name(service)}": ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy"),
         f"{logs}:log-group:{log_group_name(service)}:*": ("logs:CreateLogGroup", "logs:PutRetentionPolicy"),
         f"{ssm}:parameter{target.settings.parameter_prefix}/healthy/{service.key}": ("ssm:PutParameter",),
     }

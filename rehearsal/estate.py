@@ -199,12 +199,18 @@ def _roles_and_buckets(account: Account, settings: Settings) -> None:
     }
     for role in sorted({service.execution_role for service in services if service.execution_role}):
         account.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
-    for bucket in sorted({service.permissions.bucket for service in services if service.permissions.bucket}):
+    for bucket in sorted({name for service in services for name in service.buckets}):
         place = (
             {}
             if account.region == "us-east-1"
             else {"CreateBucketConfiguration": {"LocationConstraint": account.region}}
         )
         account.client("s3").create_bucket(Bucket=bucket, **place)
+        account.client("s3").put_bucket_encryption(
+            Bucket=bucket,
+            ServerSideEncryptionConfiguration={
+                "Rules": [{"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms"}}]
+            },
+        )
     for zone in sorted({zone for service in services if (zone := getattr(service.routing, "hosted_zone", None))}):
         account.client("route53").create_hosted_zone(Name=zone, CallerReference=f"{NAMESPACE}-{zone}")

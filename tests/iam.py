@@ -74,6 +74,18 @@ def _holds(operator: str, actual: str | None, wanted: Any) -> bool:
     raise AssertionError(f"the judge does not know {operator}")
 
 
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_S3_ACTIONS = {
+    "HeadBucket": "ListBucket",
+    "GetBucketEncryption": "GetEncryptionConfiguration",
+    "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+    "PutBucketLifecycleConfiguration": "PutLifecycleConfiguration",
+    "GetPublicAccessBlock": "GetBucketPublicAccessBlock",
+    "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+}
+"""Call on a bucket -> the action that it takes, where that has another name."""
+
+
 class Requests:
     """Recorded calls of the emulated account as IAM would be asked about them."""
 
@@ -94,8 +106,9 @@ class Requests:
         prefix = {"monitoring": "cloudwatch"}.get(call.service, call.service)
         action, given = f"{prefix}:{call.action}", call.parameters
         match call.service, call.action:
-            case "s3", "HeadBucket":
-                yield Request("s3:ListBucket", (f"arn:aws:s3:::{given['Bucket']}",))
+            case "s3", _:
+                named = _S3_ACTIONS.get(call.action, call.action)
+                yield Request(f"s3:{named}", (f"arn:aws:s3:::{given['Bucket']}",))
             case "iam", ("CreateOpenIDConnectProvider" | "GetOpenIDConnectProvider"):
                 yield Request(action, (given["OpenIDConnectProviderArn"],))
             case "iam", _ if "RoleName" in given:

@@ -11,6 +11,13 @@ from rehearsal.run import Stack
 
 SERVICE = "services.google-workspace"
 
+INTERNAL: dict[str, Any] = {
+    "oauth": {"enabled": False},
+    "tokens": {"bucket": "busyb-oauth-tokens-758888582357"},
+    "routing": {"strategy": "internal"},
+}
+"""A service that is reached from inside the VPC only."""
+
 
 def production(name: str) -> Stack:
     """The production stack's configuration; `name` keeps it apart from a rehearsal that somebody keeps."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 import pulumi
+from botocore.exceptions import ClientError
 from pulumi.runtime import mocks, rpc, set_all_config
 from pulumi.runtime.settings import Settings, configure
 from pulumi.runtime.stack import run_in_stack
@@ -70,6 +71,8 @@ class Account:
     listeners: dict[int, str] = dataclasses.field(default_factory=lambda: {80: "HTTP", 443: "HTTPS"})
     namespaces: dict[str, str] = dataclasses.field(default_factory=lambda: {"busyb.local": "ns-1"})
     buckets: set[str] = dataclasses.field(default_factory=lambda: {"busyb-oauth-tokens-758888582357"})
+    bucket_settings: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    """Bucket -> its policy, its lifecycle rules, its key (id, alias or ARN), or the code of a refusal to show them."""
     secrets: dict[str, str | None] = dataclasses.field(
         default_factory=lambda: {"busyb/google-oauth-client-id": None, "busyb/google-oauth-client-secret": None}
     )
@@ -326,6 +329,36 @@ def _readable(value: Any) -> Any:
     if isinstance(value, list):
         return [_readable(item) for item in value]
     return value
+
+
+class S3:
+    """Stands for boto3's clients where the program asks for a bucket's policy, rules and key."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def get_bucket_policy(self, *, Bucket: str) -> dict[str, Any]:
+        return {"Policy": json.dumps(self._set(Bucket, "policy", "NoSuchBucketPolicy"))}
+
+    def get_bucket_lifecycle_configuration(self, *, Bucket: str) -> dict[str, Any]:
+        return {"Rules": self._set(Bucket, "rules", "NoSuchLifecycleConfiguration")}
+
+    def get_bucket_encryption(self, *, Bucket: str) -> dict[str, Any]:
+        key = self.account.bucket_settings.get(Bucket, {}).get("key")
+        default = {"SSEAlgorithm": "aws:kms", **({"KMSMasterKeyID": key} if key else {})}
+        return {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}}
+
+    def describe_key(self, *, KeyId: str) -> dict[str, Any]:
+        manager = "AWS" if KeyId == "alias/aws/s3" else "CUSTOMER"
+        return {"KeyMetadata": {"Arn": arn("kms", f"key/{KeyId.rpartition('/')[2]}"), "KeyManager": manager}}
+
+    def _set(self, bucket: str, name: str, missing: str) -> Any:
+        found = self.account.bucket_settings.get(bucket, {})
+        if refusal := found.get("refusal"):
+            raise ClientError({"Error": {"Code": refusal, "Message": "not you"}}, "Get")
+        if name not in found:
+            raise ClientError({"Error": {"Code": missing, "Message": "there is none"}}, "Get")
+        return found[name]
 
 
 class Elbv2:

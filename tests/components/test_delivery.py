@@ -16,7 +16,7 @@ from policies.rules import rules
 from rehearsal.calls import handlers
 from tests.components.program import ACCOUNT, GITHUB, Account, Deploy, Recorded, only
 from tests.iam import Request, allowed, may_assume
-from tests.stacks import SERVICE, changed, production
+from tests.stacks import INTERNAL, SERVICE, changed, production
 
 DELIVERY = {
     "repository": "busyb-ai/infrastructure",
@@ -186,9 +186,7 @@ def test_rights_come_and_go_with_what_is_declared(deploy: Deploy, delivered: dic
     assert {"Push", "Rules", "TargetGroups"} <= public.keys()
     assert "SecurityGroups" not in public
     only(delivered)["image"] = {"digest": "sha256:" + "0" * 64}
-    only(delivered)["routing"] = {"strategy": "internal"}
-    only(delivered)["oauth"] = {"enabled": False}
-    only(delivered)["securityGroups"] = []
+    only(delivered).update(INTERNAL, securityGroups=[])
     internal = statements(deploy(delivered))
     assert not {"Push", "Rules", "TargetGroups"} & internal.keys()
     assert "SecurityGroups" in internal

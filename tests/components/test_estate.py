@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from components.estate import EstateError
 from tests.components.program import Account, Deploy, Elbv2, Recorded, listener_rule, only
+from tests.stacks import INTERNAL
 
 Change = Callable[[Account, dict[str, Any]], object]
 
@@ -125,7 +126,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "bucket busyb-oauth-tokens-758888582357",
             PLACE,
             NOTHING,
-            "correct permissions.bucket; aws s3api list-buckets",
+            "correct tokens.bucket or permissions.bucket; aws s3api list-buckets",
         ),
     ),
     "execution role": (
@@ -263,7 +264,7 @@ def test_a_secret_is_found_by_arn(deploy: Deploy, config: dict[str, Any]) -> Non
 
 
 def test_the_same_thing_named_by_two_services_is_looked_up_once(deploy: Deploy, config: dict[str, Any]) -> None:
-    second = {**only(config), "oauth": {"enabled": False}, "routing": {"strategy": "internal"}}
+    second = {**only(config), **INTERNAL}
     config["services"]["second"] = second
     calls = [str(call) for call in deploy(config).calls if "getAuthorizationToken" not in call[0]]
     assert len(calls) == len(set(calls) | {call for call in calls if "getService" in call})
@@ -459,6 +460,6 @@ def test_a_host_is_covered_by_its_own_name_or_a_wildcard_on_any_certificate(
 def test_an_internal_service_asks_nothing_of_the_load_balancer(
     deploy: Deploy, config: dict[str, Any], estate: Account
 ) -> None:
-    only(config).update({"oauth": {"enabled": False}, "routing": {"strategy": "internal"}})
+    only(config).update(INTERNAL)
     estate.balancers.clear()
     assert not [token for token, _ in deploy(config).calls if "aws:lb/" in token]

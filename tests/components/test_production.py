@@ -19,6 +19,7 @@ from tests.components.program import (
     target_group_arn,
 )
 
+BUCKET = "busyb-oauth-tokens-758888582357"
 ROLE = "arn:aws:iam::758888582357:role"
 TAGS = {"Environment": "production", "Service": "google-workspace-mcp", "ManagedBy": "pulumi"}
 REPOSITORY = "758888582357.dkr.ecr.us-east-1.amazonaws.com/busyb-google-workspace-mcp"
@@ -75,12 +76,23 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
         ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-2"),
         ("aws:lb/listenerRule:ListenerRule", "google-workspace-rule-3"),
         ("aws:lb/targetGroup:TargetGroup", "google-workspace-target-group"),
+        *(
+            (f"aws:s3/bucket{kind}:Bucket{kind}", f"{BUCKET}-{part}")
+            for kind, part in (
+                ("LifecycleConfiguration", "lifecycle"),
+                ("OwnershipControls", "ownership"),
+                ("Policy", "policy"),
+                ("PublicAccessBlock", "public-access"),
+                ("Versioning", "versioning"),
+            )
+        ),
         ("aws:servicediscovery/service:Service", "google-workspace-discovery"),
         *(("aws:sns/topic:Topic", f"notifications-{topic}") for topic in TOPICS),
         *(("aws:sns/topicPolicy:TopicPolicy", f"notifications-{topic}-policy") for topic in TOPICS),
         ("aws:ssm/parameter:Parameter", "google-workspace-address"),
         ("aws:ssm/parameter:Parameter", "google-workspace-healthy"),
         ("docker:index/image:Image", "google-workspace-image"),
+        ("mcp-on-ecs:index:Bucket", BUCKET),
         ("mcp-on-ecs:index:McpService", "google-workspace"),
         ("mcp-on-ecs:index:Notifications", "notifications"),
         ("mcp-on-ecs:index:Observability", "google-workspace"),
@@ -123,7 +135,7 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
         within = f"::mcp-on-ecs:index:{component}$"
         assert {r.name for r in production.resources if within in r.urn} == {f"google-workspace-{p}" for p in parts}
     components = [r for r in production.resources if r.type.startswith("mcp-on-ecs:")]
-    assert [r.parent for r in components] == ["mcp-on-ecs-production"] * 5
+    assert [r.parent for r in components] == ["mcp-on-ecs-production"] * 6
 
 
 def test_the_repository_scans_encrypts_and_refuses_to_overwrite_tags(production: Recorded) -> None:
@@ -311,7 +323,7 @@ def test_the_task_definition_is_a_fargate_task_of_the_wanted_size(production: Re
         "runtimePlatform": {"cpuArchitecture": "X86_64", "operatingSystemFamily": "LINUX"},
         "executionRoleArn": f"{ROLE}/busyb-google-workspace-mcp-execution-role",
         "taskRoleArn": f"{ROLE}/busyb-google-workspace-mcp-task-role",
-        "volumes": [{"name": "exec-agent-state"}, {"name": "exec-agent-log"}],
+        "volumes": [{"name": "exec-agent-state"}, {"name": "exec-agent-log"}, {"name": "scratch"}],
         "skipDestroy": True,
         "tags": TAGS,
     }
@@ -337,7 +349,9 @@ def test_the_container_runs_the_pushed_digest_with_settings_secrets_and_health_c
                 "name": "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS",
                 "value": "https://claude.ai/api/mcp/auth_callback,http://localhost:*,http://127.0.0.1:*",
             },
+            {"name": "WORKSPACE_MCP_DISABLE_LOCAL_FILES", "value": "true"},
             {"name": "WORKSPACE_MCP_HOST", "value": "0.0.0.0"},  # noqa: S104
+            {"name": "WORKSPACE_MCP_LOG_LEVEL", "value": "INFO"},
             {"name": "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND", "value": "memory"},
             {"name": "WORKSPACE_MCP_STATELESS_MODE", "value": "true"},
             {"name": "WORKSPACE_MCP_TRANSPORT", "value": "streamable-http"},
@@ -370,6 +384,7 @@ def test_the_container_runs_the_pushed_digest_with_settings_secrets_and_health_c
         "mountPoints": [
             {"sourceVolume": "exec-agent-state", "containerPath": "/var/lib/amazon", "readOnly": False},
             {"sourceVolume": "exec-agent-log", "containerPath": "/var/log/amazon", "readOnly": False},
+            {"sourceVolume": "scratch", "containerPath": "/tmp", "readOnly": False},  # noqa: S108
         ],
     }
 
@@ -603,6 +618,11 @@ UNTAGGABLE = {
     "aws:iam/rolePolicy:RolePolicy",
     "aws:kms/alias:Alias",
     "aws:route53/record:Record",
+    "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration",
+    "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
+    "aws:s3/bucketPolicy:BucketPolicy",
+    "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock",
+    "aws:s3/bucketVersioning:BucketVersioning",
     "aws:sns/topicPolicy:TopicPolicy",
     "docker:index/image:Image",
 }

@@ -14,6 +14,7 @@ import pytest
 from components import settings
 from components.settings import Settings, SettingsError, parse, read_stack_file
 from tests.components.program import Deploy, only
+from tests.stacks import INTERNAL
 
 Change = Callable[[dict[str, Any]], object]
 PREFIX = "mcp-on-ecs"
@@ -65,6 +66,7 @@ def at_odds(key: str, text: str) -> str:
 NAME = "1 to 40 lower-case letters, digits and single hyphens between them, starting with a letter"
 HOST = "a host name like api.example.com: no https:// before it, no port or path behind it"
 PATH = "a path like /google-workspace: letters, digits, . _ ~ and - between slashes, none starting with a dot"
+BUCKET = "a bucket's name, without s3:// and without a path"
 REFERENCE = "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?"
 URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
 TAG = "1 to 256 letters, digits, spaces and . : / = + - _ @"
@@ -162,7 +164,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "a wildcard for all buckets": (
         service(permissions={"bucket": "*"}),
-        wrong(f"{SERVICE}.permissions.bucket", "*", REFERENCE),
+        wrong(f"{SERVICE}.permissions.bucket", "*", BUCKET),
     ),
     "a template that names nothing known": (
         service(server="other", oauth={}, variables={"BASE": "{nope}"}),
@@ -356,6 +358,65 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
             oauth={"clientRedirectUris": ["http://localhost:*"], "state": {"backend": "valkey", "host": "cache"}},
         ),
         at_odds(f"{SERVICE}.desiredCount", "is 1; with autoscaling it must be 2 to 4"),
+    ),
+    "tokens beside OAuth 2.1": (
+        service(tokens={"bucket": "busyb-oauth-tokens"}),
+        at_odds(
+            f"{SERVICE}.tokens",
+            "is for oauth.enabled: false; with OAuth 2.1 the server is stateless and keeps no credentials "
+            "but in oauth.state; remove it",
+        ),
+    ),
+    "credentials that go with the task": (
+        service(**{**INTERNAL, "tokens": None}),
+        at_odds(
+            f"{SERVICE}.tokens",
+            "is missing: without OAuth 2.1 the server keeps people's credentials, which would be gone with "
+            "every task; name a bucket in tokens.bucket",
+        ),
+    ),
+    "tokens for another server": (
+        service(server="other", oauth={"enabled": False}, tokens={"bucket": "busyb-oauth-tokens"}),
+        at_odds(f"{SERVICE}.tokens", "is for server: workspace-mcp; give another one permissions.bucket"),
+    ),
+    "a prefix that covers more than itself": (
+        service(**{**INTERNAL, "tokens": {"bucket": "busyb-oauth-tokens-758888582357", "prefix": "tokens/*"}}),
+        wrong(
+            f"{SERVICE}.tokens.prefix",
+            "tokens/*",
+            "at most 200 letters, digits, _ - and . in parts between slashes; no part is empty or starts with a dot",
+        ),
+    ),
+    "two tasks without OAuth 2.1": (
+        service(**INTERNAL, desiredCount=2),
+        at_odds(
+            f"{SERVICE}.desiredCount",
+            "is 2, but without OAuth 2.1 sessions and sign-ins under way are in each task's memory; run one task",
+        ),
+    ),
+    "a signing key in clear": (
+        service(environment={"FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY": "x"}),
+        at_odds(
+            f"{SERVICE}.environment",
+            "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY: it is secret, and this would be in clear; "
+            "put it under secrets",
+        ),
+    ),
+    "a bucket that no service uses": (
+        lambda config: config["buckets"].update({"somebody-elses": {}}),
+        at_odds(
+            f"{PREFIX}:buckets",
+            "somebody-elses is used by no service (tokens.bucket, permissions.bucket), and others' are left alone; "
+            "correct the name, or remove it",
+        ),
+    ),
+    "tokens for tasks alone in a bucket without tokens": (
+        lambda config: config["buckets"]["busyb-oauth-tokens-758888582357"].update({"tasksOnly": True}),
+        at_odds(
+            f"{PREFIX}:buckets",
+            "busyb-oauth-tokens-758888582357.tasksOnly is true, but no service has it as tokens.bucket; "
+            "remove tasksOnly",
+        ),
     ),
     "two tasks with state in memory": (
         service(desiredCount=2),
@@ -562,8 +623,7 @@ def test_two_services_that_overlap_are_told_what_they_share(config: dict[str, An
     ],
 )
 def test_services_of_one_stack_cannot_overlap(config: dict[str, Any], changes: dict[str, Any], shared: str) -> None:
-    internal = {"oauth": {"enabled": False}, "routing": {"strategy": "internal"}}
-    second = {**copy.deepcopy(only(config)), **(internal if "routing" not in changes else {}), **changes}
+    second = {**copy.deepcopy(only(config)), **(INTERNAL if "routing" not in changes else {}), **changes}
     config["services"]["second"] = second
     (text,) = mistakes(config)
     assert text.startswith(f"  {PREFIX}:services\n      google-workspace and second both have {shared}")
@@ -745,7 +805,7 @@ def test_rubbish_in_every_strategy_is_taken_or_refused_and_never_a_traceback(
 ) -> None:
     only(config)["routing"] = routing
     if routing["strategy"] == "internal":
-        only(config)["oauth"] = {"enabled": False}
+        only(config).update(INTERNAL)
     parsed(config)
     for path in places(routing):
         for value in RUBBISH if path else ():

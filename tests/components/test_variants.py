@@ -13,6 +13,7 @@ from components.rollout import NotRolledOut
 from components.service import OversizedError
 from components.settings import Image
 from tests.components.program import DIGEST, Account, Deploy, Recorded, only, run, target_group_arn
+from tests.stacks import INTERNAL
 
 FINISHED = "sha256:" + "cd" * 32
 
@@ -152,8 +153,8 @@ def test_more_patterns_than_a_rule_may_hold_are_spread_over_several(deploy: Depl
 
 @pytest.fixture
 def internal(deploy: Deploy, config: dict[str, Any], estate: Account) -> Recorded:
+    only(config).update(INTERNAL)
     del only(config)["routing"]
-    only(config)["oauth"] = {"enabled": False}
     del config["estate"]["loadBalancer"]
     estate.balancers.clear()  # None is needed, and so none is looked for.
     return deploy(config)
@@ -205,9 +206,8 @@ def test_an_internal_services_own_group_does_not_admit_the_load_balancer(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
     # Beside a public one, so that the load balancer's group is known.
-    internal = {"oauth": {"enabled": False}, "routing": {"strategy": "internal"}}
     groups = {"securityGroups": [], "consumers": ["core-agent-sg"]}
-    config["services"]["second"] = {**only(config), **internal, **groups}
+    config["services"]["second"] = {**only(config), **INTERNAL, **groups}
     ingress = deploy(config).of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule").values()
     assert [rule["referencedSecurityGroupId"] for rule in ingress] == ["sg-core-agent"]
 
@@ -222,6 +222,7 @@ def test_an_existing_execution_role_is_used_and_none_is_made(deploy: Deploy, con
 
 
 def test_a_server_that_may_do_nothing_has_a_role_without_a_policy(deploy: Deploy, config: dict[str, Any]) -> None:
+    del config["buckets"]
     only(config).update({"permissions": {}, "execEnabled": False})
     recorded = deploy(config)
     assert "google-workspace-task-role" in recorded.of("aws:iam/role:Role")
@@ -231,6 +232,7 @@ def test_a_server_that_may_do_nothing_has_a_role_without_a_policy(deploy: Deploy
 def test_a_secret_named_in_full_covers_that_secret_and_not_those_that_begin_so(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
+    del config["buckets"]
     only(config)["permissions"] = {"secrets": ["busyb/google"]}
     policy = json.loads(deploy(config).inputs("google-workspace-task-policy")["policy"])
     assert policy["Statement"][0]["Resource"] == [
@@ -238,13 +240,13 @@ def test_a_secret_named_in_full_covers_that_secret_and_not_those_that_begin_so(
     ]
 
 
-def test_without_execute_command_there_are_no_volumes_no_init_and_no_channel_rights(
+def test_without_execute_command_its_agent_has_no_volumes_no_init_and_no_channel_rights(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
     only(config)["execEnabled"] = False
     recorded = deploy(config)
-    assert not recorded.inputs("google-workspace-task-definition")["volumes"]
-    assert "mountPoints" not in recorded.container()
+    assert recorded.inputs("google-workspace-task-definition")["volumes"] == [{"name": "scratch"}]
+    assert [point["containerPath"] for point in recorded.container()["mountPoints"]] == ["/tmp"]  # noqa: S108
     assert recorded.container()["linuxParameters"] == {"initProcessEnabled": False}
     assert "ssmmessages" not in recorded.inputs("google-workspace-task-policy")["policy"]
     assert recorded.inputs("google-workspace-service")["enableExecuteCommand"] is False

@@ -22,7 +22,7 @@ from policies.registrations import Registration, registrations
 from rehearsal import debian
 from rehearsal.run import Stack
 from tests.conftest import ROOT
-from tests.stacks import SERVICE, changed, production
+from tests.stacks import INTERNAL, SERVICE, changed, production
 
 SECOND = {
     "services.research": {
@@ -91,12 +91,7 @@ def test_a_resource_of_a_type_that_it_does_not_know_is_drawn_by_its_name() -> No
 
 def test_what_is_set_on_an_existing_bucket_is_one_node_behind_it() -> None:
     bucket = "busyb-oauth-tokens-758888582357"
-    parent = f"urn:pulumi:check::mcp-on-ecs::mcp-on-ecs:index:Bucket::{bucket}"
-    settings = [
-        Registration(urn=f"{parent}-{number}", type=type_, name=type_, parent=parent, inputs={}, dependencies=())
-        for number, type_ in enumerate(diagram._BUCKET_SETTINGS)
-    ]
-    found = drawn(extra=settings)
+    found = drawn()
     (node,) = (node for node in found.nodes if node.title == "Settings of the bucket")
     assert set(node.lines) == set(diagram._BUCKET_SETTINGS.values())
     assert Edge(f"bucket/{bucket}", node.id) in found.edges
@@ -107,7 +102,7 @@ def test_it_follows_the_configuration() -> None:
     assert node["google-workspace/lb/listenerRule"].lines[0] == "70: /google-workspace(/*), rewritten"
     assert "2048 MiB" in node["google-workspace/ecs/taskDefinition"].lines[0]
     assert not node["balancer"].ours
-    internal = nodes(drawn({f"{SERVICE}.routing": {"strategy": "internal"}, f"{SERVICE}.oauth": {"enabled": False}}))
+    internal = nodes(drawn({f"{SERVICE}.{section}": value for section, value in INTERNAL.items()}))
     assert "balancer" not in internal
     assert "google-workspace/lb/targetGroup" not in internal
     assert not any("Alarm" in n.title for n in drawn({"monitoring": None}).nodes)

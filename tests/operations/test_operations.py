@@ -283,6 +283,7 @@ def test_preflight_names_all_of_five_faults_at_once(operated: Operated) -> None:
             "estate.taskSubnets": ["10.0.10.0/24", "10.0.99.0/24"],
             "estate.namespace": "busyb.internal",
             f"{SERVICE}.permissions.bucket": "busyb-no-such-bucket",
+            "buckets": None,
             f"{SERVICE}.routing.priority": 1,
             f"{SERVICE}.secrets.GOOGLE_OAUTH_CLIENT_ID.key": "CLIENT_ID",
         },

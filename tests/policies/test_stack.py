@@ -19,7 +19,7 @@ from policies.registrations import ROOT, registrations
 from policies.rule import UNKNOWN
 from rehearsal.run import Stack
 from tests.policies.specs import Registered, one
-from tests.stacks import SERVICE, changed
+from tests.stacks import INTERNAL, SERVICE, changed
 
 TODAY = datetime.date(2026, 12, 1)
 VALKEY = {"backend": "valkey", "host": "cache.busyb.local"}
@@ -97,7 +97,7 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
     [
         {f"{SERVICE}.autoscaling": {"maximum": 4}, f"{SERVICE}.tracing": TRACING, f"{SERVICE}.oauth.state": VALKEY},
         {f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"}},
-        {f"{SERVICE}.routing": {"strategy": "internal"}, f"{SERVICE}.oauth": {"enabled": False}},
+        {f"{SERVICE}.{section}": value for section, value in INTERNAL.items()},
         {f"{SERVICE}.securityGroups": [], f"{SERVICE}.consumers": ["core-agent-sg"]},
         {
             "monitoring.slack": {"workspace": "T0123456789", "channel": "C0123456789"},

@@ -18,7 +18,7 @@ from rehearsal.docker import Engine
 from rehearsal.monitor import DeploymentFailed
 from rehearsal.run import Rehearsal, Stack
 from tests.rehearsal.test_rollout import asked_all_the_time, image, kind
-from tests.stacks import SERVICE, changed, production
+from tests.stacks import INTERNAL, SERVICE, changed, production
 
 EDGE_READS_RULES = 1.5
 """Seconds after which the edge has certainly seen a changed rule."""
@@ -267,7 +267,7 @@ def test_pattern_forwards_the_paths_that_the_server_itself_has(running: Rehearsa
 
 
 def test_internal_lists_the_tools_to_a_consumer_in_the_vpc(running: Rehearsal, stack: Stack) -> None:
-    deployed = running.deploy(routed(stack, {"strategy": "internal"}, oauth={"enabled": False}))
+    deployed = running.deploy(routed(stack, INTERNAL["routing"], oauth=INTERNAL["oauth"], tokens=INTERNAL["tokens"]))
     assert not [r for r in deployed.resources if r.type.startswith("aws:lb/") and r.action != "deleted"]
     found = by_name(running.check())
     assert "119 tools" in found["an MCP client connects and lists the tools"].detail
