@@ -26,7 +26,7 @@ def accept(target: Target, service: Service, *, token_file: Path | None = None) 
         token = read_token(token_file)
     except ValueError as error:
         raise OperationError(f"{error}.", 2) from None
-    private = _private(target, service)
+    private = private_address(target, service)
     if service.url:
         address = checks.address(service, service.url, target.connect_to)
     elif private:
@@ -58,7 +58,7 @@ def accept(target: Target, service: Service, *, token_file: Path | None = None) 
     )
 
 
-def _private(target: Target, service: Service) -> checks.PublicAddress | None:
+def private_address(target: Target, service: Service) -> checks.PublicAddress | None:
     """The address that consumers use; None where it leads nowhere from here."""
     url = str(target.outputs["services"][service.key]["internalUrl"])
     if target.rehearsed:

@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import runpy
+import threading
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -77,25 +78,29 @@ def registrations(
     each resource, from several threads. The default is a first deployment. Raises what the program raises.
     """
     recorded: list[Registration] = []
-    monitor = _Monitor(_LookUps(config, look_up), recorded, existing)
+    errors: list[BaseException] = []
     # A context of its own: Pulumi's settings, configuration and root stack are context variables.
-    contextvars.Context().run(_run, dict(config), stack, monitor)
+    context, monitor = contextvars.Context(), _Monitor(_LookUps(config, look_up), recorded, existing)
+
+    def run() -> None:
+        try:
+            context.run(_run, dict(config), stack, monitor)
+        except BaseException as error:
+            errors.append(error)
+
+    # A thread of its own, since interrupts reach the main one: in the program Pulumi would catch them, and then wait
+    # for what the program had begun, some of which never ends.
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
     return recorded
 
 
 def _run(config: dict[str, str], stack: str, monitor: _Monitor) -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    interrupted = False
-
-    def program() -> None:
-        nonlocal interrupted
-        try:
-            runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
-        except KeyboardInterrupt:
-            interrupted = True
-            loop.stop()  # Pulumi would first wait for what the program had begun, and some of it never ends.
-
     # What the program warns of is that there is no account to ask, which is the point here.
     silent = logging.Logger("registrations")
     silent.addHandler(logging.NullHandler())
@@ -107,16 +112,16 @@ def _run(config: dict[str, str], stack: str, monitor: _Monitor) -> None:
     # Contexts are staged below the working directory, which for the engine is the project's.
     with free, _working_directory(ROOT):
         try:
-            loop.run_until_complete(run_in_stack(program))
-        except RuntimeError:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            raise
+            loop.run_until_complete(run_in_stack(_program))
         finally:
             for task in asyncio.all_tasks(loop):
                 task.cancel()
             asyncio.set_event_loop(None)
             loop.close()
+
+
+def _program() -> None:
+    runpy.run_path(str(ROOT / "__main__.py"), run_name="__main__")
 
 
 @contextlib.contextmanager

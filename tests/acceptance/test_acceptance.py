@@ -21,6 +21,8 @@ from acceptance import Subject
 from acceptance.sign_in import begin, exchange, returned, sign_in, through_google
 from checks import Expectations, PublicAddress
 from checks.http import expect
+from operations.accept import private_address
+from operations.target import Target
 from rehearsal.docker import Engine
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.google import Google
@@ -312,6 +314,23 @@ def test_what_a_broken_server_echoes_is_not_in_the_report(serve: Behind) -> None
     assert "[secret]" in found.told
     assert token and token not in found.told
     assert google not in found.told
+
+
+@pytest.mark.parametrize(("host", "reached"), [("google-workspace.invalid", False), ("localhost", True)])
+def test_on_a_real_account_the_private_name_is_used_where_it_resolves(host: str, reached: bool) -> None:
+    stack = Stack.read("production")
+    target = Target(
+        stack=stack.name,
+        file=ROOT / "Pulumi.production.yaml",
+        settings=stack.settings,
+        account="758888582357",
+        region="us-east-1",
+        client=lambda service: pytest.fail(f"{service} has no part in it"),
+        read_state=lambda: pytest.fail("the state has no part in it"),
+        read_outputs=lambda: {"services": {"google-workspace": {"internalUrl": f"http://{host}:8000"}}},
+    )
+    address = private_address(target, stack.settings.services["google-workspace"])
+    assert (address.url if address else None) == (f"http://{host}:8000" if reached else None)
 
 
 def test_a_wrong_token_file_is_told_without_a_traceback(tmp_path: Path) -> None:
