@@ -84,9 +84,13 @@ QUERIES: dict[str, str] = {
 }
 """Saved queries of CloudWatch Logs Insights, by what they answer."""
 
-# Every event of a service's deployments: in progress (a roll-back is told as one), completed, failed.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs_service_deployment_events.html
-_DEPLOYMENT_EVENTS = ("SERVICE_DEPLOYMENT_IN_PROGRESS", "SERVICE_DEPLOYMENT_COMPLETED", "SERVICE_DEPLOYMENT_FAILED")
+DEPLOYMENTS: dict[str, tuple[str, str]] = {
+    "deployment-begun": ("SERVICE_DEPLOYMENT_IN_PROGRESS", "a deployment begins, or ECS goes back."),
+    "deployment-completed": ("SERVICE_DEPLOYMENT_COMPLETED", "a deployment is complete."),
+    "deployment-failed": ("SERVICE_DEPLOYMENT_FAILED", "a deployment failed."),
+}
+"""Rule -> ECS's name of the event, and the same in words: a rule each, since a transformer cannot choose its words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -300,15 +304,16 @@ def _unusual(
     )
 
 
-def event_pattern(service: Service, estate: Estate, about: Literal["stopped", "deployments"]) -> dict[str, Any]:
-    """Which of ECS's events are about the service: tasks that stop by themselves, or its deployments."""
-    if about == "deployments":
+def event_pattern(service: Service, estate: Estate, about: str) -> dict[str, Any]:
+    """Which of ECS's events a rule is for: `stopped`, tasks of the service that stop by themselves, or one of
+    `DEPLOYMENTS`."""
+    if about in DEPLOYMENTS:
         arn = f"service/{estate.cluster_name}/{service.name}-service"
         return {
             "source": ["aws.ecs"],
             "detail-type": ["ECS Deployment State Change"],
             "resources": [f"arn:{estate.partition}:ecs:{estate.region}:{estate.account}:{arn}"],
-            "detail": {"eventName": list(_DEPLOYMENT_EVENTS)},
+            "detail": {"eventName": [DEPLOYMENTS[about][0]]},
         }
     return {
         "source": ["aws.ecs"],
@@ -485,16 +490,17 @@ class Observability(pulumi.ComponentResource):
                 f"Exit code and last lines: ./ops status --service {service.key}",
             ),
         )
-        self._events(
-            "deployments",
-            "deployments",
-            {"event": "$.detail.eventName", "reason": "$.detail.reason", "deployment": "$.detail.deploymentId"},
-            message(
-                f"{service.name}: <event>",
-                "<reason> (<deployment>)",
-                f"What runs now: ./ops status --service {service.key}",
-            ),
-        )
+        for about, (_, words) in DEPLOYMENTS.items():
+            self._events(
+                about,
+                "deployments",
+                {"reason": "$.detail.reason", "deployment": "$.detail.deploymentId"},
+                message(
+                    f"{service.name}: {words} <reason>",
+                    "<deployment>",
+                    f"What runs now: ./ops status --service {service.key}",
+                ),
+            )
         load_balancer = estate.load_balancer_metric_name if args.routing.target_group_arn else None
         target_group = (
             args.routing.target_group_arn.apply(lambda arn: arn.rpartition(":")[2])
@@ -545,15 +551,13 @@ class Observability(pulumi.ComponentResource):
             **(_with_band(alarm) if alarm.learns else _with_limit(alarm)),
         )
 
-    def _events(
-        self, about: Literal["stopped", "deployments"], topic: Topic, paths: Mapping[str, str], template: str
-    ) -> None:
+    def _events(self, about: str, topic: Topic, paths: Mapping[str, str], template: str) -> None:
         """Tell a topic of ECS's events; `paths`: what <names> in the template stand for, as JSON paths."""
         args, service = self._args, self._args.service
         rule = aws.cloudwatch.EventRule(
             f"{self._name}-events-{about}",
             name=f"{service.name}-{about}",
-            description=f"{service.name}: {about}",
+            description=f"{service.name}: {about.replace('-', ' ')}",
             event_pattern=json.dumps(event_pattern(service, args.estate, about), sort_keys=True),
             tags=args.tags,
             opts=self._child,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from components.observability import DEPLOYMENTS
 from tests.components.program import (
     DIGEST,
     TOKEN,
@@ -51,9 +52,13 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
     assert sorted((r.type, r.name) for r in production.resources) == [
         ("aws:cloudwatch/compositeAlarm:CompositeAlarm", "google-workspace-users-affected"),
         ("aws:cloudwatch/dashboard:Dashboard", "google-workspace-dashboard"),
-        ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-deployments"),
+        ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-deployment-begun"),
+        ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-deployment-completed"),
+        ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-deployment-failed"),
         ("aws:cloudwatch/eventRule:EventRule", "google-workspace-events-stopped"),
-        ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-deployments-target"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-deployment-begun-target"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-deployment-completed-target"),
+        ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-deployment-failed-target"),
         ("aws:cloudwatch/eventTarget:EventTarget", "google-workspace-events-stopped-target"),
         ("aws:cloudwatch/logGroup:LogGroup", "google-workspace-logs"),
         *(
@@ -125,7 +130,7 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
         "Observability": {
             "users-affected",
             "dashboard",
-            *(f"events-{about}{part}" for about in ("stopped", "deployments") for part in ("", "-target")),
+            *(f"events-{about}{part}" for about in ("stopped", *DEPLOYMENTS) for part in ("", "-target")),
             *(f"filter-{part}" for part in ("errors", "oauth-failures", "store-failures")),
             *(f"alarm-{part}" for part in ALARMS),
             *(f"query-{part}" for part in QUERIES),

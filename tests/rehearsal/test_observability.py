@@ -229,11 +229,6 @@ STOPPED = {
     "taskArn": "arn:aws:ecs:us-east-1:758888582357:task/busyb-cluster/0a1b",
     "containers": [{"exitCode": 137, "name": "google-workspace"}],
 }
-FAILED = {
-    "eventName": "SERVICE_DEPLOYMENT_FAILED",
-    "reason": "ECS deployment circuit breaker: tasks failed to start.",
-    "deploymentId": "ecs-svc/0123",
-}
 SERVICE_ARN = f"arn:aws:ecs:us-east-1:758888582357:service/busyb-cluster/{NAME}-service"
 
 
@@ -251,16 +246,38 @@ SERVICE_ARN = f"arn:aws:ecs:us-east-1:758888582357:service/busyb-cluster/{NAME}-
 "{STOPPED["taskArn"]}"
 "Exit code and last lines: ./ops status --service google-workspace\"""",
         ),
-        (
-            "deployments",
-            "google-workspace-mcp-deployments",
-            "ECS Deployment State Change",
-            FAILED,
-            [SERVICE_ARN],
-            f"""\
-"{NAME}: SERVICE_DEPLOYMENT_FAILED"
-"ECS deployment circuit breaker: tasks failed to start. (ecs-svc/0123)"
-"What runs now: ./ops status --service google-workspace\"""",
+        *(
+            (
+                about,
+                "google-workspace-mcp-deployments",
+                "ECS Deployment State Change",
+                {"eventName": event, "reason": reason, "deploymentId": "ecs-svc/0123"},
+                [SERVICE_ARN],
+                f'''\
+"{NAME}: {words} {reason}"
+"ecs-svc/0123"
+"What runs now: ./ops status --service google-workspace"''',
+            )
+            for about, event, words, reason in (
+                (
+                    "deployment-begun",
+                    "SERVICE_DEPLOYMENT_IN_PROGRESS",
+                    "a deployment begins, or ECS goes back.",
+                    "ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/0122.",
+                ),
+                (
+                    "deployment-completed",
+                    "SERVICE_DEPLOYMENT_COMPLETED",
+                    "a deployment is complete.",
+                    "ECS deployment deploymentID completed.",
+                ),
+                (
+                    "deployment-failed",
+                    "SERVICE_DEPLOYMENT_FAILED",
+                    "a deployment failed.",
+                    "ECS deployment circuit breaker: tasks failed to start.",
+                ),
+            )
         ),
     ],
 )
