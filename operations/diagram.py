@@ -270,7 +270,7 @@ def _node(id_: str, alike: Sequence[Registration], services: Mapping[str, Servic
     kind, service = _KINDS.get(first.type), services.get(owner)
     in_order = sorted(alike, key=lambda r: r.name)
     lines = [_KINDS[r.type].line(r.inputs) if r.type in _KINDS else r.name for r in in_order]
-    frame = owner
+    frame = "" if first.type in _BUCKET_SETTINGS else owner  # They stand behind their bucket, which names them.
     if service:
         frame = f"{owner}: watched by" if "index:Observability" in first.parent else owner
         if first.type not in (_REPOSITORY, _SERVICE):  # Names that begin alike are easier to tell apart without it.
