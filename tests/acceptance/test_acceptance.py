@@ -9,9 +9,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,11 @@ from checks.http import expect
 from operations.accept import private_address
 from operations.target import Target
 from rehearsal.docker import Engine
+from rehearsal.emulator import free_port
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.google import Google
 from rehearsal.run import HOME, Kept, Rehearsal, Stack
-from tests.checks.conftest import StartServer
+from tests.checks.conftest import GOOD, StartServer, server_python
 from tests.checks.load_balancer import LoadBalancer
 from tests.checks.test_checks import prefix_rules
 from tests.conftest import ROOT
@@ -245,6 +248,53 @@ def test_a_clock_that_is_off_by_ten_minutes_fails(serve: Behind, faketime: Path,
         else "s behind" in found.failed[CLOCK]["detail"]
     )
     assert found.status == 1
+
+
+class DeniesWriting(BaseHTTPRequestHandler):
+    """S3 as a bucket's policy makes it that denies PutObject."""
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+def test_a_bucket_that_denies_writing_fails(tmp_path: Path) -> None:
+    """The server then ends before it answers anybody, so that the suite finds nobody at the address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), DeniesWriting) as bucket:
+        threading.Thread(target=bucket.serve_forever, daemon=True).start()
+        environment = {
+            **GOOD,
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "PYTHONDONTWRITEBYTECODE": "1",  # The launcher lies in the build context.
+            "PORT": (port := str(free_port(None))),
+            "MCP_ENABLE_OAUTH21": "false",
+            "WORKSPACE_MCP_STATELESS_MODE": "false",
+            "WORKSPACE_MCP_CREDENTIAL_STORE_BACKEND": "s3",
+            "WORKSPACE_MCP_S3_BUCKET": "tokens",
+            "WORKSPACE_MCP_S3_PREFIX": "google",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{bucket.server_port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+        command = [str(server_python()), str(ROOT / "image" / "launcher.py")]
+        started = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        bucket.shutdown()
+    assert started.returncode == 1
+    assert "s3://tokens/google/ cannot be used" in started.stderr and "AccessDenied" in started.stderr
+    report = tmp_path / "report.md"
+    suite = [sys.executable, "-m", "acceptance", URL, "--connect-to", f"http://127.0.0.1:{port}", "-k", "test_checks"]
+    found = ran(subprocess.run(suite, cwd=ROOT, capture_output=True, text=True), report)
+    assert found.status == 1
+    assert "no answer" in found.failed["health answers 200 from outside"]["detail"]
 
 
 # What the suite itself cannot wait for

@@ -28,12 +28,15 @@ GOOD = {
 }
 
 
+def server_python() -> Path:
+    """The interpreter with what the image ships, whose packages would not go together with this project's."""
+    return installed(ROOT / ".rehearsal" / "server-venv", file=ROOT / "image" / "requirements.txt")
+
+
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Starts the server with GOOD and the given environment (None unsets), once per environment; its port."""
-    # What is tested is what the image ships; its packages would not go together with this project's.
-    python = installed(ROOT / ".rehearsal" / "server-venv", file=ROOT / "image" / "requirements.txt")
-    command = [str(python.with_name("workspace-mcp"))]
+    command = [str(server_python().with_name("workspace-mcp"))]
     started: dict[tuple[tuple[str, str | None], ...], int] = {}
     processes: list[subprocess.Popen[bytes]] = []
 
