@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,15 @@ sys.path.insert(0, str(ROOT))
 from rehearsal.docker import Engine, NoEngine  # noqa: E402
 from rehearsal.emulator import Emulator, ensure_installed  # noqa: E402
 from rehearsal.google import ensure_installed as ensure_stand_in  # noqa: E402
+
+# Ignored signals are inherited, and nohup or a background job ignores some: what tests start would not end by them.
+for _number, _handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGTERM, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 ACCOUNT = "758888582357"
 REGION = "us-east-1"
