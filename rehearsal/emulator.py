@@ -29,8 +29,8 @@ from rehearsal.apart import installed
 
 MINISTACK = "ministack==1.5.33"
 # MiniStack pins botocore exactly, so it cannot share an environment with this program. With `docker` its ECS runs
-# containers.
-REQUIREMENTS = (MINISTACK, "docker==7.2.0")
+# containers; with `cbor2` its CloudWatch answers the AWS SDK for Go, which the aws provider is made with.
+REQUIREMENTS = (MINISTACK, "docker==7.2.0", "cbor2==6.3.0")
 START_TIMEOUT = 30.0  # seconds
 
 
@@ -132,6 +132,30 @@ class Account:
         """Address to which Docker pushes and from which it pulls: `localhost:PORT`, which Docker trusts without TLS."""
         return f"localhost:{self.port}"
 
+    @contextlib.contextmanager
+    def environment(self) -> Iterator[None]:
+        """Meanwhile the AWS clients of this process, and of those that it starts, reach this account and no other."""
+        before = dict(os.environ)
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ |= {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "rehearsal",
+            "AWS_SECRET_ACCESS_KEY": "rehearsal",
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+        }
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
     @property
     def named_registry(self) -> str:
         """Address of the registry as programs name it; it resolves nowhere on this machine."""
@@ -168,6 +192,8 @@ class Emulator(Account):
         additions: task definition family -> what its containers are given beside what the task definition says, as
             `environment` (name -> value) and `volumes` (SOURCE:TARGET:ro).
         outlive: keep running when this process ends, for a kept rehearsal; `stop_kept` ends it.
+        real_registry: ECR says the address of its registry by which Docker reaches it, in place of AWS's, for whoever
+            hands it to Docker unseen.
 
     Raises:
         EmulatorError: it did not answer in time; the message has the last lines of its log.
@@ -184,6 +210,7 @@ class Emulator(Account):
         ids: Sequence[str] = (),
         additions: Mapping[str, Mapping[str, Any]] | None = None,
         outlive: bool = False,
+        real_registry: bool = False,
     ) -> None:
         self._python = python
         self._docker_host = docker_host
@@ -191,6 +218,7 @@ class Emulator(Account):
         self._ids = ids
         self._additions = additions or {}
         self._outlive = outlive
+        self._real_registry = real_registry
         self._process: subprocess.Popen[bytes] | None = None
         # Name that MiniStack labels its containers with (ministack.instance=NAME:PORT); unique, so that cleaning up
         # can never reach the containers of another run.
@@ -270,6 +298,8 @@ class Emulator(Account):
             command += ["--bind", f"{self._bridge_address}:{self.port}"]
         for wanted in self._ids:
             command += ["--id", wanted]
+        if self._real_registry:
+            command += ["--registry", self.registry]
         if not self._outlive:
             command += ["--follow-parent", str(self.home)]
         with self.log.open("wb") as log:

@@ -2,7 +2,7 @@
 """Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
 
     python emulator_process.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... --target-health FILE
-        [--additions JSON] [--follow-parent FOLDER]
+        [--additions JSON] [--registry ADDRESS:PORT] [--follow-parent FOLDER]
 
 Everything else is configured by MiniStack's own environment variables. Imports nothing of the project, because the
 interpreter that runs it has MiniStack's pinned dependencies and no others.
@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,108 @@ def give_credentials_to_tasks(ecs: Any) -> None:
     ecs._register_metadata = with_credentials
 
 
+def tell_service_deployments(ecs: Any) -> None:
+    """Answer ListServiceDeployments and DescribeServiceDeployments from the services' own deployments, as AWS does and
+    the provider waits for; MiniStack always says there are none."""
+    for name in ("_services", "_ACTION_MAP"):
+        if not hasattr(ecs, name):
+            sys.exit(f"emulator: ministack.services.ecs has no {name} any more; adapt rehearsal/emulator_process.py")
+    from ministack.core.responses import json_response
+
+    states = {"COMPLETED": "SUCCESSFUL", "IN_PROGRESS": "IN_PROGRESS", "FAILED": "ROLLBACK_SUCCESSFUL"}
+
+    def known() -> list[dict[str, Any]]:
+        found = []
+        for service in ecs._services.values():
+            for deployment in service.get("deployments", []):
+                place = f"{service['serviceArn'].partition(':service/')[2]}/{deployment['id'].rpartition('/')[2]}"
+                start = service["serviceArn"].partition(":service/")[0]
+                found.append(
+                    {
+                        "serviceDeploymentArn": f"{start}:service-deployment/{place}",
+                        "targetServiceRevisionArn": f"{start}:service-revision/{place}",
+                        "serviceArn": service["serviceArn"],
+                        "clusterArn": service["clusterArn"],
+                        "status": states[deployment["rolloutState"]],
+                        "statusReason": deployment.get("rolloutStateReason") or "",
+                    }
+                )
+        return found
+
+    def listed(request: Any) -> Any:
+        name = request["service"].rpartition("/")[2]
+        return json_response(
+            {"serviceDeployments": [one for one in known() if one["serviceArn"].rpartition("/")[2] == name]}
+        )
+
+    def described(request: Any) -> Any:
+        wanted = request["serviceDeploymentArns"]
+        return json_response({"serviceDeployments": [one for one in known() if one["serviceDeploymentArn"] in wanted]})
+
+    ecs._ACTION_MAP |= {"ListServiceDeployments": listed, "DescribeServiceDeployments": described}
+
+
+def save_queries(logs: Any) -> None:
+    """Add saved queries: PutQueryDefinition, DescribeQueryDefinitions and DeleteQueryDefinition, which MiniStack does
+    not have. One account, so one list."""
+    from ministack.core.responses import error_response_json, json_response
+
+    saved: dict[str, dict[str, Any]] = {}
+    others = logs.handle_request
+
+    def put(request: Any) -> Any:
+        id_ = request.get("queryDefinitionId") or str(uuid.uuid4())
+        saved[id_] = {
+            "queryDefinitionId": id_,
+            "name": request["name"],
+            "queryString": request["queryString"],
+            "logGroupNames": request.get("logGroupNames", []),
+            "lastModified": int(time.time() * 1000),
+        }
+        return json_response({"queryDefinitionId": id_})
+
+    def describe(request: Any) -> Any:
+        prefix = request.get("queryDefinitionNamePrefix", "")
+        return json_response({"queryDefinitions": [one for one in saved.values() if one["name"].startswith(prefix)]})
+
+    def delete(request: Any) -> Any:
+        if saved.pop(request.get("queryDefinitionId"), None) is None:
+            return error_response_json("ResourceNotFoundException", "The query definition does not exist.", 400)
+        return json_response({"success": True})
+
+    actions = {"PutQueryDefinition": put, "DescribeQueryDefinitions": describe, "DeleteQueryDefinition": delete}
+
+    async def handle(method: str, path: str, headers: Any, body: Any, query: Any) -> Any:
+        action = actions.get(headers.get("x-amz-target", "").rpartition(".")[2])
+        return action(json.loads(body)) if action else await others(method, path, headers, body, query)
+
+    logs.handle_request = handle
+
+
+def take_namespace_of_dns(servicediscovery: Any) -> None:
+    """Let CreateService take the namespace from DnsConfig alone, as AWS does and the provider sends it; MiniStack wants
+    it beside DnsConfig."""
+    if not hasattr(servicediscovery, "_create_service"):
+        sys.exit("emulator: ministack.services.servicediscovery has no _create_service; adapt emulator_process.py")
+    create = servicediscovery._create_service
+
+    def create_in_namespace(request: Any) -> Any:
+        return create({"NamespaceId": request.get("DnsConfig", {}).get("NamespaceId"), **request})
+
+    servicediscovery._create_service = create_in_namespace
+
+
+def say_real_registry(ecr: Any, registry: str) -> None:
+    """Make ECR name its repositories by `registry`, an address that Docker reaches.
+
+    DescribeRepositories says ACCOUNT.dkr.ecr.REGION.amazonaws.com/name, and on AWS that resolves. MiniStack says the
+    same, and here it leads nowhere, or to AWS; but the Docker provider pushes to whatever is said.
+    """
+    if not hasattr(ecr, "_repo_uri"):
+        sys.exit("emulator: ministack.services.ecr has no _repo_uri any more; adapt rehearsal/emulator_process.py")
+    ecr._repo_uri = lambda name: f"{registry}/{name}"
+
+
 async def serve(bind: list[str], follow_parent: bool) -> None:
     """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
@@ -303,9 +406,10 @@ def main() -> None:
     parser.add_argument("--follow-parent", metavar="FOLDER", help="end with the parent process, and remove this folder")
     parser.add_argument("--additions", type=json.loads, default={}, metavar="JSON", help="what containers are given")
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
+    parser.add_argument("--registry", help="what ECR calls its registry, in place of AWS's name")
     arguments = parser.parse_args()
 
-    from ministack.services import alb, ec2, ecs, sns
+    from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, servicediscovery, sns
 
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
@@ -314,6 +418,11 @@ def main() -> None:
     add_to_containers(ecs, arguments.additions)
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)
+    tell_service_deployments(ecs)
+    save_queries(cloudwatch_logs)
+    take_namespace_of_dns(servicediscovery)
+    if arguments.registry:
+        say_real_registry(ecr, arguments.registry)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
         asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))

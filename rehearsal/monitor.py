@@ -758,38 +758,21 @@ def _run_program(context: Context) -> None:
 @contextlib.contextmanager
 def _as_program(context: Context) -> Iterator[None]:
     """The program's surroundings: its directory, its own modules afresh, and the emulated account as its AWS."""
-    directory, account = str(context.directory), context.account
-    environment, working, path = dict(os.environ), Path.cwd(), list(sys.path)
+    directory, working, path = str(context.directory), Path.cwd(), list(sys.path)
     kept = _program_modules(directory)
     for name in kept:
         del sys.modules[name]
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]
-    # For the program's own AWS clients, beside the provider.
-    os.environ |= {
-        "AWS_ENDPOINT_URL": account.endpoint,
-        "AWS_ACCESS_KEY_ID": "rehearsal",
-        "AWS_SECRET_ACCESS_KEY": "rehearsal",
-        "AWS_REGION": account.region,
-        "AWS_DEFAULT_REGION": account.region,
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-    }
     os.chdir(directory)
     sys.path.insert(0, directory)
     try:
-        yield
+        with context.account.environment():  # For the program's own AWS clients, beside the provider.
+            yield
     finally:
         for name in _program_modules(directory):
             del sys.modules[name]
         sys.modules.update(kept)
         sys.path[:] = path
         os.chdir(working)
-        os.environ.clear()
-        os.environ.update(environment)
 
 
 def _program_modules(directory: str) -> dict[str, ModuleType]:

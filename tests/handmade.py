@@ -87,7 +87,6 @@ def _discovery(account: Account, settings: Settings, service: Service, chosen: H
     records: list[Any] = [{"Type": type_, "TTL": 60} for type_ in chosen.records]
     made = cloud_map.create_service(
         Name=service.discovery_name,
-        NamespaceId=namespace,
         DnsConfig={"NamespaceId": namespace, "RoutingPolicy": "MULTIVALUE", "DnsRecords": records},
         HealthCheckCustomConfig={"FailureThreshold": 1},
     )["Service"]

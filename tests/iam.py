@@ -205,7 +205,7 @@ class Requests:
         match call.action:
             case "CreateService":
                 self.tags["discovery"] = self._tags("aws:ResourceTag", given.get("Tags"))
-                namespace = self._arn("servicediscovery", f"namespace/{given['NamespaceId']}")
+                namespace = self._arn("servicediscovery", f"namespace/{given['DnsConfig']['NamespaceId']}")
                 return Request(action, (namespace,), self._tags("aws:RequestTag", given.get("Tags")))
             case "GetNamespace":
                 return Request(action, (self._arn("servicediscovery", f"namespace/{given['Id']}"),))

@@ -272,20 +272,40 @@ class LogMetricFilter(Handler):
 
 @resource
 class QueryDefinition(Handler):
+    """Its locator is its id, which AWS gives; its name is not unique, so none is found by it."""
+
     type = "aws:cloudwatch/queryDefinition:QueryDefinition"
-    properties = frozenset()
-    recorded_only = dict.fromkeys(
-        ("name", "queryString", "logGroupNames"), "the emulator has no PutQueryDefinition; the query is saved nowhere"
-    )
+    properties = frozenset({"name", "queryString", "logGroupNames"})
 
     def create(self, inputs: Properties) -> str:
-        return str(inputs["name"])
+        return self._put(inputs)
 
     def read(self, locator: str) -> Properties | None:
-        return {"id": locator, "name": locator, "queryDefinitionId": locator}
+        found = self.context.client("logs").describe_query_definitions()["queryDefinitions"]
+        entry = next((entry for entry in found if entry["queryDefinitionId"] == locator), None)
+        if entry is None:
+            return None
+        return {
+            "id": locator,
+            "queryDefinitionId": locator,
+            "name": entry["name"],
+            "queryString": entry["queryString"],
+            "logGroupNames": entry.get("logGroupNames", []),
+        }
+
+    def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
+        self._put(inputs, queryDefinitionId=locator)
 
     def delete(self, locator: str, recorded: Properties) -> None:
-        pass
+        logs = self.context.client("logs")
+        with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
+            logs.delete_query_definition(queryDefinitionId=locator)
+
+    def _put(self, inputs: Properties, **of: str) -> str:
+        answer = self.context.client("logs").put_query_definition(
+            name=inputs["name"], queryString=inputs["queryString"], logGroupNames=inputs["logGroupNames"], **of
+        )
+        return str(answer["queryDefinitionId"])
 
 
 @resource

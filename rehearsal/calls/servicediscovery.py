@@ -53,7 +53,6 @@ class Service(Handler):
         return super().replaced_by(name, wanted, actual) or (name == "dnsConfig" and _kind(wanted) != _kind(actual))
 
     def create(self, inputs: Properties) -> str:
-        namespace = inputs.get("namespaceId") or inputs["dnsConfig"]["namespaceId"]
         custom = inputs.get("healthCheckCustomConfig")
         check = inputs.get("healthCheckConfig")
         found = self.context.client("servicediscovery").create_service(
@@ -61,8 +60,6 @@ class Service(Handler):
                 Name=inputs["name"],
                 Description=inputs.get("description"),
                 DnsConfig=_dns(inputs),
-                # Cloud Map takes the namespace inside DnsConfig; the emulator wants it at the top level too.
-                NamespaceId=namespace,
                 HealthCheckCustomConfig={"FailureThreshold": custom.get("failureThreshold", 1)}
                 if custom is not None
                 else None,

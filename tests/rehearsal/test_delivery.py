@@ -91,8 +91,6 @@ ELSEWHERE = [
         )
         for action in ("GenerateDataKey", "Decrypt")
     ),
-    # The emulator has no saved queries.
-    *(Request(f"logs:{action}") for action in ("PutQueryDefinition", "DescribeQueryDefinitions")),
     # Asked by preflight, and not of the emulator, which has no Cost Explorer.
     Request("ce:ListCostAllocationTags"),
     # A refresh reads the pipeline's own roles.
@@ -228,8 +226,7 @@ def test_without_any_one_of_its_statements_a_deployment_would_fail(seen: Seen) -
 READS = ("Describe", "Get", "List", "BatchGet", "Filter", "Discover", "Decrypt", "View")
 
 # What the provider asks when something is changed that the deployments of this test leave alone: a key's description
-# and policy, a role's description and trust, scanning, mutability, a retention that is taken away, a saved query, a
-# subscription.
+# and policy, a role's description and trust, scanning, mutability, a retention that is taken away, a subscription.
 ON_OTHER_CHANGES = {
     "ecr:PutImageScanningConfiguration",
     "ecr:PutImageTagMutability",
@@ -238,7 +235,6 @@ ON_OTHER_CHANGES = {
     "kms:PutKeyPolicy",
     "kms:UpdateAlias",
     "kms:UpdateKeyDescription",
-    "logs:DeleteQueryDefinition",
     "logs:DeleteRetentionPolicy",
     "sns:SetSubscriptionAttributes",
 }
