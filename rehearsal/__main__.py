@@ -14,12 +14,22 @@ from rich.console import Console
 from components.settings import SettingsError
 from rehearsal.report import Narrator, Report
 
-EXIT = "exit status: 0 all of it held; 1 something did not; 2 wrong configuration or command line; 130 interrupted"
+EXIT = (
+    "exit status: 0 all of it held; 1 something did not; 2 wrong configuration or command line; "
+    "3 Pulumi's CLI or a plugin is missing, for --engine pulumi and both; 130 interrupted"
+)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./rehearse", description=__doc__, epilog=EXIT)
     parser.add_argument("stack", nargs="?", default="production", help="the stack to rehearse (default: production)")
+    parser.add_argument(
+        "--engine",
+        choices=("in-process", "pulumi", "both"),
+        default="in-process",
+        help="what deploys: a small engine in this process (default); Pulumi's own with the official providers, "
+        "for which its CLI must be installed; or both, to compare what they made",
+    )
     parser.add_argument("--keep", action="store_true", help="leave it running; a further run deploys onto it")
     parser.add_argument(
         "--import",
@@ -31,7 +41,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--stop", action="store_true", help="end a rehearsal that was kept")
     parser.add_argument("--report", type=_writable, metavar="FILE.md", help="write the report as Markdown")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if (options.keep or options.adopt) and options.engine != "in-process":
+        parser.error(f"--keep and --import: with --engine {options.engine} nothing stays to be kept")
+    return options
 
 
 def _writable(text: str) -> Path:
@@ -61,7 +74,7 @@ def main() -> int:
             signal.signal(number, _interrupt)
     report = Report(stack=options.stack)
     try:
-        from rehearsal import run  # here, so that a mistake in the command line is told at once
+        from rehearsal import engine, run  # here, so that a mistake in the command line is told at once
 
         if options.stop:
             found = run.stop(options.stack)
@@ -72,20 +85,32 @@ def main() -> int:
             )
             return 0
         stack = run.Stack.read(options.stack)
+        if options.engine != "in-process":
+            report.engine = f"pulumi {engine.ensure()}"
     except SettingsError as error:
         print(error, file=sys.stderr)
         report.failure = str(error)
         _write(report, options)
         return 2
+    except engine.EngineMissing as error:
+        print(error, file=sys.stderr)
+        report.failure = str(error)
+        _write(report, options)
+        return 3
     narrator = Narrator(report, console, quiet=options.json)
     interrupted = False
     try:
-        run.rehearse(stack, narrator, keep=options.keep, adopt=options.adopt)
+        if options.engine == "both":
+            run.compare(stack, narrator)
+        else:
+            run.rehearse(stack, narrator, keep=options.keep, adopt=options.adopt, engine=options.engine)
     except KeyboardInterrupt:
         report.failure, interrupted = "Interrupted; what this run had started was removed.", True
     except Exception as error:
         report.failure = run.explain(error)
     narrator.conclude()
+    if options.engine == "in-process" and engine.available():
+        narrator.say("pulumi is on the PATH: ./rehearse --engine pulumi rehearses with it and the official providers.")
     _write(report, options)
     return 130 if interrupted else 0 if report.passed else 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
@@ -49,6 +49,8 @@ class Report:
     """All of it. `failure` is empty only if everything held."""
 
     stack: str
+    engine: str = "in-process"
+    """What carried the deployment out: in-process, or pulumi with its CLI's version."""
     phases: list[Phase] = dataclasses.field(default_factory=list)
     resources: list[Row] = dataclasses.field(default_factory=list)
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -82,6 +84,7 @@ class Report:
         yield f"# Rehearsal of {self.stack}: {'passed' if self.passed else 'failed'}"
         if self.failure:
             yield f"\n```\n{self.failure}\n```"
+        yield f"\nEngine: {_cell(self.engine)}"
         yield "\n| phase | time | |\n|---|---|---|"
         for phase in self.phases:
             yield f"| {_cell(phase.name)} | {phase.seconds:.1f} s | {_cell(phase.detail)} |"
@@ -176,9 +179,9 @@ class Narrator:
         for name, value in flat(self.report.outputs):
             self.say(f"  [bold]{escape(name)}[/] {escape(value)}")
 
-    def show_checks(self) -> None:
-        """The checks, what was not proven, and the verdict."""
-        for check in self.report.checks:
+    def show_checks(self, checks: Sequence[Check]) -> None:
+        """The outcome of each."""
+        for check in checks:
             self.say(f"  {_MARKS[check.passed]} {escape(check.name)} [dim]{escape(check.detail)}[/]")
             if check.passed is False and check.remedy:
                 self.say(f"      do: {escape(check.remedy)}")

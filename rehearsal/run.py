@@ -1,5 +1,5 @@
-"""The rehearsal itself: engine, emulated account, estate, deployment, edge, checks, a second pass, and nothing left
-behind."""
+"""The rehearsal itself: emulated account, estate, deployment, edge, checks, a second pass, and nothing left behind; on
+an engine in this process, or on Pulumi's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,11 +15,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,10 +33,11 @@ from components.routing import target_group_name
 from components.settings import Service, Settings
 from policies.registrations import registrations
 from policies.rule import Registered
-from rehearsal import estate, monitor
+from rehearsal import estate, inventory, monitor
 from rehearsal.apart import NotInstalled
 from rehearsal.docker import BuildFailed, Engine, NoBaseImage, NoEngine, PushFailed
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed, stop_kept
+from rehearsal.engine import PulumiEngine, Run
 from rehearsal.google import Google, StandInError, Starting
 from rehearsal.google import ensure_installed as ensure_stand_in
 from rehearsal.report import Narrator, Phase, Report, Row
@@ -47,6 +49,16 @@ HOME = ROOT / ".rehearsal"
 _HEALTH_FACTOR = 0.05
 """Target health is asked this much more often than configured, so that 2 x 30 s become 3 s; what it means is the
 same."""
+
+EngineName = Literal["in-process", "pulumi"]
+"""What carries the deployment out: `rehearsal.monitor` in this process, or Pulumi's CLI with the official providers."""
+
+_ONLY_THE_OTHER: Mapping[EngineName, str] = {
+    "in-process": "Pulumi's engine and the providers' own code, with their diff, state and previews: "
+    "./rehearse --engine pulumi runs them",
+    "pulumi": "whether the emulator kept each property that it was given: the in-process engine reads it back, "
+    "providers need not",
+}
 
 _BEYOND = (
     "TLS: the edge speaks plain HTTP; the listener's certificate is not exercised",
@@ -238,10 +250,18 @@ class Rehearsal:
     account: Account
     edge: Edge | None = None
     google: Google | None = None
+    pulumi: PulumiEngine | None = None
+    """What deploys, where it is not the monitor."""
+    estate: inventory.Inventory
+    """What the account contained before the first deployment, where Pulumi's engine deploys."""
 
-    def __init__(self, stack: Stack, *, keep: bool = False, narrator: Narrator | None = None) -> None:
+    def __init__(
+        self, stack: Stack, *, keep: bool = False, narrator: Narrator | None = None, engine: EngineName = "in-process"
+    ) -> None:
         self.stack = stack
-        self.kept = Kept.read(stack.name)
+        self.engine_name = engine
+        # What Pulumi's engine made it also destroys, so it has an account of its own.
+        self.kept = Kept.read(stack.name) if engine == "in-process" else None
         self.keep = keep or self.kept is not None
         self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
         self.outputs: dict[str, Any] = {}
@@ -262,6 +282,8 @@ class Rehearsal:
                 with self.narrator.phase("Estate") as detail:
                     estate.make(self.account, self.stack.settings)
                     detail.append(f"account {self.account.account}, {self.account.region}")
+            if self.engine_name == "pulumi":
+                self._start_pulumi(cleanup)
             if self.kept and self.kept.edge_url and self.kept.health_url:
                 self.edge = Edge(url=self.kept.edge_url, health_url=self.kept.health_url, pid=self.kept.edge_pid)
             elif self.engine and (listener := _listener(self.account, self.stack.settings)):
@@ -311,7 +333,8 @@ class Rehearsal:
             try:
                 engine = cleanup.enter_context(Engine(HOME / "docker"))
             except NoEngine as error:
-                if os.environ.get("CI") == "true":
+                # The Docker provider builds on a real engine or not at all.
+                if os.environ.get("CI") == "true" or self.engine_name == "pulumi":
                     raise
                 self.narrator.report.unproven.append(
                     f"the image, the containers, and what a client sees: simulated or not asked, because {error}"
@@ -352,6 +375,7 @@ class Rehearsal:
                 ids=estate.pinned_ids(self.stack.settings),
                 additions=dict.fromkeys(self._families(), self.google.container()) if self.google else None,
                 outlive=self.keep,
+                real_registry=self.engine_name == "pulumi",
             )
             cleanup.enter_context(emulator)
             detail.append(emulator.endpoint)
@@ -374,24 +398,72 @@ class Rehearsal:
                 ) from error
             detail.append(f"{len(taken)} resources taken into the state")
 
+    def _start_pulumi(self, cleanup: contextlib.ExitStack) -> None:
+        assert self.engine
+        self.estate = inventory.read(self.account)
+        folder = cleanup.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-pulumi-"))
+        self.pulumi = PulumiEngine(
+            ROOT,
+            project=configuration.NAMESPACE,
+            stack=self.stack.name,
+            account=self.account,
+            docker_host=self.engine.host,
+            folder=Path(folder),
+        )
+
     def deploy(self, stack: Stack | None = None, *, phase: str = "Deployment") -> monitor.Deployment:
         """Deploy the stack (or `stack`, a changed configuration of it) onto the account. Raises `DeploymentFailed`."""
         self.stack = stack or self.stack
         with self.narrator.phase(phase) as detail:
-            deployed = monitor.deploy(
-                ROOT,
-                project=configuration.NAMESPACE,
-                stack=self.stack.name,
-                config=dict(self.stack.config),
-                account=self.account,
-                docker=_Images(self.engine) if self.engine else None,
-                state=self._state,
-                progress=lambda event: self.narrator.progress(f"{phase}: {event.name} {event.action or '...'}"),
-            )
-            different = [result for result in deployed.resources if result.action != "same"]
-            detail.append(f"{len(different)} of {len(deployed.resources)} resources changed")
+            progress = self._progress(phase)
+            if self.pulumi:
+                self._configure_pulumi(self.pulumi)
+                deployed = self.pulumi.deploy(progress).deployment
+            else:
+                deployed = monitor.deploy(
+                    ROOT,
+                    project=configuration.NAMESPACE,
+                    stack=self.stack.name,
+                    config=dict(self.stack.config),
+                    account=self.account,
+                    docker=_Images(self.engine) if self.engine else None,
+                    state=self._state,
+                    progress=progress,
+                )
+            detail.append(_counted(deployed))
         self.outputs = dict(deployed.outputs)
         return deployed
+
+    def preview(self, *, phase: str) -> Run:
+        """What Pulumi's engine would do, held to the policy pack; nothing is made. Raises `DeploymentFailed`."""
+        assert self.pulumi
+        with self.narrator.phase(phase) as detail:
+            self._configure_pulumi(self.pulumi)
+            run = self.pulumi.preview(self._progress(phase))
+            detail.append(_counted(run.deployment))
+        return run
+
+    def destroy(self, *, phase: str = "Destroy") -> monitor.Deployment:
+        """Delete all that was deployed. Raises `DeploymentFailed`."""
+        with self.narrator.phase(phase) as detail:
+            progress = self._progress(phase)
+            if self.pulumi:
+                deleted = self.pulumi.destroy(progress).deployment
+            else:
+                deleted = monitor.destroy(account=self.account, state=self._state, progress=progress)
+            detail.append(_counted(deleted))
+        return deleted
+
+    def _progress(self, phase: str) -> Callable[[monitor.Progress], None]:
+        return lambda event: self.narrator.progress(f"{phase}: {event.name} {event.action or '...'}")
+
+    def _configure_pulumi(self, pulumi: PulumiEngine) -> None:
+        assert self.engine
+        for service in self.stack.settings.services.values():
+            if service.image.digest is None:
+                dockerfile = ROOT / service.image.context / service.image.dockerfile
+                self.engine.ensure_base_images(dockerfile, service.image.args, service.image.platform)
+        pulumi.configure(self.stack.config)
 
     def check(self) -> list[Check]:
         """All checks of all services, as a client and of the account."""
@@ -430,47 +502,150 @@ def task_address(ecs: Any, settings: Settings, service: Service) -> str | None:
     return f"http://{found}:{service.port}" if found else None
 
 
-def rehearse(stack: Stack, narrator: Narrator, *, keep: bool, adopt: Path | None = None) -> None:
+def rehearse(
+    stack: Stack, narrator: Narrator, *, keep: bool, adopt: Path | None = None, engine: EngineName = "in-process"
+) -> None:
     """Run all phases; the outcome is in the narrator's report. Whatever happens, nothing but a kept rehearsal stays.
 
-    adopt: an import file, taken in before the deployment.
+    adopt: an import file, taken in before the deployment (in process only).
     """
     report = narrator.report
     cleaning = time.monotonic()
     try:
-        with Rehearsal(stack, keep=keep, narrator=narrator) as rehearsal:
+        with Rehearsal(stack, keep=keep, narrator=narrator, engine=engine) as rehearsal:
             try:
-                with narrator.phase("Policies") as detail:
-                    _hold_to_policies(registrations(stack.config, stack=stack.name), stack, report)
-                    detail.append("before anything is made")
-                if adopt:
-                    rehearsal.take_in(adopt)
-                deployed = rehearsal.deploy()
-                # Again, now that all values are known.
-                _hold_to_policies(deployed.registrations, stack, report)
-                report.resources = [_row(result) for result in deployed.resources]
-                report.outputs = rehearsal.outputs
-                narrator.show_resources()
-                narrator.show_outputs()
-                narrator.show_policies()
-                if rehearsal.google:
-                    report.unproven.append("Google: a stand-in signs users in and answers the server's calls")
-                _note_unproven(report.unproven, deployed, rehearsal.engine)
-                with narrator.phase("Checks") as detail:
-                    report.checks = rehearsal.check()
-                    whom = "as a client and of the account" if rehearsal.engine else "of the account alone"
-                    detail.append(f"{len(report.checks)}, asked {whom}")
-                narrator.show_checks()
-                again = rehearsal.deploy(phase="Second pass")
-                different = [result for result in again.resources if result.action != "same"]
-                if different:
-                    names = "; ".join(f"{r.name} {r.action} {', '.join(r.changes)}" for r in different)
-                    raise RehearsalError(f"A second deployment of the same program must change nothing, but: {names}")
+                if engine == "pulumi":
+                    _on_pulumi(rehearsal, narrator)
+                else:
+                    _in_process(rehearsal, narrator, adopt)
             finally:
                 cleaning = time.monotonic()
     finally:
         if not keep:
             report.phases.append(Phase(name="Cleaning up", seconds=time.monotonic() - cleaning, detail=""))
+
+
+def _in_process(rehearsal: Rehearsal, narrator: Narrator, adopt: Path | None) -> None:
+    stack, report = rehearsal.stack, narrator.report
+    with narrator.phase("Policies") as detail:
+        _hold_to_policies(registrations(stack.config, stack=stack.name), stack, report)
+        detail.append("before anything is made")
+    if adopt:
+        rehearsal.take_in(adopt)
+    deployed = rehearsal.deploy()
+    # Again, now that all values are known.
+    _hold_to_policies(deployed.registrations, stack, report)
+    _show(rehearsal, deployed, narrator)
+    _check(rehearsal, narrator)
+    _refuse_changes(rehearsal.deploy(phase="Second pass"), "A second deployment of the same program")
+
+
+def _on_pulumi(rehearsal: Rehearsal, narrator: Narrator) -> None:
+    report = narrator.report
+    report.policies = rehearsal.preview(phase="Preview").policies
+    _show(rehearsal, rehearsal.deploy(), narrator)
+    _check(rehearsal, narrator)
+    _refuse_changes(rehearsal.preview(phase="Second preview").deployment, "A preview of the same program, deployed,")
+    with tempfile.TemporaryDirectory(prefix="rehearsal-context-") as folder:
+        if changed := with_changed_image(rehearsal.stack, Path(folder)):
+            updated = rehearsal.deploy(changed, phase="Changed image")
+            if not any(result.type == "aws:ecs/service:Service" for result in _different(updated)):
+                raise RehearsalError("The image was changed and deployed, but no ECS service was updated")
+            _check(rehearsal, narrator, "after the update: ")
+        else:
+            report.unproven.append("an update with a changed image: every service uses a finished one")
+        rehearsal.destroy()
+    with narrator.phase("Nothing left") as detail:
+        detail.append(_look_for_remains(rehearsal))
+
+
+def _show(rehearsal: Rehearsal, deployed: monitor.Deployment, narrator: Narrator) -> None:
+    report = narrator.report
+    report.resources = [_row(result) for result in deployed.resources]
+    report.outputs = rehearsal.outputs
+    narrator.show_resources()
+    narrator.show_outputs()
+    narrator.show_policies()
+    if rehearsal.google:
+        report.unproven.append("Google: a stand-in signs users in and answers the server's calls")
+    _note_unproven(report.unproven, deployed, rehearsal.engine, rehearsal.engine_name)
+
+
+def _check(rehearsal: Rehearsal, narrator: Narrator, when: str = "") -> None:
+    with narrator.phase("Checks") as detail:
+        found = [dataclasses.replace(check, name=f"{when}{check.name}") for check in rehearsal.check()]
+        narrator.report.checks += found
+        whom = "as a client and of the account" if rehearsal.engine else "of the account alone"
+        detail.append(f"{len(found)}, asked {whom}")
+    narrator.show_checks(found)
+
+
+def _different(deployed: monitor.Deployment) -> list[monitor.Result]:
+    return [result for result in deployed.resources if result.action != "same"]
+
+
+def _counted(deployed: monitor.Deployment) -> str:
+    return f"{len(_different(deployed))} of {len(deployed.resources)} resources changed"
+
+
+def _refuse_changes(deployed: monitor.Deployment, what: str) -> None:
+    if different := _different(deployed):
+        names = "; ".join(f"{result.name} {result.action} {', '.join(result.changes)}" for result in different)
+        raise RehearsalError(f"{what} must change nothing, but: {names}")
+
+
+def with_changed_image(stack: Stack, folder: Path) -> Stack | None:
+    """The stack with another image for each service that builds one: the same Dockerfile with one more label.
+
+    The changed contexts are put into `folder`. None if every service uses a finished image.
+    """
+    config = dict(stack.config)
+    key = f"{configuration.NAMESPACE}:services"
+    services = json.loads(config[key])
+    built = [service for service in stack.settings.services.values() if service.image.digest is None]
+    for service in built:
+        context = folder / service.key
+        shutil.copytree(ROOT / service.image.context, context, symlinks=True)
+        with (context / service.image.dockerfile).open("a") as dockerfile:
+            dockerfile.write("\nLABEL rehearsal.update=true\n")
+        services[service.key].setdefault("image", {})["context"] = str(context)
+    config[key] = json.dumps(services)
+    return dataclasses.replace(stack, config=config, settings=configuration.parse(config)) if built else None
+
+
+def _look_for_remains(rehearsal: Rehearsal) -> str:
+    """Hold the account against what it was before the first deployment; what is left on purpose.
+
+    Raises `RehearsalError` for anything else of ours, and where the estate was touched.
+    """
+    now = inventory.read(rehearsal.account)
+    left = inventory.added(rehearsal.estate, now)
+    # Revisions are kept, so that there is one to go back to (skipDestroy).
+    kept = [key for key in left if key.startswith("task definition ")]
+    wrong = [f"{key} is left" for key in left if key not in kept] + inventory.changed(rehearsal.estate, now)
+    if wrong:
+        raise RehearsalError("After the destroy the account must be as it was before, but:\n" + "\n".join(wrong))
+    return f"all {len(rehearsal.estate)} things of the estate are as before; kept on purpose: {', '.join(kept)}"
+
+
+def compare(stack: Stack, narrator: Narrator) -> None:
+    """Deploy by both engines, each into an account of its own, and hold what is there then against each other.
+
+    Raises `RehearsalError` where the accounts differ in more than identifiers.
+    """
+    with (
+        Rehearsal(stack, narrator=narrator) as first,
+        Rehearsal(stack, narrator=narrator, engine="pulumi") as second,
+    ):
+        first.deploy(phase="Deployment in process")
+        _show(second, second.deploy(phase="Deployment by Pulumi"), narrator)
+        with narrator.phase("Comparison") as detail:
+            if different := inventory.compare(first.account, second.account):
+                raise RehearsalError(
+                    "The engines (first: in process, second: Pulumi's) left different accounts:\n"
+                    + "\n".join(different)
+                )
+            detail.append(f"{len(inventory.read(first.account))} things, equal but for identifiers")
 
 
 class _Images:
@@ -517,7 +692,9 @@ def _row(resource: monitor.Result) -> Row:
     )
 
 
-def _note_unproven(unproven: list[str], deployed: monitor.Deployment, engine: Engine | None) -> None:
+def _note_unproven(
+    unproven: list[str], deployed: monitor.Deployment, engine: Engine | None, engine_name: EngineName
+) -> None:
     if engine:
         unproven += [
             f"base image {name}: could not be pulled, a Debian made here stood in for it" for name in engine.stand_ins
@@ -527,7 +704,7 @@ def _note_unproven(unproven: list[str], deployed: monitor.Deployment, engine: En
         for name, reason in resource.recorded_only.items():
             reasons.setdefault(reason, set()).add(f"{resource.type.rsplit(':', 1)[-1]}.{name}")
     unproven += [f"{', '.join(sorted(names))}: recorded only, {reason}" for reason, names in reasons.items()]
-    unproven += _BEYOND
+    unproven += (*_BEYOND, _ONLY_THE_OTHER[engine_name])
 
 
 def _listener(account: Account, settings: Settings) -> str | None:
