@@ -75,12 +75,14 @@ def _named(account: Account, inventory: Inventory) -> dict[str, dict[str, Any]]:
         if isinstance(value, str):
             for identifier, name in ordered:
                 value = value.replace(identifier, name)
+        elif isinstance(value, Mapping):
+            return {named(key): named(item) for key, item in value.items()}
+        elif isinstance(value, list | tuple):
+            return [named(item) for item in value]
         return value
 
-    return {
-        key: {named(path): named(value) for path, value in _flat(entry.document).items()}
-        for key, entry in inventory.items()
-    }
+    # Before lists are put in order: an order by identifiers would be another one in each account.
+    return {key: _flat(named(entry.document)) for key, entry in inventory.items()}
 
 
 def _differences(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

@@ -188,6 +188,7 @@ def test_the_whole_way_on_pulumis_own_engine(engine: Engine) -> None:
     assert done.returncode == 0, report["failure"]
     assert [phase["name"] for phase in report["phases"]] == [
         "Docker engine",
+        "Stand-in for Google",
         "Emulated AWS",
         "Estate",
         "Preview",
