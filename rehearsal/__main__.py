@@ -97,6 +97,9 @@ def main() -> int:
         report.failure = str(error)
         _write(report, options)
         return 3
+    except KeyboardInterrupt:
+        print("Interrupted before anything was started.", file=sys.stderr)
+        return 130
     narrator = Narrator(report, console, quiet=options.json)
     interrupted = False
     try:

@@ -37,8 +37,6 @@ INSTALL = "https://www.pulumi.com/docs/iac/download-install/"
 POLICY_PACK = Path("policies")
 """The program's policy pack, below its directory."""
 
-_CANCEL_LIMIT = 20.0  # seconds in which the engine finishes the calls under way after an interrupt
-
 _PROVIDERS = {"aws": "pulumi-aws", "docker": "pulumi-docker"}
 """Resource plugins that the program needs, each with the package whose version they have."""
 
@@ -113,7 +111,8 @@ def _install(workspace: automation.LocalWorkspace, command: str, name: str, vers
     if (name, version.removeprefix("v")) in installed:
         return ""
     try:
-        workspace.install_plugin(name, version)
+        with commands_end_with_us():
+            workspace.install_plugin(name, version)
     except automation.CommandError as error:
         lines = [line for line in str(error).splitlines() if "error:" in line] or str(error).splitlines()
         return lines[-1].strip().removeprefix("stderr:").strip()
@@ -179,6 +178,19 @@ class PulumiEngine:
         }
         self._stack_file.write_text(yaml.safe_dump({**self._salt, "config": {**config, **emulated}}))
 
+    def take_in(self, file: Path) -> list[str]:
+        """`pulumi import --file`: into the state alone. The names of what was taken in.
+
+        Raises `ValueError` for a file that is none, and `LookupError` with what the engine said.
+        """
+        resources = json.loads(file.read_text())["resources"]
+        try:
+            with self._account.environment(), commands_end_with_us():
+                self._stack.import_resources(resources=resources, protect=False, generate_code=False)
+        except automation.CommandError as error:
+            raise LookupError(_last(str(error))) from error
+        return [resource["name"] for resource in resources if not resource.get("component")]
+
     def preview(self, progress: Callable[[Progress], None] | None = None) -> Run:
         """What `deploy` would do, held to the policy pack. Raises `DeploymentFailed`, for a mandatory policy too."""
         return self._run(self._stack.preview, progress, policy_packs=[str(self._directory / POLICY_PACK)])
@@ -198,7 +210,7 @@ class PulumiEngine:
         heard = Events(progress)
         started = time.monotonic()
         try:
-            with self._account.environment(), _commands_end_with_us():
+            with self._account.environment(), commands_end_with_us():
                 command(on_event=heard, color="never", suppress_progress=True, **options)
         except automation.CommandError as error:
             reason = EngineError(heard.errors or [_last(str(error))])
@@ -209,24 +221,29 @@ class PulumiEngine:
 
 
 @contextlib.contextmanager
-def _commands_end_with_us() -> Iterator[None]:
-    """Meanwhile what interrupts this process also interrupts the pulumi command that it waits for, or both would wait:
-    this process for the command, and the command for what it makes."""
+def commands_end_with_us() -> Iterator[None]:
+    """Meanwhile a signal that ends this process kills what it has started since, with all that this started, first.
+
+    Otherwise both would wait: this process for the command, and the command for what it makes. State and account are
+    the run's own, so an orderly end would save nothing. To be entered in the main thread, or it does nothing.
+    """
+    own = os.getpid()
+    others = set(_children(own))
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        _signal_commands(signal.SIGINT)
-        # The engine finishes the calls under way; some wait for minutes.
-        limit = threading.Timer(_CANCEL_LIMIT, _signal_commands, [signal.SIGKILL])
-        limit.daemon = True
-        limit.start()
+        started = [child for child in _children(own) if child not in others]
+        for pid in [*started, *(below for child in started for below in _descendants(child))]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         handlers_before[number](number, frame)
 
     handlers_before: dict[int, Callable[..., Any]] = {}
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        before = signal.getsignal(number)
-        if callable(before):
-            handlers_before[number] = before
-            signal.signal(number, interrupt)
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before = signal.getsignal(number)
+            if callable(before):
+                handlers_before[number] = before
+                signal.signal(number, interrupt)
     try:
         yield
     finally:
@@ -235,13 +252,16 @@ def _commands_end_with_us() -> Iterator[None]:
                 signal.signal(each, before)
 
 
-def _signal_commands(number: signal.Signals) -> None:
-    """Send a signal to the pulumi commands that this process has started."""
-    for children in Path("/proc/self/task").glob("*/children"):
-        for pid in children.read_text().split():
-            with contextlib.suppress(OSError):
-                if Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi":
-                    os.kill(int(pid), number)
+def _children(pid: int) -> list[int]:
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # Gone meanwhile.
+            found += [int(child) for child in children.read_text().split()]
+    return found
+
+
+def _descendants(pid: int) -> list[int]:
+    return [found for child in _children(pid) for found in (child, *_descendants(child))]
 
 
 class EngineError(Exception):

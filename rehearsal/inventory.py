@@ -342,9 +342,29 @@ def _secretsmanager(client: Client) -> Iterator[Entry]:
         yield Entry(f"secret {secret['Name']}", (secret["ARN"], *versions), secret)
 
 
+BUCKET_SETTING = "bucket setting "
+"""How the key of a bucket's setting begins."""
+
+_BUCKET_SETTINGS: Mapping[str, tuple[str, str]] = {
+    "public access block": ("get_public_access_block", "NoSuchPublicAccessBlockConfiguration"),
+    "ownership": ("get_bucket_ownership_controls", "OwnershipControlsNotFoundError"),
+    "policy": ("get_bucket_policy", "NoSuchBucketPolicy"),
+    "versioning": ("get_bucket_versioning", ""),
+    "lifecycle": ("get_bucket_lifecycle_configuration", "NoSuchLifecycleConfiguration"),
+    "encryption": ("get_bucket_encryption", "ServerSideEncryptionConfigurationNotFoundError"),
+    "tags": ("get_bucket_tagging", "NoSuchTagSet"),
+}
+"""Setting -> S3's call, and what it answers where nothing is set."""
+
+
 def _s3(client: Client) -> Iterator[Entry]:
-    for bucket in client("s3").list_buckets()["Buckets"]:
-        yield Entry(f"bucket {bucket['Name']}", (), bucket)
+    s3 = client("s3")
+    for bucket in s3.list_buckets()["Buckets"]:
+        name = bucket["Name"]
+        yield Entry(f"bucket {name}", (), bucket)
+        for setting, (call, absent) in _BUCKET_SETTINGS.items():
+            if document := _asked(getattr(s3, call), absent, Bucket=name):
+                yield Entry(f"{BUCKET_SETTING}{name} {setting}", (), document)
 
 
 def _route53(client: Client) -> Iterator[Entry]:

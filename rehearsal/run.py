@@ -385,13 +385,17 @@ class Rehearsal:
         """Take what the import file names into the state, as `pulumi import --file` does. Raises `RehearsalError`."""
         with self.narrator.phase("Import") as detail:
             try:
-                taken = monitor.take_in(
-                    file,
-                    project=configuration.NAMESPACE,
-                    stack=self.stack.name,
-                    account=self.account,
-                    state=self._state,
-                )
+                if self.pulumi:
+                    self._configure_pulumi(self.pulumi)
+                    taken = self.pulumi.take_in(file)
+                else:
+                    taken = monitor.take_in(
+                        file,
+                        project=configuration.NAMESPACE,
+                        stack=self.stack.name,
+                        account=self.account,
+                        state=self._state,
+                    )
             except (OSError, ValueError, LookupError) as error:
                 raise RehearsalError(
                     f"{file} cannot be imported: {error}. Write it anew: ./ops adopt --rehearsal --out {file}"
@@ -620,8 +624,8 @@ def _look_for_remains(rehearsal: Rehearsal) -> str:
     """
     now = inventory.read(rehearsal.account)
     left = inventory.added(rehearsal.estate, now)
-    # Revisions are kept, so that there is one to go back to (skipDestroy).
-    kept = [key for key in left if key.startswith("task definition ")]
+    # Revisions are kept, so that there is one to go back to (skipDestroy), and what protects a bucket (retainOnDelete).
+    kept = [key for key in left if key.startswith(("task definition ", inventory.BUCKET_SETTING))]
     wrong = [f"{key} is left" for key in left if key not in kept] + inventory.changed(rehearsal.estate, now)
     if wrong:
         raise RehearsalError("After the destroy the account must be as it was before, but:\n" + "\n".join(wrong))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import os
+from collections.abc import Iterator
 from typing import Any
 
 from components.settings import NAMESPACE, parse
-from rehearsal.run import Stack
+from rehearsal.run import Kept, Rehearsal, Stack
+from tests.conftest import ROOT
 
 SERVICE = "services.google-workspace"
 
@@ -43,3 +47,22 @@ def changed(stack: Stack, values: dict[str, Any]) -> Stack:
             continue
         config[key] = document[top] if isinstance(document[top], str) else json.dumps(document[top])
     return dataclasses.replace(stack, config=config, settings=parse(config))
+
+
+@contextlib.contextmanager
+def noted(purpose: str) -> Iterator[tuple[Rehearsal, str]]:
+    """The production stack, deployed, under a name of its own that commands find: `--stack NAME --rehearsal`.
+
+    It has a stack file of its own too, which commands may change.
+    """
+    name = f"{purpose}-{os.getpid()}"
+    file = ROOT / f"Pulumi.{name}.yaml"
+    file.write_text((ROOT / "Pulumi.production.yaml").read_text())
+    try:
+        with Rehearsal(Stack.read(name)) as rehearsal:
+            rehearsal.deploy()
+            rehearsal.note().write(name)
+            yield rehearsal, name
+    finally:
+        file.unlink()
+        Kept.file(name).unlink(missing_ok=True)

@@ -34,6 +34,7 @@ from tests.checks.conftest import GOOD, StartServer, server_python
 from tests.checks.load_balancer import LoadBalancer
 from tests.checks.test_checks import prefix_rules
 from tests.conftest import ROOT
+from tests.stacks import noted
 
 URL = "https://api.busyb.ai/google-workspace"
 REDIRECT_URIS = ("http://localhost:*",)
@@ -132,17 +133,8 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def deployed(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    name = f"acceptance-{os.getpid()}"
-    file = ROOT / f"Pulumi.{name}.yaml"
-    file.write_text((ROOT / "Pulumi.production.yaml").read_text())
-    try:
-        with Rehearsal(Stack.read(name)) as rehearsal:
-            rehearsal.deploy()
-            rehearsal.note().write(name)
-            yield Deployed(rehearsal, name, tmp_path_factory.mktemp("acceptance"))
-    finally:
-        file.unlink()
-        Kept.file(name).unlink(missing_ok=True)
+    with noted("acceptance") as (rehearsal, name):
+        yield Deployed(rehearsal, name, tmp_path_factory.mktemp("acceptance"))
 
 
 def test_all_pass_in_the_rehearsal_at_the_public_url(deployed: Deployed) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -20,9 +19,9 @@ import pytest
 from operations.target import Target, kept
 from rehearsal.docker import Engine
 from rehearsal.monitor import DeploymentFailed
-from rehearsal.run import Kept, Rehearsal, Stack
+from rehearsal.run import Rehearsal, Stack
 from tests.conftest import ROOT
-from tests.stacks import SERVICE, changed
+from tests.stacks import SERVICE, changed, noted
 
 NAME = "busyb-google-workspace-mcp"
 CLUSTER = "busyb-cluster"
@@ -105,17 +104,8 @@ class OnCall:
 
 @pytest.fixture(scope="module")
 def on_call(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnCall]:
-    name = f"runbook-{os.getpid()}"
-    file = ROOT / f"Pulumi.{name}.yaml"
-    file.write_text((ROOT / "Pulumi.production.yaml").read_text())
-    try:
-        with Rehearsal(Stack.read(name)) as rehearsal:
-            rehearsal.deploy()
-            rehearsal.note().write(name)
-            yield OnCall(rehearsal, name, tmp_path_factory.mktemp("runbook") / "image")
-    finally:
-        file.unlink()
-        Kept.file(name).unlink(missing_ok=True)
+    with noted("runbook") as (rehearsal, name):
+        yield OnCall(rehearsal, name, tmp_path_factory.mktemp("runbook") / "image")
 
 
 def another_version(on_call: OnCall) -> None:

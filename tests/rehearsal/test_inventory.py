@@ -17,6 +17,8 @@ from rehearsal.run import Stack
 from tests.conftest import ACCOUNT, REGION, ROOT
 from tests.stacks import SERVICE, changed, production
 
+BUCKET = f"{inventory.BUCKET_SETTING}busyb-oauth-tokens-{ACCOUNT}"
+
 
 @dataclass
 class Deployed:
@@ -56,6 +58,7 @@ def test_all_that_a_deployment_makes_is_found(two: list[Deployed]) -> None:
     found = inventory.added(two[0].before, inventory.read(two[0].account))
     for kind in (
         "alarm busyb-google-workspace-mcp-cpu",
+        f"{BUCKET} versioning",
         "dashboard GoogleWorkspaceMCP",
         "discovery service google-workspace",
         "ecr image busyb-google-workspace-mcp:",
@@ -96,6 +99,19 @@ def test_what_differs_is_named_with_both_values(two: list[Deployed]) -> None:
         second.deploy(production("inventory"))
 
 
+def test_a_buckets_settings_are_compared(two: list[Deployed]) -> None:
+    first, second = two
+    s3, bucket = second.account.client("s3"), f"busyb-oauth-tokens-{ACCOUNT}"
+    before = s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+    s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=before | {"BlockPublicPolicy": False})
+    try:
+        path = "PublicAccessBlockConfiguration.BlockPublicPolicy"
+        line = f"{BUCKET} public access block: {path} is True, then None"
+        assert line in inventory.compare(first.account, second.account)
+    finally:
+        s3.put_public_access_block(Bucket=bucket, PublicAccessBlockConfiguration=before)
+
+
 def test_what_only_one_account_has_is_named(two: list[Deployed]) -> None:
     first, second = two
     second.account.client("logs").create_log_group(logGroupName="/somebody/else")
@@ -107,11 +123,12 @@ def test_what_only_one_account_has_is_named(two: list[Deployed]) -> None:
         second.account.client("logs").delete_log_group(logGroupName="/somebody/else")
 
 
-def test_after_a_destroy_only_revisions_are_left_and_the_estate_is_as_before(two: list[Deployed]) -> None:
+def test_after_a_destroy_only_revisions_and_what_protects_a_bucket_are_left(two: list[Deployed]) -> None:
     first = two[0]
     monitor.destroy(account=first.account, state=first.state)
     now = inventory.read(first.account)
-    assert inventory.added(first.before, now) == ["task definition busyb-google-workspace-mcp:1"]
+    left = inventory.added(first.before, now)
+    assert [key for key in left if not key.startswith(BUCKET)] == ["task definition busyb-google-workspace-mcp:1"]
     assert inventory.changed(first.before, now) == []
     elb = first.account.client("elbv2")
     rule = now["listener rule busyb-alb:443 1"]
