@@ -103,8 +103,8 @@ def _is_wild(resource: str) -> bool:
     if resource.count(":") < 5:
         return resource.startswith("*")
     _, _, service, _, _, own = resource.split(":", 5)
-    # An object's ARN begins with its bucket; other resources' with their type.
-    return own.startswith("*") if service == "s3" else re.fullmatch(r"([\w-]+[:/])?\*+", own) is not None
+    # An object's ARN begins with its bucket, a subscription's with its topic; other resources' with their type.
+    return own.startswith("*") if service in ("s3", "sns") else re.fullmatch(r"([\w-]+[:/])?\*+", own) is not None
 
 
 def _no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:

@@ -411,7 +411,11 @@ SPECS: dict[str, Spec] = {
     ),
     "iam-policy-disallow-wildcard-resources": policy(
         _POLICY,
-        {"Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::tokens/*"]},
+        {
+            "Action": ["s3:GetObject", "sns:GetSubscriptionAttributes"],
+            "Resource": ["arn:aws:s3:::tokens/*", "arn:aws:sns:us-east-1:758888582357:alerts:*"],
+        },
+        ({"Action": "sns:Publish", "Resource": "arn:aws:sns:us-east-1:758888582357:*"}, "allows sns:Publish"),
         ({"Action": "s3:GetObject", "Resource": "*"}, "allows s3:GetObject on *"),
         ({"Action": "s3:GetObject", "Resource": "arn:aws:s3:::*"}, "arn:aws:s3:::*"),
         ({"Action": "iam:PassRole", "Resource": "arn:aws:iam::758888582357:role/*"}, "iam:PassRole"),

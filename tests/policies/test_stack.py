@@ -104,8 +104,12 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
             "monitoring.budget": {"limit": 40},
         },
         {"delivery": DELIVERY},
+        {
+            "delivery": DELIVERY,
+            "monitoring.subscriptions": [{"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}],
+        },
     ],
-    ids=["several tasks", "host", "internal", "own group", "notifications", "delivery"],
+    ids=["several tasks", "host", "internal", "own group", "notifications", "delivery", "delivery of subscriptions"],
 )
 def test_whatever_is_chosen_the_program_breaks_no_rule(options: dict[str, Any]) -> None:
     stack = changed(Stack.read("production"), options)
