@@ -19,6 +19,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,30 @@ def update_whole_service(ecs: Any) -> None:
         return answer
 
     ecs._ACTION_MAP["UpdateService"] = update_all
+
+
+def begin_first_deployments(ecs: Any) -> None:
+    """Let a service's first deployment be IN_PROGRESS until its tasks are healthy, and fail by the circuit breaker, as
+    every later one and on AWS; MiniStack calls it COMPLETED from the start.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
+    """
+    if not hasattr(ecs, "_make_deployment"):
+        sys.exit("emulator: ministack.services.ecs has no _make_deployment any more; adapt emulator_process.py")
+    make = ecs._make_deployment
+
+    def make_begun(*arguments: Any, **named: Any) -> Any:
+        return make(*arguments, **named) | {"rolloutState": "IN_PROGRESS", "rolloutStateReason": ""}
+
+    ecs._make_deployment = make_begun
+
+
+def tell_milliseconds(ecs: Any) -> None:
+    """Tell ECS's times with milliseconds, as AWS does; MiniStack cuts them to seconds. The provider takes a deployment
+    that began before its own call for an older one, and so could call a first deployment stable that is not."""
+    if not hasattr(ecs, "_ts_to_epoch"):
+        sys.exit("emulator: ministack.services.ecs has no _ts_to_epoch any more; adapt emulator_process.py")
+    ecs._ts_to_epoch = lambda value: datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
 
 
 def give_credentials_to_tasks(ecs: Any) -> None:
@@ -414,6 +439,8 @@ def main() -> None:
     pin_ids(ec2, arguments.ids)
     describe_listener_certificates(alb)
     update_whole_service(ecs)
+    begin_first_deployments(ecs)
+    tell_milliseconds(ecs)
     give_credentials_to_tasks(ecs)
     add_to_containers(ecs, arguments.additions)
     tell_pending_subscriptions(sns)

@@ -736,8 +736,9 @@ def _wait_for_target_health(service: Service, edge: Edge) -> Check:
     started, limit = time.monotonic(), 60.0
     while True:
         targets = edge.health().get(target_group_name(service), [])
-        states = [target["state"] for target in targets]
-        waiting = not targets or any(state in ("initial", "unhealthy") for state in states)
+        # One that drains belongs to a task that is on its way out.
+        states = [target["state"] for target in targets if target["state"] != "draining"]
+        waiting = not states or any(state in ("initial", "unhealthy") for state in states)
         if not waiting or time.monotonic() - started > limit:
             break
         time.sleep(0.1)
@@ -747,7 +748,7 @@ def _wait_for_target_health(service: Service, edge: Edge) -> Check:
     ]
     return Check(
         name="the load balancer finds its targets healthy",
-        passed=bool(targets) and not waiting,
+        passed=not waiting,
         detail=", ".join(told) or "no target is registered",
         remedy="compare health.path and port with what the server answers on; see its log",
         seconds=time.monotonic() - started,

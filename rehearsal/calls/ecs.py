@@ -22,10 +22,6 @@ from rehearsal.calls.base import (
     tag_map,
 )
 
-# Seconds for which the same tasks must run. The emulator calls a first deployment complete before its containers have
-# started, and a container that ends with an error has run for a moment too.
-SETTLED = 2.0
-
 
 def _tags(context: Context, arn: str) -> dict[str, str]:
     return tag_map(context.client("ecs").list_tags_for_resource(resourceArn=arn)["tags"], "key", "value")
@@ -348,8 +344,6 @@ class Service(Handler):
             return
         deadline = time.monotonic() + self.context.steady_timeout
         cluster = arn.split("/")[-2]
-        running: set[str] = set()
-        since = time.monotonic()
         while True:
             found = find_service(self.context, cluster, arn)
             if found is None or found["status"] != "ACTIVE":
@@ -359,22 +353,16 @@ class Service(Handler):
                 )
             # The emulator keeps failed deployments in the list for ever; on AWS they go, so they do not count here.
             live = [entry for entry in found["deployments"] if entry.get("rolloutState") != "FAILED"]
-            now_running = set(
-                self.context.client("ecs").list_tasks(cluster=cluster, serviceName=found["serviceName"])["taskArns"]
-            )
-            if now_running != running or found["runningCount"] != found["desiredCount"]:
-                running, since = now_running, time.monotonic()
-            elif (
+            if (
                 len(live) == 1
-                and live[0].get("rolloutState", "COMPLETED") == "COMPLETED"
-                and time.monotonic() - since >= (0 if self.context.docker is None else SETTLED)
+                and live[0].get("rolloutState") == "COMPLETED"
+                and found["runningCount"] == found["desiredCount"]
             ):
                 return
-            stopped = self._stopped(cluster, found["serviceName"])
-            # The emulator's circuit breaker leaves first deployments alone, whose tasks it starts again for ever.
-            breaker = doing == "create" and (inputs.get("deploymentCircuitBreaker") or {}).get("enable")
-            failed = breaker and len(stopped) >= max(3, found["desiredCount"] // 2)
+            # Of a first deployment there is none to go back to.
+            failed = not live
             if failed or time.monotonic() > deadline:
+                stopped = self._stopped(cluster, found["serviceName"])
                 why = (
                     "deployment failed: tasks failed to start"
                     if failed

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from rehearsal import engine as pulumi_engine
 from rehearsal.docker import Engine
 from rehearsal.run import with_changed_image
 from tests.conftest import ROOT
+from tests.rehearsal.test_rehearse import left_behind
 from tests.stacks import SERVICE, changed, production
 
 URN = "urn:pulumi:production::mcp-on-ecs::mcp-on-ecs:index:McpService$aws:ecs/service:Service::api-service"
@@ -54,6 +57,57 @@ def cli_without_plugins(folder: Path) -> None:
         "esac\n"
     )
     script.chmod(0o755)
+
+
+def hanging_cli(folder: Path) -> None:
+    """A CLI that previews for ever, like the real one with a plugin in a process group of its own; neither heeds a
+    signal that can be caught. `folder/started` is there once it does."""
+    cli_without_plugins(folder)
+    for name in ("aws", "docker"):
+        (folder / f"pulumi-resource-{name}").touch(mode=0o755)
+    plugin = folder / "pulumi-plugin"
+    plugin.write_text(f"#!/bin/sh\ntrap '' INT TERM HUP\ntouch {folder}/started\nwhile :; do sleep 1; done\n")
+    plugin.chmod(0o755)
+    (folder / "pulumi").write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "  *version*) echo v3.272.0 ;;\n"
+        '  *"plugin ls"*) echo "[]" ;;\n'
+        '  *"stack init"*) echo "encryptionsalt: v1:none" >Pulumi.production.yaml ;;\n'
+        f"  *preview*) trap '' INT TERM HUP; setsid {plugin} & wait; sleep 300 ;;\n"
+        "esac\n"
+    )
+
+
+def running(part: str) -> list[str]:
+    """Processes that have `part` in their command line."""
+    return subprocess.run(["pgrep", "-af", part], capture_output=True, text=True).stdout.splitlines()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_command_with_all_that_it_has_started(
+    engine: Engine, tmp_path: Path, number: signal.Signals
+) -> None:
+    before = left_behind(engine)
+    hanging_cli(tmp_path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rehearsal", "--engine", "pulumi"],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "DOCKER_HOST": engine.host},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "started").exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+    assert (tmp_path / "started").exists(), process.communicate(timeout=10)[0]
+    process.send_signal(number)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, printed
+    assert "Interrupted; what this run had started was removed." in printed
+    assert running(str(tmp_path)) == []
+    assert sorted(left_behind(engine)) == sorted(before)
 
 
 @pytest.mark.parametrize("wanted", ["pulumi", "both"])
@@ -205,6 +259,31 @@ def test_the_whole_way_on_pulumis_own_engine(engine: Engine) -> None:
     assert {row["action"] for row in report["resources"]} == {"created"}
     assert [check["name"] for check in report["checks"] if check["passed"] is False] == []
     assert {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")} == files, "the user's files are untouched"
+
+
+@with_cli
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_deployment_leaves_nothing(engine: Engine, number: signal.Signals) -> None:
+    before, plugins = left_behind(engine), running("pulumi-(resource|language|analyzer)")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rehearsal", "--engine", "pulumi"],
+        cwd=ROOT,
+        env={**os.environ, "DOCKER_HOST": engine.host},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    printed = ""
+    while "Preview" not in printed and (line := process.stdout.readline()):
+        printed += line
+    time.sleep(8)  # The deployment is under way.
+    process.send_signal(number)
+    printed += process.communicate(timeout=60)[0]
+    assert process.returncode == 130, printed
+    assert "Interrupted; what this run had started was removed." in printed
+    assert running("pulumi-(resource|language|analyzer)") == plugins
+    assert sorted(left_behind(engine)) == sorted(before)
 
 
 @with_cli

@@ -173,7 +173,9 @@ def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_i
 ) -> None:
     before, name, good = left_behind(engine), stack_name(stack_file), stack_file.read_text()
     (tmp_path / "Dockerfile").write_text(
-        'FROM python:3.12.13-slim-bookworm\nENTRYPOINT ["python3", "-c", "raise SystemExit(3)"]\n'
+        "FROM python:3.12.13-slim-bookworm\n"
+        # It runs for a while first, but never answers.
+        'ENTRYPOINT ["python3", "-c", "import time; time.sleep(4); raise SystemExit(3)"]\n'
     )
     stack_file.write_text(good.replace("      cpu: 512", f"      image: {{context: {tmp_path}}}\n      cpu: 512"))
     failed = rehearse(name, "--keep", "--json", engine=engine)
