@@ -104,6 +104,35 @@ def _accept(target: Target, options: argparse.Namespace, output: Output) -> int:
     return output.checks(report.checks) or (0 if report.passed else 1)
 
 
+def _load(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.load import load
+
+    done = load(
+        target,
+        target.service(options.service),
+        profile=options.profile,
+        users=options.users,
+        seconds=options.seconds,
+        token_file=options.token_file,
+    )
+    output.record("steps", [dataclasses.asdict(step) for step in done.steps])
+    output.table(
+        [
+            {"users": step.users, "request": f.name, "asked": f.count, "failed": f.failures}
+            | {
+                "a second": f"{f.rate:.1f}",
+                "p50 ms": f.p50,
+                "p95 ms": f.p95,
+                "p99 ms": f.p99,
+                "most ms": f"{f.most:.0f}",
+            }
+            for step in done.steps
+            for f in step.figures
+        ]
+    )
+    return output.checks(done.checks)
+
+
 def _status(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.revisions import status
 
@@ -307,6 +336,7 @@ VERBS: dict[str, tuple[Verb, str]] = {
     "adopt": (_adopt, "what of the stack exists already, what the first up changes on it, and an import file for it"),
     "verify": (_verify, "check, after a deployment, that the service does what was wanted"),
     "accept": (_accept, "test sign-in, endpoints and tools as clients and their users use them"),
+    "load": (_load, "let many users ask at once, and hold the answers' times to their limits"),
     "status": (_status, "what runs, since when, from which image; deployments, alarms, the last events"),
     "history": (_history, "revisions, and whether each ever became healthy"),
     "rollback": (_rollback, "go back to a revision that was healthy"),
@@ -323,6 +353,12 @@ _WITHOUT_ACCOUNT: dict[str, Callable[[argparse.Namespace, Output], int]] = {
     "diagram": _diagram,
 }
 """Verbs that need the stack's configuration alone."""
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of them: write 1 or more")
+    return int(text)
 
 
 def _arguments() -> argparse.Namespace:
@@ -344,10 +380,22 @@ def _arguments() -> argparse.Namespace:
     parsers["rollback"].add_argument(
         "--even-if-never-healthy", action="store_true", help="go to a revision that never was"
     )
-    parsers["accept"].add_argument(
-        "--token-file", type=Path, metavar="FILE", help="holds a signed-in user's token (default: ACCEPTANCE_TOKEN)"
-    )
+    for verb in ("accept", "load"):
+        parsers[verb].add_argument(
+            "--token-file", type=Path, metavar="FILE", help="holds a signed-in user's token (default: ACCEPTANCE_TOKEN)"
+        )
     parsers["accept"].add_argument("--report", type=Path, metavar="FILE.md", help="write the report as Markdown")
+    parsers["load"].add_argument(
+        "profile",
+        nargs="?",
+        default="mixed",
+        choices=("health", "tools", "search", "mixed", "stress"),
+        help="what is asked (default: mixed); stress: mixed, by twice as many users until something breaks",
+    )
+    parsers["load"].add_argument(
+        "--users", type=_positive, default=10, help="at once, each about once a second; stress begins with them (10)"
+    )
+    parsers["load"].add_argument("--seconds", type=_positive, default=30, help="for each number of users (default: 30)")
     parsers["logs"].add_argument("--since", default="1h", help="how far back: 90s, 15m, 2h, 7d (default: 1h)")
     parsers["logs"].add_argument("--follow", action="store_true", help="go on until interrupted")
     parsers["exec"].add_argument(

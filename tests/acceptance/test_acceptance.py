@@ -155,6 +155,27 @@ def test_all_pass_in_the_rehearsal_at_the_public_url(deployed: Deployed) -> None
         assert planted not in found.told
 
 
+@pytest.mark.parametrize(
+    ("profile", "asked"),
+    [("health", {"health"}), ("mixed", {"health", "initialize", "initialized", "tools/list", "search"})],
+)
+def test_users_at_once_are_all_answered(deployed: Deployed, profile: str, asked: set[str]) -> None:
+    command = [sys.executable, "-m", "operations", "load", profile, "--users", "6", "--seconds", "15"]
+    done = subprocess.run(
+        [*command, "--stack", deployed.name, "--rehearsal", "--json"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    (step,) = found["steps"]
+    assert {figures["name"] for figures in step["figures"]} == asked
+    assert (step["users"], step["errors"]) == (6, [])
+    failed, *times = found["checks"]
+    assert (failed["name"], failed["passed"]) == ("no request failed", True)
+    assert times
+    assert {check["passed"] for check in times} == {None}, "the times of a rehearsal are held to no limit"
+    assert "eyJ" not in done.stdout + done.stderr, "no token is told"
+
+
 def test_nothing_secret_is_left_where_people_and_machines_read(deployed: Deployed) -> None:
     """After users have signed in: the server's log, the state, outputs, the note, the edge's log and Google's."""
     rehearsal = deployed.rehearsal
