@@ -149,6 +149,26 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
     ecs._ACTION_MAP["StopTask"] = stop_after_draining
 
 
+def ignore_ports_of_all_protocols(ec2: Any) -> None:
+    """Keep no ports of a rule for all protocols (-1), which AWS ignores; MiniStack tells them again.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_IpPermission.html
+    """
+    if not hasattr(ec2, "_parse_ip_permissions"):
+        sys.exit("emulator: ministack.services.ec2 has no _parse_ip_permissions any more; adapt emulator_process.py")
+    parse = ec2._parse_ip_permissions
+
+    def parse_without(parameters: Any, prefix: str) -> Any:
+        rules = parse(parameters, prefix)
+        for rule in rules:
+            if rule["IpProtocol"] == "-1":
+                rule.pop("FromPort", None)
+                rule.pop("ToPort", None)
+        return rules
+
+    ec2._parse_ip_permissions = parse_without
+
+
 def describe_listener_certificates(alb: Any) -> None:
     """Answer DescribeListenerCertificates, which MiniStack lacks, from the listener's default certificate."""
 
@@ -184,13 +204,17 @@ def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
 
 
 def update_whole_service(ecs: Any) -> None:
-    """Let UpdateService change a service's registries and tagging as well, as AWS does; MiniStack ignores them."""
+    """Let UpdateService change a service's registries and tagging too, and leave what a deploymentConfiguration does
+    not name, as AWS does; MiniStack ignores the first and forgets the second."""
     update = ecs._update_service
 
     def update_all(request: dict[str, Any]) -> Any:
-        answer = update(request)
         cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
         service = ecs._services.get(f"{cluster}/{request['service'].rsplit('/', 1)[-1]}")
+        if service and "deploymentConfiguration" in request:
+            kept = service["deploymentConfiguration"]
+            request = request | {"deploymentConfiguration": kept | request["deploymentConfiguration"]}
+        answer = update(request)
         for name in ("serviceRegistries", "enableECSManagedTags", "propagateTags"):
             if service and name in request:
                 service[name] = request[name]
@@ -437,6 +461,7 @@ def main() -> None:
     from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, servicediscovery, sns
 
     pin_ids(ec2, arguments.ids)
+    ignore_ports_of_all_protocols(ec2)
     describe_listener_certificates(alb)
     update_whole_service(ecs)
     begin_first_deployments(ecs)

@@ -202,7 +202,8 @@ def _elbv2(client: Client) -> Iterator[Entry]:
         yield Entry(f"load balancer {name}", ids, described(balancer, arn))
         for listener in _pages(elb, "describe_listeners", "Listeners", LoadBalancerArn=arn):
             listener_arn, port = listener["ListenerArn"], listener["Port"]
-            yield Entry(f"listener {name}:{port}", (listener_arn,), listener)
+            # The ARNs of its rules have the ARN's end.
+            yield Entry(f"listener {name}:{port}", (listener_arn, listener_arn.rsplit("/", 1)[1]), listener)
             for rule in _pages(elb, "describe_rules", "Rules", ListenerArn=listener_arn):
                 key = f"listener rule {name}:{port} {rule['Priority']}"
                 yield Entry(key, (rule["RuleArn"],), described(rule, rule["RuleArn"]))

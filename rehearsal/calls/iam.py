@@ -310,7 +310,7 @@ class OpenIdConnectProvider(Handler):
 
     def create(self, inputs: Properties) -> str:
         created = self.context.client("iam").create_open_id_connect_provider(
-            Url=inputs["url"], ClientIDList=inputs["clientIdLists"]
+            Url=inputs["url"], ClientIDList=inputs["clientIdLists"], Tags=tag_list(inputs.get("tags"))
         )
         return str(created["OpenIDConnectProviderArn"])
 

@@ -193,3 +193,46 @@ def test_no_container_stays_behind(engine: Engine, emulator_python: Path, tmp_pa
         running.stop()
     assert not engine.api.containers.list(all=True, filters=mine)
     assert not [tag for found in engine.api.images.list() for tag in found.tags if tag.startswith(running.registry)]
+
+
+def test_an_update_keeps_what_its_deployment_configuration_does_not_name(emulator: Emulator, unique: str) -> None:
+    ecs = emulator.client("ecs")
+    ecs.create_cluster(clusterName=unique)
+    breaker = {"enable": True, "rollback": True}
+    ecs.register_task_definition(family=unique, containerDefinitions=[{"name": "a", "image": "a", "memory": 128}])
+    ecs.create_service(
+        cluster=unique,
+        serviceName=unique,
+        taskDefinition=unique,
+        desiredCount=0,
+        deploymentConfiguration={"maximumPercent": 200, "deploymentCircuitBreaker": breaker},
+    )
+    ecs.update_service(cluster=unique, service=unique, deploymentConfiguration={"maximumPercent": 150})
+    (found,) = ecs.describe_services(cluster=unique, services=[unique])["services"]
+    assert found["deploymentConfiguration"]["maximumPercent"] == 150
+    assert found["deploymentConfiguration"]["deploymentCircuitBreaker"].items() >= breaker.items()
+
+
+def test_a_time_of_ecs_has_milliseconds(emulator: Emulator, unique: str) -> None:
+    ecs = emulator.client("ecs")
+    ecs.create_cluster(clusterName=unique)
+    ecs.register_task_definition(family=unique, containerDefinitions=[{"name": "a", "image": "a", "memory": 128}])
+    times = [
+        ecs.create_service(cluster=unique, serviceName=f"{unique}-{number}", taskDefinition=unique, desiredCount=0)[
+            "service"
+        ]["deployments"][0]["createdAt"]
+        for number in range(3)
+    ]
+    assert any(time.microsecond for time in times)
+
+
+def test_a_rule_for_all_protocols_has_no_ports(emulator: Emulator, unique: str) -> None:
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    group = ec2.create_security_group(GroupName=unique, Description="x", VpcId=vpc)["GroupId"]
+    everywhere = {"IpProtocol": "-1", "FromPort": 0, "ToPort": 0, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[everywhere])
+    (found,) = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
+    rules = [rule for rule in found["IpPermissionsEgress"] if rule["IpProtocol"] == "-1"]
+    assert rules
+    assert not any(rule.keys() & {"FromPort", "ToPort"} for rule in rules)
