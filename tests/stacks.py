@@ -9,9 +9,14 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
+
 from components.settings import NAMESPACE, parse
+from rehearsal.engine import available
 from rehearsal.run import Kept, Rehearsal, Stack
 from tests.conftest import ROOT
+
+with_cli = pytest.mark.skipif(not available(), reason="no pulumi on the PATH; the pull request's workflow has one")
 
 SERVICE = "services.google-workspace"
 
@@ -26,6 +31,12 @@ INTERNAL: dict[str, Any] = {
 def production(name: str) -> Stack:
     """The production stack's configuration; `name` keeps it apart from a rehearsal that somebody keeps."""
     return dataclasses.replace(Stack.read("production"), name=name)
+
+
+def beside(stack: Stack) -> dict[str, Any]:
+    """The shipped service again, for inside the VPC only: without OAuth 2.1, keeping people's tokens in the bucket."""
+    shipped = json.loads(stack.config[f"{NAMESPACE}:services"])["google-workspace"]
+    return {name: value for name, value in {**shipped, **INTERNAL}.items() if name != "dashboard"}
 
 
 def changed(stack: Stack, values: dict[str, Any]) -> Stack:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from operations import adopt
 from operations.target import of_rehearsal
 from rehearsal.docker import Engine
-from rehearsal.run import Rehearsal
+from rehearsal.run import EngineName, Rehearsal
 from tests.conftest import ROOT
 from tests.handmade import make
 from tests.rehearsal.test_rollout import asked_all_the_time
-from tests.stacks import production
+from tests.stacks import production, with_cli
 
 SERVER = """\
 FROM python:3.12.13-slim-bookworm
@@ -53,9 +55,12 @@ def wait_until_answering(rehearsal: Rehearsal) -> None:
         assert time.monotonic() < deadline, statuses
 
 
-def test_a_running_handmade_service_is_taken_over_and_passes_every_check(engine: Engine, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["in-process", pytest.param("pulumi", marks=with_cli)])
+def test_a_running_handmade_service_is_taken_over_and_passes_every_check(
+    engine: Engine, tmp_path: Path, name: EngineName
+) -> None:
     stack = production("adoption")
-    with Rehearsal(stack) as rehearsal:
+    with Rehearsal(stack, engine=name) as rehearsal:
         (service,) = stack.settings.services.values()
         make(rehearsal.account, stack.settings, service, push(rehearsal, tmp_path))
         wait_until_answering(rehearsal)

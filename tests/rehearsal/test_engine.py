@@ -16,19 +16,14 @@ from typing import Any
 import pytest
 from pulumi.automation.events import EngineEvent
 
-from components.settings import NAMESPACE
 from rehearsal import engine as pulumi_engine
 from rehearsal.docker import Engine
 from rehearsal.run import with_changed_image
 from tests.conftest import ROOT
 from tests.rehearsal.test_rehearse import left_behind
-from tests.stacks import SERVICE, changed, production
+from tests.stacks import SERVICE, beside, changed, production, with_cli
 
 URN = "urn:pulumi:production::mcp-on-ecs::mcp-on-ecs:index:McpService$aws:ecs/service:Service::api-service"
-
-with_cli = pytest.mark.skipif(
-    not pulumi_engine.available(), reason="no pulumi on the PATH; the pull request's workflow has one"
-)
 
 
 def rehearse(*arguments: str, path: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -286,10 +281,34 @@ def test_an_interrupted_deployment_leaves_nothing(engine: Engine, number: signal
     assert sorted(left_behind(engine)) == sorted(before)
 
 
+MORE: dict[str, Any] = {
+    "services.inside": beside(production("more")) | {"securityGroups": []},
+    "delivery": {
+        "repository": "busyb-ai/infrastructure",
+        "createProvider": True,
+        "stateBucket": "busyb-pulumi-state",
+        "stateKey": "arn:aws:kms:us-east-1:758888582357:key/11111111-2222-3333-4444-555555555555",
+        "topic": "google-workspace-mcp-deployments",
+    },
+    "monitoring.subscriptions": [
+        {"topic": "critical", "protocol": "email", "endpoint": "team@example.com"},
+        {"topic": "deployments", "protocol": "https", "endpoint": "https://hooks.example.com/x"},
+    ],
+}
+"""A second service with a security group of its own, roles for a pipeline, and people who are told."""
+
+
 @with_cli
-def test_both_engines_leave_the_same(engine: Engine) -> None:
-    done = rehearse("--engine", "both", "--json", path=os.environ["PATH"], DOCKER_HOST=engine.host)
+@pytest.mark.parametrize("more", [{}, MORE], ids=["production", "more"])
+def test_both_engines_leave_the_same(engine: Engine, more: dict[str, Any]) -> None:
+    stack = changed(production("both"), more)
+    file = ROOT / f"Pulumi.both-{os.getpid()}.yaml"
+    file.write_text("\n".join(["config:", *(f"  {key}: {json.dumps(value)}" for key, value in stack.config.items())]))
+    try:
+        name = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+        done = rehearse(name, "--engine", "both", "--json", path=os.environ["PATH"], DOCKER_HOST=engine.host)
+    finally:
+        file.unlink()
     report = json.loads(done.stdout)
     assert done.returncode == 0, report["failure"]
     assert "equal but for identifiers" in next(p["detail"] for p in report["phases"] if p["name"] == "Comparison")
-    assert NAMESPACE in (ROOT / "Pulumi.yaml").read_text()

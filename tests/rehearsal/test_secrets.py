@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from components import settings
 from rehearsal.docker import Engine
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.run import Rehearsal, task_address
-from tests.stacks import INTERNAL, changed, production
+from tests.stacks import beside, changed, production
 
 CLIENT_SECRET = SECRET_VALUE.format(key="GOOGLE_OAUTH_CLIENT_SECRET")
 TOKENS = {"token": "planted-access", "refresh_token": "planted-refresh", "client_secret": CLIENT_SECRET}
@@ -27,9 +26,7 @@ PERSON = "person@example.com"
 def running(engine: Engine) -> Iterator[Rehearsal]:
     """Production, and beside it a service without OAuth 2.1, which keeps people's tokens in the bucket."""
     shipped = production("secrets")
-    service = json.loads(shipped.config[f"{settings.NAMESPACE}:services"])["google-workspace"]
-    inside = {name: value for name, value in {**service, **INTERNAL}.items() if name != "dashboard"}
-    stack = changed(shipped, {"services.inside": inside})
+    stack = changed(shipped, {"services.inside": beside(shipped)})
     with Rehearsal(stack) as rehearsal:
         rehearsal.deploy()
         yield rehearsal
