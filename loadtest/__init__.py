@@ -87,7 +87,7 @@ class Measured:
         """Which requests failed, and how; empty if none did."""
         return ", ".join(f"{e['count']} x {e['name']}: {e['error']}" for e in self.errors)
 
-    def slow(self) -> Iterator[tuple[str, bool, str]]:
+    def limits(self) -> Iterator[tuple[str, bool, str]]:
         """For each limit on what was asked: what it is, whether it was broken, what was seen."""
         for each in self.figures:
             for figure, limit in LIMITS.get(each.name, {}).items():
@@ -140,7 +140,7 @@ def judge(measured: Measured, seconds: float, *, timed: bool) -> list[Check]:
     failed = measured.failed()
     unanswered = "" if measured.figures else "nothing was answered"
     checks = [_check("no request failed", not (failed or unanswered), failed or unanswered or "none", seconds)]
-    for name, broken, seen in measured.slow():
+    for name, broken, seen in measured.limits():
         if not timed:
             checks.append(_check(name, None, f"{seen}; the times of a rehearsal are this machine's", seconds))
         elif measured.busy:
@@ -164,7 +164,7 @@ def stress(measure: Callable[[int], Measured], *, users: int) -> tuple[list[Meas
     while users <= MOST_USERS:
         found = measure(users)
         steps.append(found)
-        broken = [f"{name} is {seen}" for name, is_broken, seen in found.slow() if is_broken]
+        broken = [f"{name} is {seen}" for name, is_broken, seen in found.limits() if is_broken]
         if found.busy:
             why = f"at {users} the machine that asks was busy: use a larger one"
             break

@@ -61,6 +61,18 @@ def changed(stack: Stack, values: dict[str, Any]) -> Stack:
 
 
 @contextlib.contextmanager
+def in_a_file(stack: Stack) -> Iterator[str]:
+    """The name of a file of its own for the stack, by which commands find it."""
+    name = f"{stack.name}-{os.getpid()}"
+    file = ROOT / f"Pulumi.{name}.yaml"
+    file.write_text("\n".join(["config:", *(f"  {key}: {json.dumps(value)}" for key, value in stack.config.items())]))
+    try:
+        yield name
+    finally:
+        file.unlink()
+
+
+@contextlib.contextmanager
 def noted(purpose: str) -> Iterator[tuple[Rehearsal, str]]:
     """The production stack, deployed, under a name of its own that commands find: `--stack NAME --rehearsal`.
 

@@ -21,7 +21,7 @@ from rehearsal.docker import Engine
 from rehearsal.run import with_changed_image
 from tests.conftest import ROOT
 from tests.rehearsal.test_rehearse import left_behind
-from tests.stacks import SERVICE, beside, changed, production, with_cli
+from tests.stacks import SERVICE, beside, changed, in_a_file, production, with_cli
 
 URN = "urn:pulumi:production::mcp-on-ecs::mcp-on-ecs:index:McpService$aws:ecs/service:Service::api-service"
 
@@ -54,22 +54,23 @@ def cli_without_plugins(folder: Path) -> None:
     script.chmod(0o755)
 
 
-def hanging_cli(folder: Path) -> None:
-    """A CLI that previews for ever, like the real one with a plugin in a process group of its own; neither heeds a
-    signal that can be caught. `folder/started` is there once it does."""
+def hanging_cli(folder: Path, at: str) -> None:
+    """A CLI that never ends a command that holds `at`, like the real one with a plugin in a process group of its own;
+    neither heeds a signal that can be caught. `folder/started` is there once it does."""
     cli_without_plugins(folder)
-    for name in ("aws", "docker"):
-        (folder / f"pulumi-resource-{name}").touch(mode=0o755)
+    if at != "plugin install":
+        for name in ("aws", "docker"):
+            (folder / f"pulumi-resource-{name}").touch(mode=0o755)
     plugin = folder / "pulumi-plugin"
     plugin.write_text(f"#!/bin/sh\ntrap '' INT TERM HUP\ntouch {folder}/started\nwhile :; do sleep 1; done\n")
     plugin.chmod(0o755)
     (folder / "pulumi").write_text(
         "#!/bin/sh\n"
         'case "$*" in\n'
+        f"  *'{at}'*) trap '' INT TERM HUP; setsid {plugin} & wait; sleep 300 ;;\n"
         "  *version*) echo v3.272.0 ;;\n"
         '  *"plugin ls"*) echo "[]" ;;\n'
         '  *"stack init"*) echo "encryptionsalt: v1:none" >Pulumi.production.yaml ;;\n'
-        f"  *preview*) trap '' INT TERM HUP; setsid {plugin} & wait; sleep 300 ;;\n"
         "esac\n"
     )
 
@@ -80,11 +81,18 @@ def running(part: str) -> list[str]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("plugin install", "Interrupted before anything was started."),
+        ("preview", "Interrupted; what this run had started was removed."),
+    ],
+)
 def test_an_interrupt_ends_the_command_with_all_that_it_has_started(
-    engine: Engine, tmp_path: Path, number: signal.Signals
+    engine: Engine, tmp_path: Path, number: signal.Signals, at: str, told: str
 ) -> None:
     before = left_behind(engine)
-    hanging_cli(tmp_path)
+    hanging_cli(tmp_path, at)
     process = subprocess.Popen(
         [sys.executable, "-m", "rehearsal", "--engine", "pulumi"],
         cwd=ROOT,
@@ -100,7 +108,8 @@ def test_an_interrupt_ends_the_command_with_all_that_it_has_started(
     process.send_signal(number)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 130, printed
-    assert "Interrupted; what this run had started was removed." in printed
+    assert told in printed
+    assert "Traceback" not in printed
     assert running(str(tmp_path)) == []
     assert sorted(left_behind(engine)) == sorted(before)
 
@@ -143,16 +152,11 @@ def test_what_the_engine_destroys_cannot_be_kept(tmp_path: Path) -> None:
 def test_with_a_cli_on_the_path_its_engine_is_suggested(engine: Engine, tmp_path: Path) -> None:
     cli_without_plugins(tmp_path)
     broken = changed(production("suggested"), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}})
-    file = ROOT / f"Pulumi.suggested-{os.getpid()}.yaml"
-    file.write_text("\n".join(["config:", *(f"  {key}: {json.dumps(value)}" for key, value in broken.config.items())]))
-    try:
+    with in_a_file(broken) as stack:
         # A rehearsal that ends early: a policy stops it.
-        stack = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
         done = rehearse(stack, path=f"{tmp_path}:{os.environ['PATH']}", DOCKER_HOST=engine.host)
-        assert done.returncode == 1
-        assert "./rehearse --engine pulumi" in done.stdout.splitlines()[-1]
-    finally:
-        file.unlink()
+    assert done.returncode == 1
+    assert "./rehearse --engine pulumi" in done.stdout.splitlines()[-1]
 
 
 def event(kind: str, op: str, *, urn: str = URN, type_: str = "aws:ecs/service:Service", **more: Any) -> EngineEvent:
@@ -301,14 +305,8 @@ MORE: dict[str, Any] = {
 @with_cli
 @pytest.mark.parametrize("more", [{}, MORE], ids=["production", "more"])
 def test_both_engines_leave_the_same(engine: Engine, more: dict[str, Any]) -> None:
-    stack = changed(production("both"), more)
-    file = ROOT / f"Pulumi.both-{os.getpid()}.yaml"
-    file.write_text("\n".join(["config:", *(f"  {key}: {json.dumps(value)}" for key, value in stack.config.items())]))
-    try:
-        name = file.name.removeprefix("Pulumi.").removesuffix(".yaml")
+    with in_a_file(changed(production("both"), more)) as name:
         done = rehearse(name, "--engine", "both", "--json", path=os.environ["PATH"], DOCKER_HOST=engine.host)
-    finally:
-        file.unlink()
     report = json.loads(done.stdout)
     assert done.returncode == 0, report["failure"]
     assert "equal but for identifiers" in next(p["detail"] for p in report["phases"] if p["name"] == "Comparison")

@@ -16,7 +16,7 @@ import pytest
 from rehearsal.docker import Engine
 from rehearsal.estate import SECRET_VALUE
 from tests.conftest import ROOT
-from tests.stacks import SERVICE, changed, production
+from tests.stacks import SERVICE, changed, in_a_file, production
 
 
 @pytest.fixture
@@ -134,13 +134,10 @@ def test_an_unknown_stack_is_told_by_the_name_of_its_file(engine: Engine) -> Non
     assert "Traceback" not in printed
 
 
-def test_a_broken_mandatory_policy_stops_it_before_anything_is_made(engine: Engine, stack_file: Path) -> None:
-    broken = changed(
-        production(stack_name(stack_file)), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}}
-    )
-    lines = ["config:", *(f"  {key}: {json.dumps(value)}" for key, value in broken.config.items())]
-    stack_file.write_text("\n".join(lines))
-    process = rehearse(stack_name(stack_file), "--json", engine=engine)
+def test_a_broken_mandatory_policy_stops_it_before_anything_is_made(engine: Engine) -> None:
+    broken = changed(production("broken"), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}})
+    with in_a_file(broken) as name:
+        process = rehearse(name, "--json", engine=engine)
     report = json.loads(text(process))
     assert process.returncode == 1
     assert "API_TOKEN" in report["failure"]
