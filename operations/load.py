@@ -50,7 +50,7 @@ def load(
         google=Google(**target.google).client if target.google else None,
         token=token,
     )
-    people = [loadtest.Person()] if weights.keys() == {"health"} else _people(subject, weights)
+    people = [loadtest.Person()] if weights.keys() == {"health"} else signed_in(subject, weights)
 
     def measure(users: int) -> loadtest.Measured:
         return loadtest.run(subject.address, people, weights, users=users, seconds=seconds)
@@ -67,7 +67,7 @@ def load(
     return Outcome(steps=[found], checks=judged)
 
 
-def _people(subject: Subject, weights: Mapping[str, int]) -> list[loadtest.Person]:
+def signed_in(subject: Subject, weights: Mapping[str, int]) -> list[loadtest.Person]:
     """Those who ask, signed in, each with the search that the server's tool takes. Raises `OperationError`."""
 
     async def sessions() -> list[Session]:
@@ -84,8 +84,8 @@ def _people(subject: Subject, weights: Mapping[str, int]) -> list[loadtest.Perso
         )
 
     async def questions() -> list[loadtest.Person]:
-        signed_in = await sessions()
-        async with signed_in[0].client(subject.address) as client:
+        all_of_them = await sessions()
+        async with all_of_them[0].client(subject.address) as client:
             tools = {tool.name: tool for tool in await list_tools(client)}
         tool = tools.get(EACH_KIND["Gmail"])
         if tool is None and "search" in weights:
@@ -95,7 +95,7 @@ def _people(subject: Subject, weights: Mapping[str, int]) -> list[loadtest.Perso
                 token=session.token,
                 search={"name": tool.name, "arguments": arguments(tool.input_schema, session.user)} if tool else None,
             )
-            for session in signed_in
+            for session in all_of_them
         ]
 
     try:

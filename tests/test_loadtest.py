@@ -17,8 +17,11 @@ from typing import Any
 import pytest
 
 import loadtest
+from acceptance import Subject
 from checks import PublicAddress
 from loadtest import Figures, Measured, Person
+from operations.load import signed_in
+from operations.target import OperationError
 from tests.conftest import ROOT
 
 TOKEN = "ya29.of-a-user"
@@ -154,6 +157,26 @@ def test_a_server_that_nobody_reaches_is_told(server: Server) -> None:
     found = loadtest.run(nobody, [Person()], loadtest.PROFILES["health"], users=1, seconds=3)
     assert "refused" in found.failed()
     assert loadtest.judge(found, 1, timed=True)[0].passed is False
+
+
+def test_without_a_user_who_has_signed_in_it_says_how_to_name_one(server: Server) -> None:
+    with pytest.raises(OperationError, match="ACCEPTANCE_TOKEN or by --token-file"):
+        signed_in(Subject(address=server.address), loadtest.PROFILES["mixed"])
+    assert server.asked == []
+
+
+def test_a_server_whose_tools_cannot_be_listed_is_told(server: Server) -> None:
+    server.results["initialize"] = lambda: (500, {})
+    with pytest.raises(OperationError, match=r"tools cannot be listed: MCPError: .* Ask first: ./ops accept"):
+        signed_in(Subject(address=server.address, token=TOKEN), loadtest.PROFILES["mixed"])
+
+
+@pytest.mark.parametrize("arguments", [("--users", "0"), ("--seconds", "-1"), ("everything",)])
+def test_a_mistake_in_the_command_line_is_told(arguments: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "operations", "load", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert arguments[-1] in done.stderr
 
 
 # That it ends
