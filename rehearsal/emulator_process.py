@@ -223,6 +223,29 @@ def update_whole_service(ecs: Any) -> None:
     ecs._ACTION_MAP["UpdateService"] = update_all
 
 
+def one_step_at_a_time(ecs: Any) -> None:
+    """Let the steps of ECS's scheduler follow each other, which are threads in MiniStack: one that starts and stops
+    tasks by what the deployment was before another one failed it stops those that are gone back to, for good."""
+    lock = threading.RLock()  # Steps take others.
+
+    def locked(step: Callable[..., Any]) -> Callable[..., Any]:
+        def take(*arguments: Any, **named: Any) -> Any:
+            with lock:
+                return step(*arguments, **named)
+
+        return take
+
+    for name in (
+        "_update_service",
+        "_reconcile_service_tasks",
+        "_record_service_task_failure",
+        "_complete_service_deployment",
+    ):
+        if not hasattr(ecs, name):
+            sys.exit(f"emulator: ministack.services.ecs has no {name} any more; adapt rehearsal/emulator_process.py")
+        setattr(ecs, name, locked(getattr(ecs, name)))
+
+
 def begin_first_deployments(ecs: Any) -> None:
     """Let a service's first deployment be IN_PROGRESS until its tasks are healthy, and fail by the circuit breaker, as
     every later one and on AWS; MiniStack calls it COMPLETED from the start.
@@ -463,6 +486,7 @@ def main() -> None:
     pin_ids(ec2, arguments.ids)
     ignore_ports_of_all_protocols(ec2)
     describe_listener_certificates(alb)
+    one_step_at_a_time(ecs)
     update_whole_service(ecs)
     begin_first_deployments(ecs)
     tell_milliseconds(ecs)
