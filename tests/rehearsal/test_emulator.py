@@ -9,13 +9,17 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rehearsal.docker import Engine
 from rehearsal.emulator import Call, Emulator, EmulatorError, recording, stop_kept
+from rehearsal.emulator_process import one_step_at_a_time
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
 ROOT = Path(__file__).parents[2]
@@ -236,3 +240,34 @@ def test_a_rule_for_all_protocols_has_no_ports(emulator: Emulator, unique: str) 
     rules = [rule for rule in found["IpPermissionsEgress"] if rule["IpProtocol"] == "-1"]
     assert rules
     assert not any(rule.keys() & {"FromPort", "ToPort"} for rule in rules)
+
+
+def test_the_steps_of_the_scheduler_follow_each_other() -> None:
+    inside: list[str] = []
+    met: list[list[str]] = []
+
+    def step(name: str, then: str = "") -> Callable[[], None]:
+        def run() -> None:
+            inside.append(name)
+            met.append(list(inside))
+            time.sleep(0.05)
+            if then:
+                getattr(ecs, then)()
+            inside.remove(name)
+
+        return run
+
+    ecs = SimpleNamespace(
+        _update_service=step("update", "_reconcile_service_tasks"),
+        _reconcile_service_tasks=step("reconcile"),
+        _record_service_task_failure=step("fail", "_reconcile_service_tasks"),
+        _complete_service_deployment=step("complete"),
+    )
+    one_step_at_a_time(ecs)
+    threads = [threading.Thread(target=each) for each in vars(ecs).values()]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    together = [names for names in met if len(names) > 1]
+    assert sorted(together) == [["fail", "reconcile"], ["update", "reconcile"]], "only those that a step takes itself"
