@@ -13,9 +13,8 @@ import sys
 from pathlib import Path
 
 from acceptance import Subject, run
-from acceptance.subject import read_token
+from acceptance.subject import StandIn, read_token
 from checks import Expectations, PublicAddress
-from rehearsal.google import Google
 
 
 def main() -> int:
@@ -42,7 +41,7 @@ def main() -> int:
             address=address,
             expectations=Expectations(client_redirect_uris=tuple(options.redirect_uri)),
             private=PublicAddress(url=options.private, connect_to=options.connect_to) if options.private else None,
-            google=Google(**options.google).client if options.google else None,
+            google=StandIn.noted(options.google).client if options.google else None,
             token=token,
         ),
         only=options.only,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+import ssl
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx2
@@ -40,6 +42,26 @@ class Secrets:
         for value in sorted(self._values, key=len, reverse=True):
             text = text.replace(value, "[secret]").replace(quote(value, safe=""), "[secret]")
         return _PATTERNS.sub("[secret]", text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandIn:
+    """A rehearsal's stand-in for Google, as a browser reaches it."""
+
+    proxy: str
+    """Address of the proxy that answers in Google's name, `http://127.0.0.1:PORT`."""
+    authority: str
+    """File of the authority's certificate that signs in Google's name."""
+
+    @classmethod
+    def noted(cls, note: Mapping[str, Any]) -> StandIn:
+        """From a rehearsal's note of it."""
+        return cls(proxy=note["proxy"], authority=note["authority"])
+
+    def client(self) -> httpx2.AsyncClient:
+        """A browser's way to it; does not follow redirects."""
+        context = ssl.create_default_context(cafile=self.authority)
+        return httpx2.AsyncClient(proxy=self.proxy, verify=context, trust_env=False, timeout=10)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.docker import Engine
-from rehearsal.run import HOME, ROOT, Kept, stop
+from rehearsal.kept import HOME, ROOT, Kept, stop
 
 _IMAGE = "benchmark-google-workspace-mcp:latest"
 
@@ -35,7 +35,7 @@ def main() -> None:
         context = ROOT / "image"
         substituted = engine.ensure_base_images(context / "Dockerfile")
         network = ["--network=host"] if substituted else []
-        clean = [str(engine.client), "build", "--no-cache", *network, "--tag", _IMAGE, str(context)]
+        clean = [str(engine.client.command), "build", "--no-cache", *network, "--tag", _IMAGE, str(context)]
         environment = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_BUILDKIT": "1"}
         for _ in range(runs):
             _time(
@@ -47,7 +47,7 @@ def main() -> None:
             _time(
                 figures,
                 "image, cached build",
-                lambda: engine.build(context, _IMAGE, network="host" if substituted else None),
+                lambda: engine.client.build(context, _IMAGE),
             )
             _time(figures, "container start to healthy", lambda: _start(engine))
         size = engine.api.images.get(_IMAGE).attrs["Size"]

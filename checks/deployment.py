@@ -164,3 +164,12 @@ def _logs(deployment: Deployment, clients: Clients) -> str:
     if not events:
         raise Failed(f"{deployment.log_group} is empty")
     return f"{len(events)}{' or more' if len(events) == 50 else ''} lines in {deployment.log_group}"
+
+
+def task_address(ecs: Any, settings: Settings, service: Service) -> str | None:
+    """`http://address:port` of one of the service's tasks; None while none runs as a container."""
+    arns = ecs.list_tasks(cluster=settings.estate.cluster, serviceName=f"{service.name}-service")["taskArns"]
+    tasks = ecs.describe_tasks(cluster=settings.estate.cluster, tasks=arns)["tasks"] if arns else []
+    details = [detail for task in tasks for each in task.get("attachments", []) for detail in each["details"]]
+    found = next((detail["value"] for detail in details if detail["name"] == "privateIPv4Address"), None)
+    return f"http://{found}:{service.port}" if found else None

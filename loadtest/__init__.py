@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from checks import Check, PublicAddress
-from rehearsal.apart import installed
+from machine.apart import installed
 
 LOCUST = "locust==2.47.0"
 
@@ -101,7 +101,7 @@ def run(
     """Let `users` ask for `seconds`; each is one of `people`, in turn.
 
     Nothing of it runs on when this is interrupted, or this process is killed. Raises `LoadTestFailed`, and
-    `rehearsal.apart.NotInstalled` where Locust cannot be had.
+    `machine.apart.NotInstalled` where Locust cannot be had.
     """
     python = installed(Path(__file__).resolve().parent.parent / ".rehearsal" / "load-venv", LOCUST)
     plan = {

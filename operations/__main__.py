@@ -294,16 +294,9 @@ def _diagram(options: argparse.Namespace, output: Output) -> int:
 def _adopt(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations import adopt
 
-    known, unread = frozenset[str](), None
-    try:
-        known = target.read_state()
-    except OperationError as error:
-        unread = str(error)
-        output.say(f"The stack's state is taken for empty, because it cannot be read: {unread}")
-    found = adopt.survey(target, known)
+    found = adopt.survey(target)
     for name, value in adopt.document(found).items():
         output.record(name, value)
-    output.record("stateUnread", unread)
     output.table(adopt.table(found))
     for thing in found.adoptable:
         lines = list(adopt.changes(thing))

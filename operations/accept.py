@@ -8,12 +8,11 @@ from pathlib import Path
 
 import acceptance
 import checks
-from acceptance.subject import read_token
+from acceptance.subject import StandIn, read_token
+from checks.deployment import task_address
 from components.settings import Service
 from operations.console import logs
 from operations.target import OperationError, Target
-from rehearsal.google import Google
-from rehearsal.run import task_address
 
 _LOG_DELAY = 10.0
 """Seconds that a log line may need to reach CloudWatch Logs; the awslogs driver sends every five."""
@@ -51,7 +50,7 @@ def accept(target: Target, service: Service, *, token_file: Path | None = None) 
             expectations=checks.expectations(service),
             full=service.server == "workspace-mcp",
             private=private,
-            google=Google(**target.google).client if target.google else None,
+            google=StandIn.noted(target.google).client if target.google else None,
             token=token,
             log_lines=log_lines,
         )

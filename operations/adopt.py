@@ -1,25 +1,33 @@
 """`adopt`: what of the stack exists in the account already, what a first `up` would change on it, and Pulumi's import
-file for it. Only reads."""
+file for it. Only reads.
+
+What the first `up` changes is what Pulumi's own preview says of a copy of the state into which all of it was imported,
+by the providers that will carry it out.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from components import estate as estates
 from components import settings as configuration
 from components.routing import listener_rules
+from engine.deployment import DeploymentFailed
 from operations.target import OperationError, Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
-from rehearsal.calls import Handler, ProviderError, functions, handlers
-from rehearsal.calls.ecs import find_task_definition
-from rehearsal.monitor import LookUpFailed, differences, narrowed, replacing
+from providers import NotCarriedOut, ProviderError, functions, handlers
+from providers.aws.ecs import find_task_definition
 
 _RULE = "aws:lb/listenerRule:ListenerRule"
 _ROLE = "aws:iam/role:Role"
@@ -100,10 +108,10 @@ class Existing:
     """The parent's URN."""
     id: str
     """As the provider imports it."""
-    differences: tuple[Difference, ...]
+    differences: tuple[Difference, ...] = ()
     obstacle: str | None = None
     """Why it cannot be adopted."""
-    remedy: str
+    remedy: str = ""
 
     @property
     def noun(self) -> str:
@@ -165,12 +173,24 @@ class Survey:
         return bool(self.conflicts) or len(self.adoptable) < len(self.existing)
 
 
-def survey(target: Target, known: frozenset[str]) -> Survey:
-    """Look for everything that the stack's program registers. `known`: URNs in the state, which are not looked for.
+class LookUpFailed(grpc.RpcError):  # type: ignore[misc]
+    """A provider's error as it reaches the program from the engine, so that the program can catch it."""
 
-    Raises `estates.EstateError` where the program stops for want of its estate, and boto3's errors.
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNKNOWN
+
+    def details(self) -> str:
+        return str(self)
+
+
+def survey(target: Target) -> Survey:
+    """Look for everything that the stack's program registers and its state has not.
+
+    Raises `OperationError` where the state cannot be read or Pulumi's preview fails, `estates.EstateError` where the
+    program stops for want of its estate, and boto3's errors.
     """
     config = configuration.read_stack_file(target.file)
+    known = {entry["urn"] for entry in target.resources}
     found = Survey()
     rules = _own_rules(target, found)
     foreign = _Foreign(target)
@@ -193,19 +213,16 @@ def survey(target: Target, known: frozenset[str]) -> Survey:
         actual = handler.read(locator) if locator else None
         if locator is None or actual is None:
             return None
-        different = tuple(_differences(handler, registration, inputs, actual))
-        id_ = handler.import_id(locator)
-        obstacle, remedy = foreign.obstacle(actual) or _unsafe(registration.type, id_, different) or (None, "")
+        obstacle, remedy = foreign.obstacle(actual) or (None, f"adopt it: ./ops adopt --stack {target.stack}")
         found.existing.append(
             Existing(
                 urn=registration.urn,
                 type=registration.type,
                 name=registration.name,
                 parent=registration.parent,
-                id=id_,
-                differences=different,
+                id=handler.import_id(locator),
                 obstacle=obstacle,
-                remedy=remedy or f"adopt it: ./ops adopt --stack {target.stack}",
+                remedy=remedy,
             )
         )
         return None if obstacle else actual
@@ -215,23 +232,38 @@ def survey(target: Target, known: frozenset[str]) -> Survey:
     found.existing.sort(key=lambda thing: resources.index(thing.urn))
     found.managed = sum(urn in known for urn in resources)
     found.new = len(resources) - found.managed - len(found.existing)
+    if found.adoptable:
+        changed = _first_up(target, config, import_file(found))
+        found.existing = [_compared(thing, changed.get(thing.urn, ())) for thing in found.existing]
     found.leftovers += _policies(target, found)
     return found
 
 
-def _differences(
-    handler: Handler, registration: Registration, inputs: dict[str, Any], actual: dict[str, Any]
-) -> Iterator[Difference]:
-    unknown = {name for name in registration.inputs if name not in inputs}
-    # What the account cannot show is taken as declared.
-    shown = {name: actual.get(name, value) for name, value in inputs.items() if name in handler.remembered}
-    changes = differences(handler, handler.check(inputs), actual, shown, frozenset(), unknown)
-    replaced = replacing(handler, changes)
-    for name, change in changes.items():
-        for path, inner in narrowed(name, change):
-            yield Difference(property=path, before=inner.before, after=inner.after, replaces=name in replaced)
-    for name in sorted(unknown & handler.properties):
-        yield Difference(property=name, before=actual.get(name), after=UNKNOWN, replaces=False)
+def _first_up(target: Target, config: Mapping[str, str], document: dict[str, Any]) -> dict[str, list[Difference]]:
+    """URN -> what the first `up` after the import changes, from a preview on a copy of the state."""
+    with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
+        copy, file = target.copy(Path(folder) / "stack"), Path(folder) / "import.json"
+        file.write_text(json.dumps(document))
+        copy.configure(config)
+        try:
+            copy.take_in(file)
+            preview = copy.preview(policies=False)
+        except (LookupError, NotCarriedOut, DeploymentFailed) as error:
+            raise OperationError(f"What the first up would change cannot be previewed: {error}") from None
+    return {
+        result.urn: [
+            Difference(property=path, before=change.before, after=change.after, replaces=change.replaces)
+            for path, change in result.changes.items()
+        ]
+        for result in preview.resources
+    }
+
+
+def _compared(thing: Existing, differences: Sequence[Difference]) -> Existing:
+    obstacle, remedy = (thing.obstacle and (thing.obstacle, thing.remedy)) or (
+        _unsafe(thing.type, thing.id, differences) or (None, thing.remedy)
+    )
+    return dataclasses.replace(thing, differences=tuple(differences), obstacle=obstacle, remedy=remedy)
 
 
 def _unsafe(type_: str, id_: str, changes: Iterable[Difference]) -> tuple[str, str] | None:

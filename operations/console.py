@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from components.service import log_group_name
 from components.settings import Service
 from operations.target import OperationError, Target, service_name
-from rehearsal.docker import NoEngine, find_client
+from providers.docker_client import NoEngine, find_client
 
 _DOCS = "https://docs.aws.amazon.com"
 _SSM = f"{_DOCS}/systems-manager/latest/userguide"

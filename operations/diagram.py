@@ -18,9 +18,9 @@ import graphviz
 
 from components import settings as configuration
 from components.settings import Service, Settings, ValkeyState
+from machine import debian
 from operations.target import OperationError
 from policies.registrations import Registration, registrations
-from rehearsal import debian
 
 _MOST_LINES = 6
 """Resources with a line in a node; of more, the rest is counted."""

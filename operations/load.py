@@ -11,14 +11,13 @@ from pathlib import Path
 import checks
 import loadtest
 from acceptance.sign_in import Session, ask, sign_in
-from acceptance.subject import Subject, read_token
+from acceptance.subject import StandIn, Subject, read_token
 from acceptance.test_tools import EACH_KIND, arguments
 from checks.check import Failed, describe, first_cause
 from checks.mcp import list_tools
 from components.settings import Service
+from machine.apart import NotInstalled
 from operations.target import OperationError, Target
-from rehearsal.apart import NotInstalled
-from rehearsal.google import Google
 
 PEOPLE = 5
 """Users who sign in, in a rehearsal. On a real account one has, whose token is given."""
@@ -47,7 +46,7 @@ def load(
     subject = Subject(
         address=checks.address(service, service.url, target.connect_to),
         expectations=checks.expectations(service),
-        google=Google(**target.google).client if target.google else None,
+        google=StandIn.noted(target.google).client if target.google else None,
         token=token,
     )
     people = [loadtest.Person()] if weights.keys() == {"health"} else signed_in(subject, weights)

@@ -20,7 +20,7 @@ from components import estate as estates
 from components.settings import Service, Settings
 from operations import adopt, rights
 from operations.target import OperationError, Target
-from rehearsal.calls import functions
+from providers import functions
 
 _FARGATE_VCPU_QUOTA = "L-3032A538"
 """Fargate On-Demand vCPU resource count: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
@@ -103,8 +103,7 @@ def _collisions(target: Target) -> list[Check]:
         return Check(name=name, passed=passed, detail=detail, remedy=remedy, seconds=time.monotonic() - started)
 
     try:
-        known = target.read_state()
-        survey = adopt.survey(target, known)
+        survey = adopt.survey(target)
     except (OperationError, BotoCoreError, ClientError) as error:
         return [check("no name of the stack's is taken", None, f"could not be asked: {error}")]
     except estates.EstateError:

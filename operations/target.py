@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-import shutil
-import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import boto3
 import httpx2
@@ -18,10 +17,12 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import settings as configuration
 from components.settings import Service, Settings
-from rehearsal.calls import Context
-from rehearsal.emulator import Account
-from rehearsal.monitor import State
-from rehearsal.run import ROOT, Kept, RehearsalError
+from engine import cli
+from engine.deployment import Deployer
+from engine.reading import ByCli, Deployed, NotReadable
+from engine.stack import Project, PulumiStack
+from providers import Context
+from rehearsal.kept import ROOT, Kept, RehearsalError
 
 
 class OperationError(Exception):
@@ -51,9 +52,10 @@ class Target:
     """Of the AWS configuration, where the stack names one."""
     client: Callable[[str], Any] = field(repr=False)
     """Gives the boto3 client of a service."""
-    read_outputs: Callable[[], dict[str, Any]] = field(repr=False)
-    read_state: Callable[[], frozenset[str]] = field(repr=False)
-    """URNs of what the stack's state has; none before the first deployment. Raises `OperationError`."""
+    deployed: Deployed = field(repr=False)
+    """Outputs and state."""
+    copy: Callable[[Path], Deployer] = field(repr=False)
+    """Gives the stack on a copy of its state in an empty folder, to be previewed. Raises `OperationError`."""
     connect_to: str | None = None
     """The edge of a rehearsal, in place of the public host's address."""
     edge_health: Callable[[], dict[str, list[dict[str, Any]]]] | None = field(default=None, repr=False)
@@ -70,7 +72,10 @@ class Target:
     @functools.cached_property
     def outputs(self) -> dict[str, Any]:
         """The stack's outputs. Raises `OperationError`."""
-        found = self.read_outputs()
+        try:
+            found = self.deployed.outputs()
+        except NotReadable as error:
+            raise OperationError(str(error), UNREACHABLE) from None
         if not found:
             raise OperationError(
                 f"Stack {self.stack} has no outputs: no deployment of it has succeeded. See ./ops status, then deploy: "
@@ -79,10 +84,17 @@ class Target:
         return found
 
     @functools.cached_property
+    def resources(self) -> list[dict[str, Any]]:
+        """What the stack's state has; none before the first deployment. Raises `OperationError`."""
+        try:
+            return self.deployed.resources()
+        except NotReadable as error:
+            raise OperationError(str(error), UNREACHABLE) from None
+
+    @functools.cached_property
     def context(self) -> Context:
-        """The account as `rehearsal.calls` takes it; what only reads there works on a real one too."""
-        account = cast(Account, _Clients(self))
-        return Context(account=account, docker=None, directory=ROOT, partition=self.partition)
+        """The account as `providers` takes it."""
+        return Context(account=_Clients(self), docker=None, directory=ROOT, partition=self.partition)
 
     def services(self, key: str | None) -> list[Service]:
         """The service named `key`, or all. Raises `OperationError` for an unknown one."""
@@ -133,11 +145,10 @@ class Target:
 
 
 class _Clients:
-    """What of an emulated account the calls that only read need."""
+    """The account's clients."""
 
     def __init__(self, target: Target) -> None:
         self.account, self.region, self.client = target.account, target.region, target.client
-        self.registry = self.named_registry = f"{target.account}.dkr.ecr.{target.region}.amazonaws.com"
 
 
 def service_name(service: Service) -> str:
@@ -182,8 +193,8 @@ def real(stack: str) -> Target:
         partition=caller["Arn"].split(":")[1],
         profile=profile,
         client=client,
-        read_outputs=lambda: _pulumi_outputs(stack),
-        read_state=lambda: _pulumi_state(stack),
+        deployed=(deployed := ByCli(stack=stack, directory=ROOT)),
+        copy=lambda folder: _copy(stack, deployed, folder),
     )
 
 
@@ -224,8 +235,8 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
         account=account.account,
         region=account.region,
         client=account.client,
-        read_outputs=lambda: note.outputs,
-        read_state=lambda: frozenset(State(Path(note.state)).resources),
+        deployed=note.deployed(stack),
+        copy=lambda folder: note.copy(stack, folder),
         connect_to=note.edge_url,
         edge_health=health if note.health_url else None,
         docker_host=note.docker_host,
@@ -233,34 +244,23 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
     )
 
 
-def _pulumi(what: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `pulumi stack ...`; `what` says what for. Raises `OperationError` where there is no CLI."""
-    if shutil.which("pulumi") is None:
-        raise OperationError(
-            f"{what} with the Pulumi CLI, which is not on the PATH. Install it: https://www.pulumi.com/docs/install/",
-            UNREACHABLE,
-        )
-    command = ["pulumi", "stack", *arguments, "--non-interactive"]
-    return subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-
-
-def _pulumi_state(stack: str) -> frozenset[str]:
-    done = _pulumi("The stack's state is read", "export", "--stack", stack)
-    if "no stack named" in done.stderr:
-        return frozenset()
-    if done.returncode:
-        raise OperationError(f"pulumi stack export failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
-    # Secrets are encrypted in it, and only names are looked at.
-    resources = json.loads(done.stdout)["deployment"].get("resources") or []
-    return frozenset(entry["urn"] for entry in resources)
-
-
-def _pulumi_outputs(stack: str) -> dict[str, Any]:
-    done = _pulumi("The stack's outputs are read", "output", "--json", "--stack", stack)
-    if done.returncode:
-        raise OperationError(f"pulumi stack output failed: {done.stderr.strip()}. Log in: pulumi login", UNREACHABLE)
-    outputs: dict[str, Any] = json.loads(done.stdout)
-    return outputs
+def _copy(stack: str, deployed: Deployed, folder: Path) -> Deployer:
+    try:
+        found, resources = cli.find(), deployed.resources()
+    except NotReadable as error:
+        raise OperationError(str(error), UNREACHABLE) from None
+    assert found, "`resources` has found one"
+    copied = PulumiStack(
+        Project(directory=ROOT, name=configuration.NAMESPACE, stack=stack),
+        cli=found,
+        folder=folder,
+        environment={},
+        surroundings=contextlib.nullcontext,
+        context=None,
+    )
+    if resources:
+        copied.put_state(resources)
+    return copied
 
 
 def revision(arn: str) -> str:

@@ -23,7 +23,7 @@ SERVICE_COMPONENT = "mcp-on-ecs:index:McpService"
 
 
 class Registered(Protocol):
-    """A registered resource, as the rehearsal's monitor and `policies.registrations` record it."""
+    """A registered resource, as the rehearsal's driver and `policies.registrations` record it."""
 
     @property
     def urn(self) -> str: ...

@@ -12,11 +12,12 @@ from types import FrameType
 from rich.console import Console
 
 from components.settings import SettingsError
+from engine.cli import Cli
 from rehearsal.report import Narrator, Report
 
 EXIT = (
     "exit status: 0 all of it held; 1 something did not; 2 wrong configuration or command line; "
-    "3 Pulumi's CLI or a plugin is missing, for --engine pulumi and both; 130 interrupted"
+    "3 Pulumi's engine or a plugin is missing, where it is asked for; 130 interrupted"
 )
 
 
@@ -25,11 +26,18 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("stack", nargs="?", default="production", help="the stack to rehearse (default: production)")
     parser.add_argument(
         "--engine",
-        choices=("in-process", "pulumi", "both"),
-        default="in-process",
-        help="what deploys: a small engine in this process (default); Pulumi's own with the official providers, "
-        "for which its CLI must be installed; or both, to compare what they made",
+        choices=("pulumi", "embedded"),
+        help="what deploys: Pulumi's own engine, which is the default where its CLI is at hand or can be downloaded, "
+        "or a driver in this process, which is the default elsewhere",
     )
+    parser.add_argument(
+        "--providers",
+        choices=("own", "official"),
+        default="own",
+        help="what carries resources out: this project's own (default), or the official plugins of pulumi-aws and "
+        "pulumi-docker, on Pulumi's engine",
+    )
+    parser.add_argument("--full", action="store_true", help="also update the image, destroy, and look for remains")
     parser.add_argument("--keep", action="store_true", help="leave it running; a further run deploys onto it")
     parser.add_argument(
         "--import",
@@ -39,11 +47,26 @@ def _arguments() -> argparse.Namespace:
         help="first take in what ./ops adopt found on a kept one",
     )
     parser.add_argument("--stop", action="store_true", help="end a rehearsal that was kept")
+    parser.add_argument(
+        "--compare",
+        choices=("engines", "providers"),
+        help="deploy in two ways, and hold the accounts against each other: the embedded driver and Pulumi's engine, "
+        "or own and official providers",
+    )
+    parser.add_argument(
+        "--make-engine",
+        action="store_true",
+        help="have Pulumi's CLI downloaded, or built (about 8 minutes on two cores, once), and end",
+    )
     parser.add_argument("--report", type=_writable, metavar="FILE.md", help="write the report as Markdown")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
     options = parser.parse_args()
-    if (options.keep or options.adopt) and options.engine != "in-process":
-        parser.error(f"--keep and --import: with --engine {options.engine} nothing stays to be kept")
+    if options.providers == "official" and (options.keep or options.adopt):
+        parser.error("--keep and --import: with --providers official nothing stays to be kept")
+    if options.keep and options.full:
+        parser.error("--keep and --full: a full rehearsal destroys what it deployed, so nothing is left to be kept")
+    if options.engine == "embedded" and (options.providers == "official" or options.compare):
+        parser.error("--engine embedded: the official providers, and comparisons, need Pulumi's engine")
     return options
 
 
@@ -74,10 +97,16 @@ def main() -> int:
             signal.signal(number, _interrupt)
     report = Report(stack=options.stack)
     try:
-        from rehearsal import engine, run  # here, so that a mistake in the command line is told at once
+        from engine import cli as clis  # here, so that a mistake in the command line is told at once
+        from engine.stack import ensure_official_providers
+
+        if options.make_engine:
+            print(clis.ensure(lambda line: print(line, flush=True), build=True))
+            return 0
+        from rehearsal import kept, phases, run
 
         if options.stop:
-            found = run.stop(options.stack)
+            found = kept.stop(options.stack)
             console.print(
                 f"The kept rehearsal of {options.stack} was ended."
                 if found
@@ -85,14 +114,17 @@ def main() -> int:
             )
             return 0
         stack = run.Stack.read(options.stack)
-        if options.engine != "in-process":
-            report.engine = f"pulumi {engine.ensure()}"
+        cli = _engine(options)
+        if cli and options.providers == "official":
+            ensure_official_providers(cli)
+        report.engine = str(cli or "embedded driver")
+        report.providers = options.providers
     except SettingsError as error:
         print(error, file=sys.stderr)
         report.failure = str(error)
         _write(report, options)
         return 2
-    except engine.EngineMissing as error:
+    except clis.EngineMissing as error:
         print(error, file=sys.stderr)
         report.failure = str(error)
         _write(report, options)
@@ -101,21 +133,46 @@ def main() -> int:
         print("Interrupted before anything was started.", file=sys.stderr)
         return 130
     narrator = Narrator(report, console, quiet=options.json)
+    narrator.say(f"Engine: {report.engine}; providers: {report.providers}")
+    if cli is None:
+        narrator.say(f"Pulumi's own engine is not at hand; it is used from the next run on after: {clis.BUILD}")
     interrupted = False
     try:
-        if options.engine == "both":
-            run.compare(stack, narrator)
+        if options.compare:
+            assert cli
+            phases.compare(stack, narrator, options.compare, cli)
         else:
-            run.rehearse(stack, narrator, keep=options.keep, adopt=options.adopt, engine=options.engine)
+            phases.rehearse(
+                stack,
+                narrator,
+                cli=cli,
+                providers=options.providers,
+                keep=options.keep,
+                full=options.full,
+                adopt=options.adopt,
+            )
     except KeyboardInterrupt:
         report.failure, interrupted = "Interrupted; what this run had started was removed.", True
     except Exception as error:
         report.failure = run.explain(error)
     narrator.conclude()
-    if options.engine == "in-process" and engine.available():
-        narrator.say("pulumi is on the PATH: ./rehearse --engine pulumi rehearses with it and the official providers.")
     _write(report, options)
     return 130 if interrupted else 0 if report.passed else 1
+
+
+def _engine(options: argparse.Namespace) -> Cli | None:
+    """Pulumi's CLI; None: the embedded driver. Raises `EngineMissing` where the engine is asked for."""
+    from engine import cli as clis
+
+    if options.engine == "embedded":
+        return None
+    try:
+        # Nobody waits for the long build unasked.
+        return clis.ensure(lambda line: print(line, file=sys.stderr), build=False)
+    except clis.EngineMissing:
+        if options.engine == "pulumi" or options.providers == "official" or options.compare:
+            raise
+        return None
 
 
 def _write(report: Report, options: argparse.Namespace) -> None:

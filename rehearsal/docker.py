@@ -1,11 +1,11 @@
 """The Docker engine a rehearsal builds and runs in: found, or installed and started, and put back as it was.
 
-Nothing here knows AWS or the emulator. Building goes through the docker command, because only it speaks BuildKit;
-everything else goes through the `docker` package, whose client is `Engine.api`.
+Nothing here knows AWS or the emulator.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import hashlib
 import ipaddress
@@ -20,7 +20,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -30,7 +30,8 @@ import docker
 import docker.errors
 import requests
 
-from rehearsal import debian
+from machine import debian
+from providers.docker_client import Client, NoEngine, architecture, find_client
 
 STAND_IN = "rehearsal.stand-in"
 """Label of an image this module made in place of one no registry could give."""
@@ -39,66 +40,15 @@ _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _START_LIMIT = 60.0  # seconds for a dockerd of ours to answer; 2 s on an idle machine
 _PULL_LIMIT = 300.0  # seconds for one base image; without a registry the failure comes in seconds
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 _INDEXES = (
     "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
     "UV_EXTRA_INDEX_URL",
 )  # fmt: skip
 _BRIDGES = tuple(map(ipaddress.IPv4Network, ("172.30.0.0/16", "10.213.0.0/16", "192.168.0.0/16")))
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-class NoEngine(RuntimeError):
-    """No engine answers and none can be had here; the message says what to install or start."""
 
 
 class NoBaseImage(RuntimeError):
     """A base image is in no reachable registry and cannot be stood in for; the message names it."""
-
-
-class BuildFailed(RuntimeError):
-    """An image did not build; the message has the failing step and the last lines of its output."""
-
-
-class PushFailed(RuntimeError):
-    """The registry did not take an image; the message has its words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildResult:
-    """One built image."""
-
-    image: str
-    """Identity in the local engine, `sha256:…`; not the digest a registry gives it."""
-    platform: str
-    """What it was really built for, for example `linux/amd64`."""
-    size: int
-    """Bytes of all its layers, unpacked."""
-    seconds: float
-    """Wall-clock time of the build."""
-
-
-def find_client() -> Path:
-    """The first docker command on the PATH that can build with BuildKit.
-
-    That is one with the buildx plug-in, or one older than 23, which has BuildKit built in. Raises NoEngine.
-    """
-    passed_over = []
-    for folder in dict.fromkeys(os.environ.get("PATH", os.defpath).split(os.pathsep)):
-        command = shutil.which("docker", path=folder)
-        if command is None:
-            continue
-        if _succeeds(command, "buildx", "version"):
-            return Path(command)
-        version = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
-        major = re.search(r"version (\d+)\.", version)
-        if major and 18 < int(major[1]) < 23:
-            return Path(command)
-        passed_over.append(command)
-    if passed_over:
-        found = ", ".join(passed_over)
-        raise NoEngine(f"{found}: cannot build with BuildKit. Install its buildx plug-in (Debian: docker-buildx).")
-    raise NoEngine("No docker command on the PATH. Install Docker (Debian: apt-get install docker.io).")
 
 
 @dataclass
@@ -117,10 +67,8 @@ class Engine:
     """Leave a dockerd of ours running after the block; `stop()` ends it later."""
     host: str = field(default="", init=False)
     """The address to give others as DOCKER_HOST; set inside the block."""
-    client: Path = field(default=Path("docker"), init=False)
-    """The docker command used for builds; set inside the block."""
-    api: Any = field(default=None, init=False)
-    """The `docker.DockerClient` of this engine; set inside the block."""
+    client: Client = field(init=False)
+    """Builds and pushes there; set inside the block."""
     stand_ins: list[str] = field(default_factory=list, init=False)
     """Base images that were substituted, by the names the Dockerfiles use."""
     _users: IO[str] | None = field(default=None, init=False, repr=False)
@@ -128,7 +76,7 @@ class Engine:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.work = self.work.absolute()
+        self.work = self.work.resolve()
         # Not under `work`: containerd puts sockets below it, and a socket's path must be shorter than 108 bytes.
         self._identity = hashlib.sha256(str(self.work).encode()).hexdigest()[:8]
         self._runtime = Path("/run") / f"rehearsal-{self._identity}"
@@ -144,8 +92,7 @@ class Engine:
             with (self.work / "starting").open("w") as alone:
                 fcntl.flock(alone, fcntl.LOCK_EX)
                 self.host = self._find() or self._start()
-            self.client = find_client()
-            self.api = docker.DockerClient(base_url=self.host, timeout=600)
+            self.client = Client(host=self.host, command=find_client(), state=self.work / "buildx")
         except BaseException:
             self._leave()
             raise
@@ -154,11 +101,9 @@ class Engine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # No engine may go on calling a stand-in by an official name; the next run asks the registry again.
-        for name in self.stand_ins:
-            with suppress(docker.errors.DockerException, requests.RequestException):
-                self.api.images.remove(name, noprune=True)
         self.api.close()
+        if not self.keep:  # What is kept builds again.
+            forget_stand_ins(self.host, self.stand_ins)
         self._leave()
 
     def _leave(self) -> None:
@@ -295,6 +240,11 @@ class Engine:
 
     # Using
 
+    @property
+    def api(self) -> Any:
+        """The `docker.DockerClient` of this engine."""
+        return self.client.api
+
     def bridge_address(self) -> str:
         """The machine's address as containers on the default bridge see it."""
         config = self.api.networks.get("bridge").attrs["IPAM"]["Config"][0]
@@ -323,83 +273,17 @@ class Engine:
                 self.api.images.get(self._debian()).tag(name)
                 labels = {STAND_IN: "true"}
             if labels and STAND_IN in labels:
-                if platform and _architecture(platform) != self.architecture():
+                if platform and architecture(platform) != self.client.architecture():
                     raise NoBaseImage(
                         f"{dockerfile}: no registry gives base image {name} for {platform}, and a stand-in is for"
-                        f" {self.architecture()} only. Deploy for that, or load the image: docker load."
+                        f" {self.client.architecture()} only. Deploy for that, or load the image: docker load."
                     )
                 substituted.append(name)
         self.stand_ins.extend(name for name in substituted if name not in self.stand_ins)
+        if substituted:
+            # A build on a stand-in reaches the package index as this machine does, through whatever proxy that takes.
+            self.client = dataclasses.replace(self.client, network="host")
         return substituted
-
-    def build(
-        self,
-        context: Path,
-        tag: str,
-        *,
-        dockerfile: Path | None = None,
-        platform: str | None = None,
-        args: Mapping[str, str] | None = None,
-        target: str | None = None,
-        network: str | None = None,
-    ) -> BuildResult:
-        """Build an image with BuildKit and the engine's layer cache.
-
-        `dockerfile` defaults to the one in `context`, `platform` to the engine's own, `target` to the last stage.
-        `network="host"` is for stand-in bases, whose package index may be reachable through this machine only.
-        Values of `args` must not be secret: images record them. Raises BuildFailed.
-        """
-        command = [str(self.client), "build", "--progress=plain", "--tag", tag]
-        command += ["--file", str(dockerfile or context / "Dockerfile")]
-        command += ["--platform", platform] if platform else []
-        command += ["--target", target] if target else []
-        command += ["--network", network] if network else []
-        # By name alone: the client takes the value, which may hold a password, from its environment.
-        for name in _PROXIES:
-            command += ["--build-arg", name] if name in os.environ else []
-        for name, value in (args or {}).items():
-            command += ["--build-arg", f"{name}={value}"]
-        started = time.monotonic()
-        done = self._run([*command, str(context)])
-        if done.returncode != 0:
-            foreign = platform is not None and _architecture(platform) != self.architecture()
-            hint = (
-                f"\n{platform} was asked for on {self.architecture()}: that needs emulation. Install it (Debian:"
-                " apt-get install qemu-user-static), or build on such a machine."
-            )
-            raise BuildFailed(f"image {tag} from {context}: {_failure(done.stdout)}{hint if foreign else ''}")
-        seconds = time.monotonic() - started
-        image = self.api.images.get(tag)
-        attributes = image.attrs
-        return BuildResult(
-            image=image.id,
-            platform=f"{attributes['Os']}/{attributes['Architecture']}",
-            size=attributes["Size"],
-            seconds=seconds,
-        )
-
-    def push(self, image: str, reference: str, username: str, password: str) -> str:
-        """Push a local image to `registry/name:tag` and return its digest there, `sha256:…`.
-
-        The registry may speak plain HTTP on loopback. The password goes to the engine in a request header: not through
-        an argument list, nor into a configuration file. Raises PushFailed.
-        """
-        repository, _, tag = reference.rpartition(":")
-        self.api.images.get(image).tag(repository, tag)
-        digest = ""
-        credentials = {"username": username, "password": password}
-        for event in self.api.api.push(repository, tag, stream=True, decode=True, auth_config=credentials):
-            if "error" in event:
-                raise PushFailed(f"push of {reference}: {event['error']}")
-            digest = event.get("aux", {}).get("Digest", digest)
-        if not digest:
-            raise PushFailed(f"push of {reference}: the registry answered without a digest")
-        return digest
-
-    def architecture(self) -> str:
-        """The engine's processor in Docker's words: amd64, arm64, …"""
-        machine = str(self.api.info()["Architecture"])
-        return _MACHINES.get(machine, machine)
 
     # Base images
 
@@ -413,8 +297,8 @@ class Engine:
     def _pull(self, name: str, platform: str | None) -> str:
         """Pull an image; why not, empty on success."""
         try:
-            done = self._run(
-                [str(self.client), "pull", *(["--platform", platform] if platform else []), name],
+            done = self.client.run(
+                [str(self.client.command), "pull", *(["--platform", platform] if platform else []), name],
                 limit=_PULL_LIMIT,
             )
         except subprocess.TimeoutExpired:
@@ -459,29 +343,22 @@ class Engine:
                 raise NoBaseImage(f"the engine did not import debootstrap's base image: {said}")
         return name
 
-    def _run(self, command: Sequence[str], limit: float | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the docker command against this engine; both output streams in `stdout`."""
-        environment = os.environ | {
-            "DOCKER_HOST": self.host,
-            "DOCKER_BUILDKIT": "1",
-            # The engine's own builder, whatever the user has selected, and its state not in the user's home.
-            "BUILDX_BUILDER": "default",
-            "BUILDX_CONFIG": str(self.work / "buildx"),
-            # An attestation holds the time of the build, and with it the digest changes without any other change.
-            "BUILDX_NO_DEFAULT_ATTESTATIONS": "1",
-        }
-        environment.pop("DOCKER_CONTEXT", None)
-        return subprocess.run(
-            command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=limit,
-            check=False,
-            text=True,
-            errors="replace",
-        )
+
+def forget_stand_ins(host: str, names: Sequence[str] | None = None) -> None:
+    """No engine may go on calling a stand-in by an official name; the next run asks the registry again.
+
+    names: of the stand-ins. Default: of all that the engine has.
+    """
+    with (
+        suppress(docker.errors.DockerException, requests.RequestException),
+        closing(docker.DockerClient(base_url=host, timeout=30)) as api,
+    ):
+        if names is None:
+            found = api.images.list(name="rehearsal-base")
+            names = [name for image in found for name in image.tags if not name.startswith("rehearsal-base:")]
+        for name in names:
+            with suppress(docker.errors.DockerException):
+                api.images.remove(name, noprune=True)
 
 
 def external_images(dockerfile: str, build_args: Mapping[str, str]) -> list[str]:
@@ -518,19 +395,6 @@ def external_images(dockerfile: str, build_args: Mapping[str, str]) -> list[str]
             sources = re.findall(r"--from=(\D\S*)", rest)
             images.update((source, None) for source in sources if source.lower() not in stages)
     return list(images)
-
-
-def _failure(output: str) -> str:
-    """The failing step of BuildKit's plain output and the last lines it printed."""
-    lines = output.splitlines()
-    failed = [match for line in lines if (match := re.match(r"#(\d+) ERROR:? (.*)", line))]
-    if not failed:
-        return "\n".join(lines[-10:])
-    number, reason = failed[-1].groups()
-    of_step = [line.removeprefix(f"#{number} ") for line in lines if line.startswith(f"#{number} ")]
-    # The first line names the step; what it printed is prefixed with seconds.
-    printed = [line.partition(" ")[2] for line in of_step if re.match(r"\d+\.\d+ ", line)]
-    return "\n".join([f"step {of_step[0]} failed: {reason}", *printed[-20:]])
 
 
 def _apt_source() -> tuple[str, str]:
@@ -639,12 +503,3 @@ def _has_client() -> bool:
     except NoEngine:
         return False
     return True
-
-
-def _succeeds(*command: str) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-def _architecture(platform: str) -> str:
-    """`linux/arm64/v8` -> `arm64`."""
-    return platform.split("/")[1] if "/" in platform else platform

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,13 +23,15 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from rehearsal.apart import installed
+from machine.apart import installed
+from providers import recording
 
 MINISTACK = "ministack==1.5.33"
 # MiniStack pins botocore exactly, so it cannot share an environment with this program. With `docker` its ECS runs
 # containers; with `cbor2` its CloudWatch answers the AWS SDK for Go, which the aws provider is made with.
 REQUIREMENTS = (MINISTACK, "docker==7.2.0", "cbor2==6.3.0")
 START_TIMEOUT = 30.0  # seconds
+_environment = threading.RLock()
 
 
 class EmulatorError(Exception):
@@ -41,55 +41,9 @@ class EmulatorError(Exception):
 def ensure_installed(root: Path) -> Path:
     """The interpreter of the environment with MiniStack, `.rehearsal/emulator-venv` below `root`; made if need be.
 
-    Raises `rehearsal.apart.NotInstalled`.
+    Raises `machine.apart.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "emulator-venv", *REQUIREMENTS)
-
-
-@dataclass(frozen=True)
-class Call:
-    """One AWS API call as it was made."""
-
-    service: str
-    """Signing name of the service, as in IAM actions: ecs, ecr, logs, elasticloadbalancing, ..."""
-    action: str
-    """Operation name: CreateService, ..."""
-    parameters: dict[str, Any] = field(repr=False)
-    """Parameters; values that the API model marks as sensitive are replaced by `[secret]`."""
-    resource: str
-    """URN of the resource on whose behalf the call was made; empty for a look-up."""
-
-
-@dataclass
-class _Recorder:
-    calls: list[Call]
-    resource: str = ""
-
-
-_recorder: contextvars.ContextVar[_Recorder | None] = contextvars.ContextVar("recorder", default=None)
-
-
-@contextlib.contextmanager
-def recording(calls: list[Call], resource: str = "") -> Iterator[None]:
-    """Append every AWS call made inside the `with` block, by this thread or context, to `calls`."""
-    token = _recorder.set(_Recorder(calls, resource))
-    try:
-        yield
-    finally:
-        _recorder.reset(token)
-
-
-def _record(params: dict[str, Any], model: Any, **_: Any) -> None:
-    recorder = _recorder.get()
-    if recorder is None:
-        return
-    members = model.input_shape.members if model.input_shape else {}
-    shown = {
-        key: "[secret]" if key in members and members[key].metadata.get("sensitive") else value
-        for key, value in params.items()
-    }
-    service = model.service_model
-    recorder.calls.append(Call(service.signing_name, model.name, shown, recorder.resource))
 
 
 class Account:
@@ -121,7 +75,7 @@ class Account:
             region_name=region,
             botocore_session=nowhere,
         )
-        self._session.events.register("provide-client-params.*.*", _record)
+        self._session.events.register("provide-client-params.*.*", recording.record)
 
     @property
     def port(self) -> int:
@@ -132,13 +86,10 @@ class Account:
         """Address to which Docker pushes and from which it pulls: `localhost:PORT`, which Docker trusts without TLS."""
         return f"localhost:{self.port}"
 
-    @contextlib.contextmanager
-    def environment(self) -> Iterator[None]:
-        """Meanwhile the AWS clients of this process, and of those that it starts, reach this account and no other."""
-        before = dict(os.environ)
-        for name in [name for name in os.environ if name.startswith("AWS_")]:
-            del os.environ[name]
-        os.environ |= {
+    @property
+    def variables(self) -> dict[str, str]:
+        """What makes AWS clients reach this account and no other, where no other variable of theirs is set."""
+        return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "rehearsal",
             "AWS_SECRET_ACCESS_KEY": "rehearsal",
@@ -150,16 +101,30 @@ class Account:
             "NO_PROXY": "127.0.0.1",
             "no_proxy": "127.0.0.1",
         }
+
+    @property
+    def whole_environment(self) -> dict[str, str]:
+        """This process's environment, with `variables` in place of all that is AWS's."""
+        others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return others | self.variables
+
+    @contextlib.contextmanager
+    def environment(self) -> Iterator[None]:
+        """Meanwhile the AWS clients of this process, and of those that it starts, reach this account and no other."""
+        # The environment is the whole process's, so it is lent to one at a time.
+        with _environment:
+            yield from self._lent()
+
+    def _lent(self) -> Iterator[None]:
+        before = dict(os.environ)
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            del os.environ[name]
+        os.environ |= self.variables
         try:
             yield
         finally:
             os.environ.clear()
             os.environ.update(before)
-
-    @property
-    def named_registry(self) -> str:
-        """Address of the registry as programs name it; it resolves nowhere on this machine."""
-        return f"{self.account}.dkr.ecr.{self.region}.amazonaws.com"
 
     def client(self, service: str) -> Any:
         """boto3 client of `service` (cached; safe to share between threads)."""
@@ -192,8 +157,6 @@ class Emulator(Account):
         additions: task definition family -> what its containers are given beside what the task definition says, as
             `environment` (name -> value) and `volumes` (SOURCE:TARGET:ro).
         outlive: keep running when this process ends, for a kept rehearsal; `stop_kept` ends it.
-        real_registry: ECR says the address of its registry by which Docker reaches it, in place of AWS's, for whoever
-            hands it to Docker unseen.
 
     Raises:
         EmulatorError: it did not answer in time; the message has the last lines of its log.
@@ -210,7 +173,6 @@ class Emulator(Account):
         ids: Sequence[str] = (),
         additions: Mapping[str, Mapping[str, Any]] | None = None,
         outlive: bool = False,
-        real_registry: bool = False,
     ) -> None:
         self._python = python
         self._docker_host = docker_host
@@ -218,7 +180,6 @@ class Emulator(Account):
         self._ids = ids
         self._additions = additions or {}
         self._outlive = outlive
-        self._real_registry = real_registry
         self._process: subprocess.Popen[bytes] | None = None
         # Name that MiniStack labels its containers with (ministack.instance=NAME:PORT); unique, so that cleaning up
         # can never reach the containers of another run.
@@ -291,6 +252,9 @@ class Emulator(Account):
             f"127.0.0.1:{self.port}",
             "--target-health",
             str(self.target_health),
+            # ECR says the address of its registry by which Docker reaches it, in place of AWS's, which leads nowhere.
+            "--registry",
+            self.registry,
             "--additions",
             json.dumps(self._additions),
         ]
@@ -298,8 +262,6 @@ class Emulator(Account):
             command += ["--bind", f"{self._bridge_address}:{self.port}"]
         for wanted in self._ids:
             command += ["--id", wanted]
-        if self._real_registry:
-            command += ["--registry", self.registry]
         if not self._outlive:
             command += ["--follow-parent", str(self.home)]
         with self.log.open("wb") as log:

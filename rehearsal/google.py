@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import tempfile
 import time
@@ -21,9 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import httpx2
-
-from rehearsal.apart import installed
+from machine.apart import installed
 from rehearsal.emulator import free_port
 
 # mitmproxy pins most of what it needs, so it cannot share an environment with this program. 12 needs Python 3.12.
@@ -43,7 +40,7 @@ class StandInError(Exception):
 def ensure_installed(root: Path) -> Path:
     """The interpreter of the environment with mitmproxy, `.rehearsal/google-venv` below `root`; made if need be.
 
-    Raises `rehearsal.apart.NotInstalled`.
+    Raises `machine.apart.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "google-venv", *REQUIREMENTS)
 
@@ -56,13 +53,10 @@ class Google:
     """The proxy's address on this machine, `http://127.0.0.1:PORT`."""
     bridge_proxy: str | None
     """The same as containers reach it; None without a Docker bridge."""
+    authority: str
+    """File of the certificate of the authority that signs in Google's name."""
     home: str
     pid: int
-
-    @property
-    def authority(self) -> Path:
-        """The certificate of the authority that signs in Google's name."""
-        return Path(self.home) / "mitmproxy-ca-cert.pem"
 
     @property
     def modules(self) -> Path:
@@ -74,15 +68,10 @@ class Google:
         """Plain JSON, from which `Google(**noted)` is found again."""
         return asdict(self)
 
-    def client(self) -> httpx2.AsyncClient:
-        """A browser's way to it; does not follow redirects."""
-        context = ssl.create_default_context(cafile=str(self.authority))
-        return httpx2.AsyncClient(proxy=self.proxy, verify=context, trust_env=False, timeout=10)
-
     def variables(self) -> dict[str, str]:
         """What a process on this machine must be given to take it for Google."""
         # httplib2 knows proxies only with PySocks, which the server does not install.
-        return _variables(self.proxy, str(self.authority)) | {"PYTHONPATH": str(self.modules)}
+        return _variables(self.proxy, self.authority) | {"PYTHONPATH": str(self.modules)}
 
     def container(self) -> Mapping[str, Any]:
         """What a container must be given: `environment`, and `volumes` as Docker writes them."""
@@ -153,6 +142,7 @@ class Starting:
         self.google = Google(
             proxy=f"http://127.0.0.1:{port}",
             bridge_proxy=f"http://{bridge_address}:{port}" if bridge_address else None,
+            authority=str(self._home / "mitmproxy-ca-cert.pem"),
             home=str(self._home),
             pid=self._process.pid,
         )

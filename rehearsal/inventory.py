@@ -67,7 +67,7 @@ def compare(first: Account, second: Account) -> list[str]:
 def _named(account: Account, inventory: Inventory) -> dict[str, dict[str, Any]]:
     """Documents, flat, in which each identifier is replaced by the key of what it stands for."""
     names = {identifier: f"<{entry.key}>" for entry in inventory.values() for identifier in entry.ids if identifier}
-    names |= {account.registry: "<registry>", account.named_registry: "<registry>", account.endpoint: "<endpoint>"}
+    names |= {account.registry: "<registry>", account.endpoint: "<endpoint>"}
     # The longest first: an ARN contains the id.
     ordered = sorted(names.items(), key=lambda pair: -len(pair[0]))
 

@@ -49,8 +49,10 @@ class Report:
     """All of it. `failure` is empty only if everything held."""
 
     stack: str
-    engine: str = "in-process"
-    """What carried the deployment out: in-process, or pulumi with its CLI's version."""
+    engine: str = "embedded driver"
+    """What deployed: the embedded driver, or Pulumi's CLI with its version and origin."""
+    providers: str = "own"
+    """What carried resources out: this project's own providers, or the official ones."""
     phases: list[Phase] = dataclasses.field(default_factory=list)
     resources: list[Row] = dataclasses.field(default_factory=list)
     outputs: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -84,7 +86,7 @@ class Report:
         yield f"# Rehearsal of {self.stack}: {'passed' if self.passed else 'failed'}"
         if self.failure:
             yield f"\n```\n{self.failure}\n```"
-        yield f"\nEngine: {_cell(self.engine)}"
+        yield f"\nEngine: {_cell(self.engine)}; providers: {self.providers}"
         yield "\n| phase | time | |\n|---|---|---|"
         for phase in self.phases:
             yield f"| {_cell(phase.name)} | {phase.seconds:.1f} s | {_cell(phase.detail)} |"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from rehearsal.docker import Engine, NoEngine  # noqa: E402
+from engine import cli as clis  # noqa: E402
+from providers.docker_client import NoEngine  # noqa: E402
+from rehearsal.docker import Engine  # noqa: E402
 from rehearsal.emulator import Emulator, ensure_installed  # noqa: E402
 from rehearsal.google import ensure_installed as ensure_stand_in  # noqa: E402
 
@@ -58,6 +62,35 @@ def engine() -> Iterator[Engine]:
         with Engine(ROOT / ".rehearsal" / "docker") as running:
             yield running
     except NoEngine as reason:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(reason))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "engine: needs Pulumi's own engine, which is made beside the first tests")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Have Pulumi's engine made beside the first tests, where it is not at hand; at low priority."""
+    if hasattr(session.config, "workerinput") or session.config.option.collectonly or clis.find():
+        return
+    command = ["nice", "-n", "15", sys.executable, "-m", "rehearsal", "--make-engine"]
+    with (Path(tempfile.gettempdir()) / f"make-engine-{os.getpid()}.log").open("w") as log:
+        subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs the engine comes last."""
+    items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
+
+
+@pytest.fixture(scope="session")
+def pulumi_cli() -> clis.Cli:
+    """Pulumi's CLI, waited for; where it cannot be had, what needs it is skipped, but never in CI."""
+    try:
+        return clis.ensure(lambda _line: None, build=True)
+    except clis.EngineMissing as reason:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(reason))

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rehearsal.emulator import Call
+from providers.recording import Call
 
 Document = Mapping[str, Any]
 

@@ -6,17 +6,19 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import pytest
-
 from components.settings import NAMESPACE, parse
-from rehearsal.engine import available
-from rehearsal.run import Kept, Rehearsal, Stack
+from engine.stack import Project
+from providers import Context
+from rehearsal.driver import EmbeddedStack
+from rehearsal.emulator import Account
+from rehearsal.kept import Kept
+from rehearsal.run import Rehearsal, Stack
 from tests.conftest import ROOT
-
-with_cli = pytest.mark.skipif(not available(), reason="no pulumi on the PATH; the pull request's workflow has one")
 
 SERVICE = "services.google-workspace"
 
@@ -60,6 +62,18 @@ def changed(stack: Stack, values: dict[str, Any]) -> Stack:
     return dataclasses.replace(stack, config=config, settings=parse(config))
 
 
+def embedded(stack: Stack, account: Account, folder: Path) -> EmbeddedStack:
+    """The stack without containers: deployed to `account` by the embedded driver, with its state in `folder`."""
+    made = EmbeddedStack(
+        Project(directory=ROOT, name=NAMESPACE, stack=stack.name),
+        folder=folder,
+        environment=account.whole_environment,
+        context=Context(account=account, docker=None, directory=ROOT),
+    )
+    made.configure(stack.config)
+    return made
+
+
 @contextlib.contextmanager
 def in_a_file(stack: Stack) -> Iterator[str]:
     """The name of a file of its own for the stack, by which commands find it."""
@@ -88,4 +102,4 @@ def noted(purpose: str) -> Iterator[tuple[Rehearsal, str]]:
             yield rehearsal, name
     finally:
         file.unlink()
-        Kept.file(name).unlink(missing_ok=True)
+        shutil.rmtree(Kept.folder(name), ignore_errors=True)

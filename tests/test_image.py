@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from rehearsal.docker import BuildFailed, BuildResult, Engine, NoBaseImage, NoEngine
+from providers.docker_client import BuildFailed, BuildResult, NoEngine
+from rehearsal.docker import Engine, NoBaseImage
 
 ROOT = Path(__file__).parent.parent
 IMAGE = ROOT / "image"
@@ -37,13 +38,8 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="module")
-def network(engine: Engine) -> str | None:
-    return "host" if engine.stand_ins else None
-
-
-@pytest.fixture(scope="module")
-def built(engine: Engine, network: str | None) -> BuildResult:
-    return engine.build(IMAGE, TAG, network=network)
+def built(engine: Engine) -> BuildResult:
+    return engine.client.build(IMAGE, TAG)
 
 
 @pytest.fixture
@@ -79,25 +75,23 @@ def test_the_label_names_the_version_that_is_locked() -> None:
     )
 
 
-def test_a_server_that_exits_at_start_makes_no_image(
-    engine: Engine, network: str | None, changed: Callable[[str, str], Path]
-) -> None:
+def test_a_server_that_exits_at_start_makes_no_image(engine: Engine, changed: Callable[[str, str], Path]) -> None:
     context = changed("TRANSPORT=streamable-http", "TRANSPORT=stdio")
     with pytest.raises(BuildFailed, match=r"smoke.*\n(.*\n)*.*ended by itself with exit code 0"):
-        engine.build(context, "test-broken:latest", network=network)
+        engine.client.build(context, "test-broken:latest")
 
 
 def test_a_server_that_answers_without_a_token_makes_no_image(
-    engine: Engine, network: str | None, changed: Callable[[str, str], Path]
+    engine: Engine, changed: Callable[[str, str], Path]
 ) -> None:
     with pytest.raises(BuildFailed, match="not 401: OAuth"):
-        engine.build(changed("MCP_ENABLE_OAUTH21=true", LEGACY), "test-broken:latest", network=network)
+        engine.client.build(changed("MCP_ENABLE_OAUTH21=true", LEGACY), "test-broken:latest")
 
 
 def test_building_again_without_a_change_gives_the_same_image_in_under_two_seconds(
-    engine: Engine, network: str | None, built: BuildResult
+    engine: Engine, built: BuildResult
 ) -> None:
-    again = engine.build(IMAGE, TAG, network=network)
+    again = engine.client.build(IMAGE, TAG)
     assert again.image == built.image
     assert again.seconds < 2
 

@@ -135,7 +135,7 @@ def running(engine: Engine, emulator_python: Path) -> Iterator[Server]:
         engine.ensure_base_images(IMAGE / "Dockerfile")
     except NoBaseImage as reason:
         pytest.skip(str(reason))
-    built = engine.build(IMAGE, "test-token-store:latest", network="host" if engine.stand_ins else None)
+    built = engine.client.build(IMAGE, "test-token-store:latest")
     address = engine.bridge_address()
     with Emulator(ACCOUNT, REGION, python=emulator_python, bridge_address=address) as account:
         container = engine.api.containers.run(built.image, entrypoint=["sleep", "infinity"], init=True, detach=True)

@@ -21,15 +21,18 @@ import pytest
 
 from acceptance import Subject
 from acceptance.sign_in import begin, exchange, returned, sign_in, through_google
+from acceptance.subject import StandIn
 from checks import Expectations, PublicAddress
 from checks.http import expect
+from engine.reading import ByFile
 from operations.accept import private_address
 from operations.target import Target
 from rehearsal.docker import Engine
 from rehearsal.emulator import free_port
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.google import Google
-from rehearsal.run import HOME, Kept, Rehearsal, Stack
+from rehearsal.kept import HOME, Kept
+from rehearsal.run import Rehearsal, Stack
 from tests.checks.conftest import GOOD, StartServer, server_python
 from tests.checks.load_balancer import LoadBalancer
 from tests.checks.test_checks import prefix_rules
@@ -80,7 +83,7 @@ class Server:
         return Subject(
             address=PublicAddress(url=URL, connect_to=self.balancer.url),
             expectations=Expectations(client_redirect_uris=REDIRECT_URIS),
-            google=self.google.client if self.google else None,
+            google=StandIn.noted(self.google.noted).client if self.google else None,
         )
 
     def accept(self, only: str = "", token: str | None = None) -> Ran:
@@ -185,7 +188,7 @@ def test_nothing_secret_is_left_where_people_and_machines_read(deployed: Deploye
     assert google
     texts = {
         "log": "\n".join(event["message"] for page in pages for event in page["events"]),
-        "state": rehearsal._state.read_text(),
+        "state": Path(rehearsal.note().state).read_text(),
         "outputs": json.dumps(rehearsal.outputs),
         "note": Kept.file(deployed.name).read_text(),
         "edge": (HOME / "edge.log").read_text(),
@@ -380,8 +383,11 @@ def test_what_a_broken_server_echoes_is_not_in_the_report(serve: Behind) -> None
 
 
 @pytest.mark.parametrize(("host", "reached"), [("google-workspace.invalid", False), ("localhost", True)])
-def test_on_a_real_account_the_private_name_is_used_where_it_resolves(host: str, reached: bool) -> None:
+def test_on_a_real_account_the_private_name_is_used_where_it_resolves(host: str, reached: bool, tmp_path: Path) -> None:
     stack = Stack.read("production")
+    state = tmp_path / "state.json"
+    outputs = {"services": {"google-workspace": {"internalUrl": f"http://{host}:8000"}}}
+    state.write_text(json.dumps({"resources": [{"type": "pulumi:pulumi:Stack", "outputs": outputs}]}))
     target = Target(
         stack=stack.name,
         file=ROOT / "Pulumi.production.yaml",
@@ -389,8 +395,8 @@ def test_on_a_real_account_the_private_name_is_used_where_it_resolves(host: str,
         account="758888582357",
         region="us-east-1",
         client=lambda service: pytest.fail(f"{service} has no part in it"),
-        read_state=lambda: pytest.fail("the state has no part in it"),
-        read_outputs=lambda: {"services": {"google-workspace": {"internalUrl": f"http://{host}:8000"}}},
+        deployed=ByFile(state),
+        copy=lambda _folder: pytest.fail("the state has no part in it"),
     )
     address = private_address(target, stack.settings.services["google-workspace"])
     assert (address.url if address else None) == (f"http://{host}:8000" if reached else None)

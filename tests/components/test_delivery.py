@@ -13,7 +13,7 @@ from components.estate import EstateError
 from policies import evaluate
 from policies.registrations import registrations
 from policies.rules import rules
-from rehearsal.calls import handlers
+from providers import handlers
 from tests.components.program import ACCOUNT, GITHUB, Account, Deploy, Recorded, only
 from tests.iam import Request, allowed, may_assume
 from tests.stacks import INTERNAL, SERVICE, changed, production

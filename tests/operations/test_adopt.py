@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,16 +19,19 @@ import pytest
 from checks import Check
 from components import settings as configuration
 from components.settings import Service
+from engine.deployment import DeploymentFailed, Result
+from engine.reading import ByFile
 from operations import adopt
 from operations.__main__ import Output, _adopt
 from operations.preflight import preflight
 from operations.target import Target
-from rehearsal import estate, monitor
+from rehearsal import estate
+from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Emulator
 from rehearsal.run import Stack
 from tests.conftest import ROOT
 from tests.handmade import Handmade, listener, make
-from tests.stacks import production
+from tests.stacks import embedded, production
 
 NAME = "busyb-google-workspace-mcp"
 KEY = "google-workspace"
@@ -49,7 +53,7 @@ class Place:
 
     stack: Stack
     account: Emulator
-    state: Path
+    folder: Path
 
     @property
     def service(self) -> Service:
@@ -64,33 +68,34 @@ class Place:
             account=self.account.account,
             region=self.account.region,
             client=self.account.client,
-            read_outputs=dict,
-            read_state=lambda: frozenset(monitor.State(self.state).resources),
+            deployed=ByFile(self.deployer(self.folder).file),
+            copy=self.copy,
             docker_host="none",  # A rehearsal's: the network is not asked for a way out.
         )
 
     def make(self, **choices: Any) -> None:
         make(self.account, self.stack.settings, self.service, "handmade:latest", Handmade(**choices))
 
+    def deployer(self, folder: Path) -> EmbeddedStack:
+        return embedded(self.stack, self.account, folder)
+
+    def copy(self, folder: Path) -> EmbeddedStack:
+        copied = self.deployer(folder)
+        if (state := self.deployer(self.folder).file).exists():
+            folder.mkdir()
+            shutil.copy(state, copied.file)
+        return copied
+
     def survey(self) -> adopt.Survey:
-        return adopt.survey(self.target, self.target.read_state())
+        return adopt.survey(self.target)
 
     def take_in(self, found: adopt.Survey) -> list[str]:
-        file = self.state.with_name("adopt.json")
+        file = self.folder / "adopt.json"
         adopt.write(found, file)
-        return monitor.take_in(
-            file, project="mcp-on-ecs", stack=self.stack.name, account=self.account, state=self.state
-        )
+        return self.deployer(self.folder).take_in(file)
 
-    def deploy(self) -> dict[str, monitor.Result]:
-        deployed = monitor.deploy(
-            ROOT,
-            project="mcp-on-ecs",
-            stack=self.stack.name,
-            config=dict(self.stack.config),
-            account=self.account,
-            state=self.state,
-        )
+    def deploy(self) -> dict[str, Result]:
+        deployed = self.deployer(self.folder).up(policies=False)
         return {result.name: result for result in deployed.resources}
 
 
@@ -100,7 +105,7 @@ def place(emulator_python: Path, tmp_path: Path) -> Iterator[Place]:
     account, region = estate.account_and_region(stack.config)
     with Emulator(account, region, python=emulator_python, ids=estate.pinned_ids(stack.settings)) as running:
         estate.make(running, stack.settings)
-        yield Place(stack, running, tmp_path / "state.json")
+        yield Place(stack, running, tmp_path)
 
 
 def by_part(found: adopt.Survey) -> dict[str, adopt.Existing]:
@@ -175,7 +180,7 @@ def test_without_adoption_preflight_names_each_collision_and_the_deployment_stop
     found = place.survey().existing
     assert {check.name for check in told} == {f"{thing.noun} {thing.id} is in the stack's state" for thing in found}
     assert {check.remedy for check in told} == {"adopt it: ./ops adopt --stack adopted"}
-    with pytest.raises(monitor.DeploymentFailed, match=r"AlreadyExists|already exists"):
+    with pytest.raises(DeploymentFailed, match=r"AlreadyExists|already exists"):
         place.deploy()
 
 
@@ -262,7 +267,7 @@ def test_another_port_for_the_first_deployment_goes_around_a_group_on_the_wrong_
     file = tmp_path / "Pulumi.adopted.yaml"
     file.write_text((ROOT / "Pulumi.production.yaml").read_text().replace("cpu: 512", "cpu: 512\n      port: 8080"))
     settings = configuration.parse(configuration.read_stack_file(file))
-    found = adopt.survey(dataclasses.replace(place.target, file=file, settings=settings), frozenset())
+    found = adopt.survey(dataclasses.replace(place.target, file=file, settings=settings))
 
     assert not found.stops
     assert by_part(found).keys() == HANDMADE.keys() - {"target-group"}
@@ -309,7 +314,7 @@ def test_an_own_rule_that_nobody_declares_is_named_with_its_removal(place: Place
 
 def test_a_stack_whose_state_was_lost_is_taken_over_whole(place: Place) -> None:
     place.deploy()
-    place.state.unlink()
+    place.deployer(place.folder).file.unlink()
     found = place.survey()
 
     assert not found.stops
@@ -329,7 +334,7 @@ def test_leaving_takes_what_is_the_stacks_and_leaves_estate_and_tokens(place: Pl
     s3.put_object(Bucket=bucket, Key="tokens/somebody.json", Body=b"{}")
     rules = {rule["Priority"] for rule in _rules(place)}
     place.deploy()
-    monitor.destroy(account=place.account, state=place.state)
+    place.deployer(place.folder).destroy()
 
     assert [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["tokens/somebody.json"]
     assert {rule["Priority"] for rule in _rules(place)} == rules

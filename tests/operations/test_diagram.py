@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from machine import debian
 from operations import diagram
 from operations.diagram import Edge, Node, Picture, mermaid, picture, svg
 from operations.target import OperationError
 from policies.registrations import Registration, registrations
-from rehearsal import debian
 from rehearsal.run import Stack
 from tests.conftest import ROOT
 from tests.stacks import INTERNAL, SERVICE, changed, production

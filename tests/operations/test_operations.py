@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -27,7 +28,8 @@ from operations.target import OperationError, Target, kept, of_rehearsal
 from operations.verify import verify
 from policies.registrations import registrations
 from rehearsal.docker import Engine
-from rehearsal.run import Kept, Rehearsal, Stack
+from rehearsal.kept import Kept
+from rehearsal.run import Rehearsal, Stack
 from tests.conftest import ROOT
 from tests.rehearsal.test_rollout import asked_all_the_time
 from tests.stacks import SERVICE, changed, production
@@ -368,7 +370,7 @@ def noted(operated: Operated, tmp_path: Path) -> Iterator[str]:
     dataclasses.replace(note, state=str(state)).write(name)
     yield name
     file.unlink()
-    Kept.file(name).unlink()
+    shutil.rmtree(Kept.folder(name))
 
 
 def ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -16,9 +16,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from engine.deployment import DeploymentFailed
 from operations.target import Target, kept
 from rehearsal.docker import Engine
-from rehearsal.monitor import DeploymentFailed
 from rehearsal.run import Rehearsal, Stack
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, noted

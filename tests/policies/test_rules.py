@@ -10,7 +10,7 @@ import pytest
 from policies import Findings, evaluate, rules
 from policies.rule import SERVICE_COMPONENT, UNKNOWN, Rule
 from policies.rules.tags import TAGGABLE
-from rehearsal.calls import handlers
+from providers import handlers
 from tests.policies.specs import IMAGE, SERVICE, SPECS, TASK, Registered, one, served, task, variables
 
 RULES = {rule.name: rule for rule in rules()}

@@ -10,11 +10,11 @@ import pytest
 from operations import adopt
 from operations.target import of_rehearsal
 from rehearsal.docker import Engine
-from rehearsal.run import EngineName, Rehearsal
+from rehearsal.run import Rehearsal
 from tests.conftest import ROOT
 from tests.handmade import make
 from tests.rehearsal.test_rollout import asked_all_the_time
-from tests.stacks import production, with_cli
+from tests.stacks import production
 
 SERVER = """\
 FROM python:3.12.13-slim-bookworm
@@ -37,10 +37,8 @@ def push(rehearsal: Rehearsal, folder: Path) -> str:
     rehearsal.account.client("ecr").create_repository(repositoryName="handmade")
     reference = f"{rehearsal.account.registry}/handmade:latest"
     rehearsal.engine.ensure_base_images(folder / "Dockerfile", None, "linux/amd64")
-    rehearsal.engine.build(
-        folder, reference, dockerfile=None, platform="linux/amd64", args=None, target=None, network=None
-    )
-    rehearsal.engine.push(reference, reference, "AWS", "none")
+    rehearsal.engine.client.build(folder, reference, dockerfile=None, platform="linux/amd64", args=None, target=None)
+    rehearsal.engine.client.push(reference, reference, "AWS", "none")
     return reference
 
 
@@ -55,18 +53,19 @@ def wait_until_answering(rehearsal: Rehearsal) -> None:
         assert time.monotonic() < deadline, statuses
 
 
-@pytest.mark.parametrize("name", ["in-process", pytest.param("pulumi", marks=with_cli)])
+@pytest.mark.parametrize("by", ["embedded", pytest.param("pulumi", marks=pytest.mark.engine)])
 def test_a_running_handmade_service_is_taken_over_and_passes_every_check(
-    engine: Engine, tmp_path: Path, name: EngineName
+    engine: Engine, tmp_path: Path, by: str, request: pytest.FixtureRequest
 ) -> None:
     stack = production("adoption")
-    with Rehearsal(stack, engine=name) as rehearsal:
+    cli = request.getfixturevalue("pulumi_cli") if by == "pulumi" else None
+    with Rehearsal(stack, cli=cli) as rehearsal:
         (service,) = stack.settings.services.values()
         make(rehearsal.account, stack.settings, service, push(rehearsal, tmp_path))
         wait_until_answering(rehearsal)
 
         target = of_rehearsal(stack.name, ROOT / "Pulumi.production.yaml", stack.settings, rehearsal.note())
-        found = adopt.survey(target, target.read_state())
+        found = adopt.survey(target)
         assert not found.stops
         file = tmp_path / "adopt.json"
         adopt.write(found, file)

@@ -14,9 +14,10 @@ from operations.revisions import status
 from operations.rollback import rollback
 from operations.target import Target, of_rehearsal
 from operations.verify import verify
-from rehearsal import monitor
-from rehearsal.emulator import Account, Call
-from rehearsal.run import ROOT, Rehearsal, Stack
+from providers.recording import Call
+from rehearsal.emulator import Account
+from rehearsal.kept import ROOT
+from rehearsal.run import Rehearsal, Stack
 from tests.iam import Request, Requests, allowed
 from tests.stacks import SERVICE, changed, production
 
@@ -168,7 +169,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         second = rehearsal.deploy(other)
         status(target(other, operated), other.settings.services["google-workspace"])
         rollback(target(other, operated), other.settings.services["google-workspace"])
-        last = monitor.destroy(account=rehearsal.account, state=rehearsal._state)
+        last = rehearsal.deployer.destroy()
         calls = [*first.calls, *second.calls, *operated, *last.calls]
     ours = [call for call in calls if "Delivery" not in call.resource]
     assert len(ours) > 150

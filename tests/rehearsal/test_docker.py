@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rehearsal.docker import BuildFailed, Engine, NoBaseImage, NoEngine, PushFailed, external_images, find_client
+from providers.docker_client import BuildFailed, NoEngine, PushFailed, find_client
+from rehearsal.docker import Engine, NoBaseImage, external_images
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -99,9 +100,9 @@ def test_the_bridge_has_an_address_on_this_machine(engine: Engine) -> None:
 
 def test_an_image_is_built_for_the_platform_asked_for(engine: Engine, tmp_path: Path) -> None:
     files = context(tmp_path, "FROM scratch\nCOPY Dockerfile /\n")
-    other = "arm64" if engine.architecture() == "amd64" else "amd64"
-    for wanted in (f"linux/{engine.architecture()}", f"linux/{other}"):
-        assert engine.build(files, "test-platform:latest", platform=wanted).platform == wanted
+    other = "arm64" if engine.client.architecture() == "amd64" else "amd64"
+    for wanted in (f"linux/{engine.client.architecture()}", f"linux/{other}"):
+        assert engine.client.build(files, "test-platform:latest", platform=wanted).platform == wanted
 
 
 def test_the_failing_step_and_its_output_are_in_the_error(engine: Engine, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_the_failing_step_and_its_output_are_in_the_error(engine: Engine, tmp_pa
     files = context(tmp_path, f"FROM {base}\nRUN echo fine\nRUN echo the cause >&2; exit 3\n")
     engine.ensure_base_images(files / "Dockerfile")
     with pytest.raises(BuildFailed) as failed:
-        engine.build(files, "test-failing:latest")
+        engine.client.build(files, "test-failing:latest")
     message = str(failed.value)
     assert "[3/3] RUN echo the cause >&2; exit 3 failed" in message
     assert message.splitlines()[-1] == "the cause"
@@ -125,16 +126,16 @@ def test_a_base_image_that_can_neither_be_pulled_nor_stood_in_for_is_named(engin
 
 def test_a_stand_in_is_never_used_for_another_processor(engine: Engine, tmp_path: Path) -> None:
     files = context(tmp_path, "FROM python:0.0-stand-in\n")
-    other = "arm64" if engine.architecture() == "amd64" else "amd64"
+    other = "arm64" if engine.client.architecture() == "amd64" else "amd64"
     assert engine.ensure_base_images(files / "Dockerfile") == ["python:0.0-stand-in"]
     with pytest.raises(NoBaseImage, match=f"python:0.0-stand-in for linux/{other}"):
         engine.ensure_base_images(files / "Dockerfile", platform=f"linux/{other}")
 
 
 def test_a_push_that_fails_says_where_and_keeps_the_password(engine: Engine, tmp_path: Path) -> None:
-    image = engine.build(context(tmp_path, "FROM scratch\nCOPY Dockerfile /\n"), "test-push:latest").image
+    image = engine.client.build(context(tmp_path, "FROM scratch\nCOPY Dockerfile /\n"), "test-push:latest").image
     with pytest.raises(PushFailed, match="localhost:1/name:tag") as failed:
-        engine.push(image, "localhost:1/name:tag", "AWS", "hunter2")
+        engine.client.push(image, "localhost:1/name:tag", "AWS", "hunter2")
     assert "hunter2" not in str(failed.value)
     engine.api.images.remove("localhost:1/name:tag")
 
@@ -180,7 +181,7 @@ def test_an_engine_of_our_own_is_started_used_and_ended(tmp_path: Path) -> None:
     context(tmp_path, "FROM scratch\nCOPY Dockerfile /\n")
     body = """
 with Engine(work=work / "docker") as engine:
-    print(engine.host.startswith("unix:///run/"), engine.build(work, "a:1").platform.partition("/")[0])
+    print(engine.host.startswith("unix:///run/"), engine.client.build(work, "a:1").platform.partition("/")[0])
 print(bool(Engine(work=work / "docker")._processes()), list(Path("/run").glob(f"{engine._runtime.name}*")))
 """
     assert own(tmp_path, body).splitlines() == ["True linux", "False []"]

@@ -17,8 +17,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from providers.recording import Call, recording
 from rehearsal.docker import Engine
-from rehearsal.emulator import Call, Emulator, EmulatorError, recording, stop_kept
+from rehearsal.emulator import Emulator, EmulatorError, stop_kept
 from rehearsal.emulator_process import one_step_at_a_time
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
@@ -180,8 +181,8 @@ def test_no_container_stays_behind(engine: Engine, emulator_python: Path, tmp_pa
     try:
         image = f"{running.registry}/sleep:latest"
         running.client("ecr").create_repository(repositoryName="sleep")
-        engine.build(tmp_path, image)
-        engine.push(image, image, "AWS", "any")
+        engine.client.build(tmp_path, image)
+        engine.client.push(image, image, "AWS", "any")
         ecs = running.client("ecs")
         ecs.create_cluster(clusterName="c")
         ecs.register_task_definition(family="f", containerDefinitions=[{"name": "sleep", "image": image, "memory": 64}])

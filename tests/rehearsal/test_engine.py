@@ -1,5 +1,4 @@
-"""The rehearsal on Pulumi's own engine: what it needs is asked for first; what its events become in the report; and,
-where there is a CLI, the whole way and the comparison of both engines."""
+"""The rehearsal on Pulumi's own engine: the whole way, interrupts, what is kept, and comparisons."""
 
 from __future__ import annotations
 
@@ -9,69 +8,29 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pulumi.automation.events import EngineEvent
 
-from rehearsal import engine as pulumi_engine
+from engine.cli import Cli
 from rehearsal.docker import Engine
-from rehearsal.run import with_changed_image
+from rehearsal.kept import Kept
+from rehearsal.phases import with_changed_image
 from tests.conftest import ROOT
 from tests.rehearsal.test_rehearse import left_behind
-from tests.stacks import SERVICE, beside, changed, in_a_file, production, with_cli
-
-URN = "urn:pulumi:production::mcp-on-ecs::mcp-on-ecs:index:McpService$aws:ecs/service:Service::api-service"
+from tests.stacks import SERVICE, beside, changed, in_a_file, production
 
 
-def rehearse(*arguments: str, path: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Start it as ./rehearse does, with `path` for its PATH."""
+def rehearse(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Start it as ./rehearse does."""
     return subprocess.run(
         [sys.executable, "-m", "rehearsal", *arguments],
         cwd=ROOT,
-        env={**os.environ, "PATH": path, **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=900,
-    )
-
-
-def cli_without_plugins(folder: Path) -> None:
-    """A CLI that has no plugin and reaches no place to get one from. The real one is not everywhere, nor is such a
-    network."""
-    (folder / "pulumi-language-python").touch(mode=0o755)
-    script = folder / "pulumi"
-    script.write_text(
-        "#!/bin/sh\n"
-        'case "$*" in\n'
-        "  *version*) echo v3.272.0 ;;\n"
-        '  *"plugin ls"*) echo "[]" ;;\n'
-        '  *) echo "error: [resource plugin] downloading from : 403 HTTP error fetching plugin" >&2; exit 1 ;;\n'
-        "esac\n"
-    )
-    script.chmod(0o755)
-
-
-def hanging_cli(folder: Path, at: str) -> None:
-    """A CLI that never ends a command that holds `at`, like the real one with a plugin in a process group of its own;
-    neither heeds a signal that can be caught. `folder/started` is there once it does."""
-    cli_without_plugins(folder)
-    if at != "plugin install":
-        for name in ("aws", "docker"):
-            (folder / f"pulumi-resource-{name}").touch(mode=0o755)
-    plugin = folder / "pulumi-plugin"
-    plugin.write_text(f"#!/bin/sh\ntrap '' INT TERM HUP\ntouch {folder}/started\nwhile :; do sleep 1; done\n")
-    plugin.chmod(0o755)
-    (folder / "pulumi").write_text(
-        "#!/bin/sh\n"
-        'case "$*" in\n'
-        f"  *'{at}'*) trap '' INT TERM HUP; setsid {plugin} & wait; sleep 300 ;;\n"
-        "  *version*) echo v3.272.0 ;;\n"
-        '  *"plugin ls"*) echo "[]" ;;\n'
-        '  *"stack init"*) echo "encryptionsalt: v1:none" >Pulumi.production.yaml ;;\n'
-        "esac\n"
     )
 
 
@@ -80,139 +39,27 @@ def running(part: str) -> list[str]:
     return subprocess.run(["pgrep", "-af", part], capture_output=True, text=True).stdout.splitlines()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize(
-    ("at", "told"),
+    ("arguments", "words"),
     [
-        ("plugin install", "Interrupted before anything was started."),
-        ("preview", "Interrupted; what this run had started was removed."),
+        (["--providers", "official", "--keep"], "with --providers official nothing stays to be kept"),
+        (["--full", "--keep"], "a full rehearsal destroys what it deployed"),
+        (["--engine", "embedded", "--providers", "official"], "need Pulumi's engine"),
     ],
 )
-def test_an_interrupt_ends_the_command_with_all_that_it_has_started(
-    engine: Engine, tmp_path: Path, number: signal.Signals, at: str, told: str
-) -> None:
-    before = left_behind(engine)
-    hanging_cli(tmp_path, at)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rehearsal", "--engine", "pulumi"],
-        cwd=ROOT,
-        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "DOCKER_HOST": engine.host},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "started").exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.1)
-    assert (tmp_path / "started").exists(), process.communicate(timeout=10)[0]
-    process.send_signal(number)
-    printed = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, printed
-    assert told in printed
-    assert "Traceback" not in printed
-    assert running(str(tmp_path)) == []
-    assert sorted(left_behind(engine)) == sorted(before)
-
-
-@pytest.mark.parametrize("wanted", ["pulumi", "both"])
-def test_without_a_cli_it_says_how_to_get_one_and_starts_nothing(tmp_path: Path, wanted: str) -> None:
-    done = rehearse("--engine", wanted, path=str(tmp_path))
-    assert done.returncode == 3
-    assert "there is no pulumi on the PATH" in done.stderr
-    assert pulumi_engine.INSTALL in done.stderr
-    assert done.stdout == "", "nothing was rehearsed in its place"
-
-
-def test_plugins_that_cannot_be_had_are_all_named_with_version_reason_and_remedy(tmp_path: Path) -> None:
-    cli_without_plugins(tmp_path)
-    done = rehearse("--engine", "pulumi", path=f"{tmp_path}:/usr/bin:/bin")
-    assert done.returncode == 3
-    for name in ("aws", "docker"):
-        version = f"v{metadata.version(f'pulumi-{name}')}"
-        assert f"the provider {name} {version} cannot be installed: error: [resource plugin]" in done.stderr
-        assert f"pulumi plugin install resource {name} {version}" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
-
-
-def test_a_cli_without_python_support_is_no_cli(tmp_path: Path) -> None:
-    cli_without_plugins(tmp_path)
-    (tmp_path / "pulumi-language-python").unlink()
-    done = rehearse("--engine", "pulumi", path=f"{tmp_path}:/usr/bin:/bin")
-    assert done.returncode == 3
-    assert "pulumi-language-python, which comes with the CLI" in done.stderr
-
-
-def test_what_the_engine_destroys_cannot_be_kept(tmp_path: Path) -> None:
-    done = rehearse("--engine", "pulumi", "--keep", path=str(tmp_path))
+def test_what_does_not_go_together_is_told_before_anything_is_started(arguments: list[str], words: str) -> None:
+    done = rehearse(*arguments)
     assert done.returncode == 2
-    assert "with --engine pulumi nothing stays to be kept" in done.stderr
+    assert words in done.stderr
 
 
-def test_with_a_cli_on_the_path_its_engine_is_suggested(engine: Engine, tmp_path: Path) -> None:
-    cli_without_plugins(tmp_path)
-    broken = changed(production("suggested"), {f"{SERVICE}.environment": {"API_TOKEN": "abcdef0123456789abcdef"}})
-    with in_a_file(broken) as stack:
-        # A rehearsal that ends early: a policy stops it.
-        done = rehearse(stack, path=f"{tmp_path}:{os.environ['PATH']}", DOCKER_HOST=engine.host)
-    assert done.returncode == 1
-    assert "./rehearse --engine pulumi" in done.stdout.splitlines()[-1]
-
-
-def event(kind: str, op: str, *, urn: str = URN, type_: str = "aws:ecs/service:Service", **more: Any) -> EngineEvent:
-    """An event as the engine's log has it."""
-    state = {"type": type_, "urn": urn, "id": "", "parent": "", "provider": "", "custom": True}
-    step = {
-        "op": op,
-        "urn": urn,
-        "type": type_,
-        "provider": "",
-        "old": state | {"inputs": {"desiredCount": 1, "tags": {"a": "b"}}},
-        "new": state | {"inputs": {"desiredCount": 2, "tags": {"a": "b"}, "availabilityZoneRebalancing": "ENABLED"}},
-        "detailedDiff": {"desiredCount": {"diffKind": "update", "inputDiff": False}},
-    }
-    return EngineEvent.from_json({"sequence": 1, "timestamp": 1, kind: {"metadata": step | more}})
-
-
-def test_an_update_is_told_with_what_differs_and_what_the_emulator_ignores() -> None:
-    told = pulumi_engine.Events()
-    told(event("resourcePreEvent", "update"))
-    told(event("resOutputsEvent", "update"))
-    (result,) = told.run.deployment.resources
-    assert (result.name, result.type, result.action) == ("api-service", "aws:ecs/service:Service", "changed")
-    assert {path: (change.before, change.after) for path, change in result.changes.items()} == {"desiredCount": (1, 2)}
-
-
-def test_a_replacement_is_one_result_and_components_and_providers_are_none() -> None:
-    told = pulumi_engine.Events()
-    for op in ("create-replacement", "replace", "delete-replaced"):
-        told(event("resourcePreEvent", op))
-        told(event("resOutputsEvent", op))
-    provider = "pulumi:providers:aws"
-    told(event("resOutputsEvent", "create", urn=f"urn:pulumi:production::x::{provider}::default", type_=provider))
-    assert [result.action for result in told.run.deployment.resources] == ["replaced"]
-
-
-def test_a_failure_is_told_in_the_providers_words_by_the_resources_name() -> None:
-    told = pulumi_engine.Events()
-    diagnostic = {
-        "urn": URN,
-        "message": "<{%reset%}>creating ECS Service: AccessDenied<{%reset%}>\n",
-        "severity": "error",
-    }
-    told(EngineEvent.from_json({"sequence": 1, "timestamp": 1, "diagnosticEvent": diagnostic}))
-    told(event("resOpFailedEvent", "create"))
-    assert told.errors == ["api-service: creating ECS Service: AccessDenied"]
-    assert [result.action for result in told.run.deployment.resources] == ["failed"]
-
-
-def test_a_mandatory_policy_is_an_error_and_an_advisory_one_is_not() -> None:
-    told = pulumi_engine.Events()
-    for level in ("mandatory", "advisory"):
-        policy = {"policyName": "ecs-rule", "enforcementLevel": level, "message": f"{level}  words", "resourceUrn": URN}
-        told(EngineEvent.from_json({"sequence": 1, "timestamp": 1, "policyEvent": policy}))
-    assert told.run.policies == ["mandatory: ecs-rule: mandatory words", "advisory: ecs-rule: advisory words"]
-    assert told.errors == ["mandatory: ecs-rule: mandatory words"]
+@pytest.mark.parametrize("wanted", [["--engine", "pulumi"], ["--compare", "engines"], ["--providers", "official"]])
+def test_an_engine_that_is_asked_for_and_cannot_be_had_is_no_rehearsal(tmp_path: Path, wanted: list[str]) -> None:
+    nothing = {"XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "https_proxy": "http://127.0.0.1:9"}
+    done = rehearse(*wanted, **nothing)
+    assert done.returncode == 3
+    assert "./rehearse --make-engine" in done.stderr
+    assert done.stdout == "", "nothing was rehearsed in its place"
 
 
 def test_a_changed_image_has_the_same_files_and_one_more_label(tmp_path: Path) -> None:
@@ -233,10 +80,10 @@ def test_a_stack_of_finished_images_has_none_to_change(tmp_path: Path) -> None:
     assert with_changed_image(stack, tmp_path) is None
 
 
-@with_cli
-def test_the_whole_way_on_pulumis_own_engine(engine: Engine) -> None:
+@pytest.mark.engine
+def test_the_whole_way_on_pulumis_own_engine(engine: Engine, pulumi_cli: Cli) -> None:
     files = {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")}
-    done = rehearse("--engine", "pulumi", "--json", path=os.environ["PATH"], DOCKER_HOST=engine.host)
+    done = rehearse("--engine", "pulumi", "--full", "--json", DOCKER_HOST=engine.host)
     report = json.loads(done.stdout)
     assert done.returncode == 0, report["failure"]
     assert [phase["name"] for phase in report["phases"]] == [
@@ -248,22 +95,23 @@ def test_the_whole_way_on_pulumis_own_engine(engine: Engine) -> None:
         "Deployment",
         "Checks",
         "Second preview",
+        "Refresh",
         "Changed image",
         "Checks",
         "Destroy",
         "Nothing left",
         "Cleaning up",
     ]
-    assert report["engine"].startswith("pulumi 3.")
+    assert (report["engine"], report["providers"]) == (str(pulumi_cli), "own")
     assert {row["action"] for row in report["resources"]} == {"created"}
     assert [check["name"] for check in report["checks"] if check["passed"] is False] == []
     assert {path: path.read_bytes() for path in ROOT.glob("Pulumi*.yaml")} == files, "the user's files are untouched"
 
 
-@with_cli
+@pytest.mark.engine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_deployment_leaves_nothing(engine: Engine, number: signal.Signals) -> None:
-    before, plugins = left_behind(engine), running("pulumi-(resource|language|analyzer)")
+def test_an_interrupted_deployment_leaves_nothing(engine: Engine, pulumi_cli: Cli, number: signal.Signals) -> None:
+    before = left_behind(engine)
     process = subprocess.Popen(
         [sys.executable, "-m", "rehearsal", "--engine", "pulumi"],
         cwd=ROOT,
@@ -274,15 +122,49 @@ def test_an_interrupted_deployment_leaves_nothing(engine: Engine, number: signal
     )
     assert process.stdout
     printed = ""
-    while "Preview" not in printed and (line := process.stdout.readline()):
+    while "✓ Preview" not in printed and (line := process.stdout.readline()):
         printed += line
-    time.sleep(8)  # The deployment is under way.
+    time.sleep(3)  # The deployment is under way.
+    mine = running(f"{pulumi_cli.path} up")
     process.send_signal(number)
     printed += process.communicate(timeout=60)[0]
     assert process.returncode == 130, printed
+    assert mine, printed
     assert "Interrupted; what this run had started was removed." in printed
-    assert running("pulumi-(resource|language|analyzer)") == plugins
+    assert not set(running(f"{pulumi_cli.path} up")) & set(mine)
     assert sorted(left_behind(engine)) == sorted(before)
+
+
+@pytest.mark.engine
+def test_pulumi_in_plain_works_on_a_kept_one_with_what_the_run_prints(engine: Engine, pulumi_cli: Cli) -> None:
+    with in_a_file(production("kept-on-the-engine")) as stack:
+        try:
+            kept = rehearse(stack, "--engine", "pulumi", "--keep", DOCKER_HOST=engine.host)
+            assert kept.returncode == 0, kept.stdout + kept.stderr
+            (source,) = [line for line in kept.stdout.splitlines() if "source " in line]
+            file = source.partition("source ")[2].partition(";")[0]
+            clean = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "AWS_"))}
+
+            def plain(command: str) -> str:
+                done = subprocess.run(
+                    ["bash", "-c", f"source {file} && {command}"], cwd=ROOT, env=clean, capture_output=True, text=True
+                )
+                assert done.returncode == 0, done.stdout + done.stderr
+                return done.stdout
+
+            assert "Current stack resources (" in plain(f"pulumi stack --stack {stack}")
+            assert "unchanged" in plain(f"pulumi preview --stack {stack} --expect-no-changes --non-interactive")
+            assert "unchanged" in plain(f"pulumi up --stack {stack} --yes --skip-preview --non-interactive")
+            status = subprocess.run(
+                [sys.executable, "-m", "operations", "status", "--stack", stack, "--rehearsal"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+            )
+            assert status.returncode == 0, status.stdout + status.stderr
+        finally:
+            rehearse(stack, "--stop")
+        assert not Kept.folder(stack).exists()
 
 
 MORE: dict[str, Any] = {
@@ -302,11 +184,28 @@ MORE: dict[str, Any] = {
 """A second service with a security group of its own, roles for a pipeline, and people who are told."""
 
 
-@with_cli
+@pytest.mark.engine
 @pytest.mark.parametrize("more", [{}, MORE], ids=["production", "more"])
-def test_both_engines_leave_the_same(engine: Engine, more: dict[str, Any]) -> None:
+def test_the_engine_and_the_embedded_driver_leave_the_same(
+    engine: Engine, pulumi_cli: Cli, more: dict[str, Any]
+) -> None:
     with in_a_file(changed(production("both"), more)) as name:
-        done = rehearse(name, "--engine", "both", "--json", path=os.environ["PATH"], DOCKER_HOST=engine.host)
+        done = rehearse(name, "--compare", "engines", "--json", DOCKER_HOST=engine.host)
+    report = json.loads(done.stdout)
+    assert done.returncode == 0, report["failure"]
+    assert "equal but for identifiers" in next(p["detail"] for p in report["phases"] if p["name"] == "Comparison")
+
+
+@pytest.mark.engine
+def test_own_and_official_providers_leave_the_same_where_these_can_be_had(engine: Engine, pulumi_cli: Cli) -> None:
+    with in_a_file(production("providers")) as name:
+        done = rehearse(name, "--compare", "providers", "--json", DOCKER_HOST=engine.host)
+    if done.returncode == 3:
+        assert (
+            "pulumi plugin install resource aws" in done.stderr
+            and "pulumi plugin install resource docker" in done.stderr
+        )
+        pytest.skip(f"the official providers cannot be had here: {done.stderr.splitlines()[1].strip()}")
     report = json.loads(done.stdout)
     assert done.returncode == 0, report["failure"]
     assert "equal but for identifiers" in next(p["detail"] for p in report["phases"] if p["name"] == "Comparison")

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from components.settings import NAMESPACE
-from rehearsal import estate, inventory, monitor
+from rehearsal import estate, inventory
 from rehearsal.emulator import Emulator
 from rehearsal.run import Stack
-from tests.conftest import ACCOUNT, REGION, ROOT
-from tests.stacks import SERVICE, changed, production
+from tests.conftest import ACCOUNT, REGION
+from tests.stacks import SERVICE, changed, embedded, production
 
 BUCKET = f"{inventory.BUCKET_SETTING}busyb-oauth-tokens-{ACCOUNT}"
 
@@ -26,17 +25,10 @@ class Deployed:
 
     account: Emulator
     before: inventory.Inventory
-    state: Path
+    folder: Path
 
     def deploy(self, stack: Stack) -> None:
-        monitor.deploy(
-            ROOT,
-            project=NAMESPACE,
-            stack=stack.name,
-            config=dict(stack.config),
-            account=self.account,
-            state=self.state,
-        )
+        embedded(stack, self.account, self.folder).up(policies=False)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +40,8 @@ def two(emulator_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
             ids = estate.pinned_ids(stack.settings)
             account = cleanup.enter_context(Emulator(ACCOUNT, REGION, python=emulator_python, ids=ids))
             estate.make(account, stack.settings)
-            state = tmp_path_factory.mktemp("state") / "state.json"
-            deployed.append(Deployed(account, inventory.read(account), state))
+            folder = tmp_path_factory.mktemp("state")
+            deployed.append(Deployed(account, inventory.read(account), folder))
             deployed[-1].deploy(stack)
         yield deployed
 
@@ -125,7 +117,7 @@ def test_what_only_one_account_has_is_named(two: list[Deployed]) -> None:
 
 def test_after_a_destroy_only_revisions_and_what_protects_a_bucket_are_left(two: list[Deployed]) -> None:
     first = two[0]
-    monitor.destroy(account=first.account, state=first.state)
+    embedded(production("inventory"), first.account, first.folder).destroy()
     now = inventory.read(first.account)
     left = inventory.added(first.before, now)
     assert [key for key in left if not key.startswith(BUCKET)] == ["task definition busyb-google-workspace-mcp:1"]

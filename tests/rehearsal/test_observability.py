@@ -13,7 +13,6 @@ import httpx2
 import pytest
 
 from components.observability import TERMS, filter_pattern
-from rehearsal import monitor
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal
 from tests.log_filters import counted
@@ -328,7 +327,7 @@ def test_a_task_that_a_deployment_stops_tells_nobody(watched: Rehearsal, inbox: 
 
 
 def test_destroying_leaves_nothing_of_it(watched: Rehearsal) -> None:
-    gone = monitor.destroy(account=watched.account, state=watched._state)
+    gone = watched.deployer.destroy()
     assert {r.action for r in gone.resources} == {"deleted"}
     client = watched.account.client
     assert not client("cloudwatch").describe_alarms(AlarmNamePrefix=NAME)["MetricAlarms"]

@@ -29,8 +29,8 @@ def stack_file() -> Iterator[Path]:
 
 
 def rehearse(*arguments: str, engine: Engine, wait: bool = True) -> subprocess.Popen[str]:
-    """Start it as ./rehearse does, on the session's Docker engine."""
-    command = [sys.executable, "-m", "rehearsal", *arguments]
+    """Start it as ./rehearse does where Pulumi's engine is not at hand, on the session's Docker engine."""
+    command = [sys.executable, "-m", "rehearsal", "--engine", "embedded", *arguments]
     environment = {**os.environ, "DOCKER_HOST": engine.host}
     process = subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -78,14 +78,15 @@ def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_
         "Stand-in for Google",
         "Emulated AWS",
         "Estate",
-        "Policies",
+        "Preview",
         "Deployment",
         "Checks",
-        "Second pass",
+        "Second preview",
+        "Refresh",
         "Cleaning up",
     ]
     assert {row["action"] for row in report["resources"]} == {"created"}
-    assert "0 of" in next(phase["detail"] for phase in report["phases"] if phase["name"] == "Second pass")
+    assert "0 of" in next(phase["detail"] for phase in report["phases"] if phase["name"] == "Second preview")
     assert [check["name"] for check in report["checks"] if check["passed"] is False] == []
     assert "MCP without a token is refused and told where to sign in" in {check["name"] for check in report["checks"]}
     markdown = (tmp_path / "report.md").read_text()
@@ -195,4 +196,4 @@ def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_i
         stopped = rehearse(name, "--stop", engine=engine)
     assert stopped.returncode == 0
     assert sorted(left_behind(engine)) == sorted(before)
-    assert not (ROOT / ".rehearsal" / "kept" / f"{name}.json").exists()
+    assert not (ROOT / ".rehearsal" / "kept" / name).exists()

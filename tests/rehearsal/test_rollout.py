@@ -13,7 +13,7 @@ import httpx2
 import pytest
 
 from components.rollout import parse
-from rehearsal.monitor import DeploymentFailed
+from engine.deployment import DeploymentFailed
 from rehearsal.run import Rehearsal, Stack
 from tests.stacks import SERVICE, changed, production
 

@@ -14,8 +14,8 @@ import pytest
 import checks
 from checks import Check
 from components.settings import SettingsError
+from engine.deployment import DeploymentFailed
 from rehearsal.docker import Engine
-from rehearsal.monitor import DeploymentFailed
 from rehearsal.run import Rehearsal, Stack
 from tests.rehearsal.test_rollout import asked_all_the_time, image, kind
 from tests.stacks import INTERNAL, SERVICE, changed, production

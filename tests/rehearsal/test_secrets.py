@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client
 
+from checks.deployment import task_address
 from rehearsal.docker import Engine
 from rehearsal.estate import SECRET_VALUE
-from rehearsal.run import Rehearsal, task_address
+from rehearsal.run import Rehearsal
 from tests.stacks import beside, changed, production
 
 CLIENT_SECRET = SECRET_VALUE.format(key="GOOGLE_OAUTH_CLIENT_SECRET")
@@ -90,7 +92,7 @@ def _everywhere(running: Rehearsal) -> dict[str, str]:
     assert running.engine
     client: Any = running.account.client
     found = {
-        "state": running._state.read_text(),
+        "state": Path(running.note().state).read_text(),
         "outputs": json.dumps(running.outputs, default=str),
         "report": running.narrator.report.to_markdown() + running.narrator.report.to_json(),
     }

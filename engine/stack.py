@@ -1,0 +1,303 @@
+"""A stack on Pulumi's own engine: previewed, deployed, refreshed, destroyed, and read.
+
+All that belongs to the stack lies in a folder of its own: project file, stack file, state, passphrase; the user's stack
+files, backend and login are neither read nor touched. Driven by the Automation API.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import yaml
+from pulumi import automation
+
+from engine import language
+from engine.cli import Cli, EngineMissing
+from engine.deployment import MARK, SECRET, Deployment, DeploymentFailed, Listener
+from engine.events import Events
+from providers import server
+from providers.base import Context
+from providers.provider import Provider
+from providers.recording import Call
+
+ROOT = Path(__file__).resolve().parent.parent
+POLICY_PACK = Path("policies")
+"""The program's policy pack, below its directory."""
+
+Providers = Literal["own", "official"]
+"""What carries resources out: `providers` of this project, or the plugins that pulumi-aws and pulumi-docker name."""
+
+_OFFICIAL = {"aws": "pulumi-aws", "docker": "pulumi-docker"}
+"""Resource plugins that the program needs, each with the package whose version they have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What a stack is made of."""
+
+    directory: Path
+    """Holds the program's `__main__.py`, and its policy pack."""
+    name: str
+    """The project's, from Pulumi.yaml."""
+    stack: str
+    """The stack's name."""
+
+
+class PulumiStack:
+    """One stack on Pulumi's own engine, made in `folder` or found there.
+
+    Args:
+        project: what it deploys.
+        cli: the CLI.
+        folder: for project file, stack file and state.
+        environment: variables of the commands: where the Docker engine is.
+        surroundings: is entered meanwhile, so that commands find the account.
+        context: what this project's own providers act on; None: the official ones are used.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        cli: Cli,
+        folder: Path,
+        environment: Mapping[str, str],
+        surroundings: Callable[[], contextlib.AbstractContextManager[None]],
+        context: Context | None,
+    ) -> None:
+        self.folder = folder
+        self._project, self._cli, self._context, self._surroundings = project, cli, context, surroundings
+        (folder / "state").mkdir(parents=True, exist_ok=True)
+        # The program runs in its own directory; only what is the run's is here.
+        project_file = {
+            "name": project.name,
+            "main": str(project.directory),
+            "runtime": {"name": "python", "options": {"virtualenv": sys.prefix}},
+        }
+        (folder / "Pulumi.yaml").write_text(yaml.safe_dump(project_file))
+        passphrase = folder / "passphrase"
+        if not passphrase.exists():
+            passphrase.touch(mode=0o600)
+            passphrase.write_text(secrets.token_urlsafe())
+        self.environment = {
+            **environment,
+            "PULUMI_BACKEND_URL": f"file://{folder / 'state'}",
+            "PULUMI_CONFIG_PASSPHRASE": "",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(passphrase),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+        if context:  # Without plugins there is nothing of the user's to be found.
+            self.environment["PULUMI_HOME"] = str(folder / "home")
+        workspace = automation.LocalWorkspace(
+            work_dir=str(folder),
+            env_vars=dict(self.environment),
+            secrets_provider="passphrase",
+            pulumi_command=cli.command,
+        )
+        self._workspace = workspace
+        self._stack_file = folder / f"Pulumi.{project.stack}.yaml"
+        made = (folder / "state" / ".pulumi" / "stacks" / project.name / f"{project.stack}.json").exists()
+        if made:
+            self._stack = automation.Stack.select(project.stack, workspace)
+        else:
+            self._stack = automation.Stack.create(project.stack, workspace)
+
+    def configure(self, config: Mapping[str, str], secret_keys: Collection[str] = ()) -> None:
+        """Set the stack's configuration: full key -> text, objects as JSON. `secret_keys`: kept encrypted."""
+        known = yaml.safe_load(self._stack_file.read_text()) or {}
+        clear = {name: value for name, value in config.items() if name not in secret_keys}
+        self._stack_file.write_text(yaml.safe_dump({**known, "config": clear}))
+        for name in secret_keys:
+            # The Automation API would hand the value over as an argument, which every process can read.
+            command = [str(self._cli.path), "config", "set", "--secret", name, "--stack", self._project.stack]
+            subprocess.run(
+                command,
+                input=config[name],
+                cwd=self.folder,
+                env={**os.environ, **self.environment},
+                text=True,
+                capture_output=True,
+                check=True,
+            )
+
+    def take_in(self, file: Path) -> list[str]:
+        """`pulumi import --file`: into the state alone. The names of what was taken in.
+
+        Raises `ValueError` for a file that is none, and `LookupError` with what the engine said.
+        """
+        resources = json.loads(file.read_text())["resources"]
+        try:
+            with self._attached(), commands_end_with_us():
+                self._stack.import_resources(resources=resources, protect=False, generate_code=False)
+        except automation.CommandError as error:
+            raise LookupError(_last(str(error))) from error
+        return [resource["name"] for resource in resources if not resource.get("component")]
+
+    def preview(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
+        """What `up` would do, held to the policy pack. Raises `DeploymentFailed`, for a mandatory policy too."""
+        return self._run(self._stack.preview, progress, policies=policies)
+
+    def up(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
+        """`pulumi up`, held to the policy pack. Raises `DeploymentFailed`."""
+        deployment = self._run(self._stack.up, progress, policies=policies)
+        deployment.outputs = self.outputs()
+        return deployment
+
+    def refresh(self, progress: Listener | None = None) -> Deployment:
+        """`pulumi refresh`: the state becomes what there is; what had drifted is changed. Raises `DeploymentFailed`."""
+        return self._run(self._stack.refresh, progress)
+
+    def destroy(self, progress: Listener | None = None) -> Deployment:
+        """`pulumi destroy`. Raises `DeploymentFailed`."""
+        return self._run(self._stack.destroy, progress)
+
+    def put_state(self, resources: Sequence[Mapping[str, Any]]) -> None:
+        """Begin with these resources, as `pulumi stack export` has them, but for their secrets."""
+        now = self._stack.export_stack()
+        document = {**(now.deployment or {}), "resources": [_without_secrets(resource) for resource in resources]}
+        self._stack.import_stack(automation.Deployment(version=now.version, deployment=document))
+
+    def outputs(self) -> dict[str, Any]:
+        """Stack outputs; a secret one is `[secret]`."""
+        return {name: SECRET if entry.secret else entry.value for name, entry in self._stack.outputs().items()}
+
+    def _run(self, command: Callable[..., Any], progress: Listener | None, *, policies: bool = False) -> Deployment:
+        heard = Events(progress)
+        options: dict[str, Any] = {"policy_packs": [str(self._project.directory / POLICY_PACK)]} if policies else {}
+        started = time.monotonic()
+        try:
+            with self._attached() as heard.deployment.calls, commands_end_with_us():
+                command(on_event=heard, color="never", suppress_progress=True, **options)
+        except automation.CommandError as error:
+            raise DeploymentFailed(heard.deployment, heard.errors or [_last(str(error))]) from error
+        finally:
+            heard.deployment.seconds = time.monotonic() - started
+        return heard.deployment
+
+    @contextlib.contextmanager
+    def _attached(self) -> Iterator[list[Call]]:
+        """Meanwhile the engine finds what is served in this process: language host and providers. The calls of the
+        providers, as they are made."""
+        attached: dict[str, str] = {}
+        calls: list[Call] = []
+        with contextlib.ExitStack() as served:
+            served.enter_context(self._surroundings())
+            if self._context:
+                self._context.stop.clear()
+                provider = Provider(self._context)
+                ports = {
+                    package: served.enter_context(server.serving(server.Servicer(provider, package, calls)))
+                    for package in _OFFICIAL
+                }
+                attached["PULUMI_DEBUG_PROVIDERS"] = ",".join(f"{package}:{port}" for package, port in ports.items())
+            if not self._cli.has_language_host:
+                port = served.enter_context(language.serving(language.LanguageHost()))
+                attached["PULUMI_DEBUG_LANGUAGES"] = f"python:{port}"
+            self._workspace.env_vars = {**self.environment, **attached}
+            yield calls
+
+
+def ensure_official_providers(cli: Cli) -> None:
+    """Have the official providers, of the versions of this environment's packages.
+
+    Installs a missing one, as the engine itself would at its first use. Raises `EngineMissing` with all that is
+    missing.
+    """
+    workspace = automation.LocalWorkspace(work_dir=str(cli.path.parent), pulumi_command=cli.command)
+    missing = []
+    for name, package in _OFFICIAL.items():
+        version = f"v{metadata.version(package)}"
+        if reason := _install(workspace, cli, name, version):
+            missing.append(
+                f"  the provider {name} {version} cannot be installed: {reason}\n"
+                f"      do  pulumi plugin install resource {name} {version}, or put pulumi-resource-{name} on the PATH"
+            )
+    if missing:
+        raise EngineMissing("The official providers cannot be used; missing:\n" + "\n".join(missing))
+
+
+def _install(workspace: automation.LocalWorkspace, cli: Cli, name: str, version: str) -> str:
+    """Why a provider cannot be had; empty when it is there, or was installed."""
+    plugin = f"pulumi-resource-{name}"
+    # What is on the PATH, the engine takes before anything else.
+    if shutil.which(plugin) is not None or (cli.path.resolve().parent / plugin).is_file():
+        return ""
+    installed = {(found.name, str(found.version)) for found in workspace.list_plugins()}
+    if (name, version.removeprefix("v")) in installed:
+        return ""
+    try:
+        with commands_end_with_us():
+            workspace.install_plugin(name, version)
+    except automation.CommandError as error:
+        lines = [line for line in str(error).splitlines() if "error:" in line] or str(error).splitlines()
+        return lines[-1].strip().removeprefix("stderr:").strip()
+    return ""
+
+
+@contextlib.contextmanager
+def commands_end_with_us() -> Iterator[None]:
+    """Meanwhile a signal that ends this process kills what it has started since, with all that this started, first.
+
+    Otherwise both would wait: this process for the command, and the command for what it makes. State and account are
+    the run's own, so an orderly end would save nothing. To be entered in the main thread, or it does nothing.
+    """
+    own = os.getpid()
+    others = set(_children(own))
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        started = [child for child in _children(own) if child not in others]
+        for pid in [*started, *(below for child in started for below in _descendants(child))]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        handlers_before[number](number, frame)
+
+    handlers_before: dict[int, Callable[..., Any]] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before = signal.getsignal(number)
+            if callable(before):
+                handlers_before[number] = before
+                signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for each, before in handlers_before.items():
+            if signal.getsignal(each) is interrupt:
+                signal.signal(each, before)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # Gone meanwhile.
+            found += [int(child) for child in children.read_text().split()]
+    return found
+
+
+def _descendants(pid: int) -> list[int]:
+    return [found for child in _children(pid) for found in (child, *_descendants(child))]
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return SECRET if MARK in value else {key: _without_secrets(entry) for key, entry in value.items()}
+    return [_without_secrets(entry) for entry in value] if isinstance(value, list) else value
+
+
+def _last(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-15:])

@@ -1,0 +1,41 @@
+"""The package `aws`: a file for each service."""
+
+from providers.aws import (
+    appautoscaling,
+    budgets,
+    cloudwatch,
+    ec2,
+    ecr,
+    ecs,
+    elbv2,
+    iam,
+    kms,
+    logs,
+    route53,
+    s3,
+    secretsmanager,
+    servicediscovery,
+    sns,
+    ssm,
+    sts,
+)
+
+__all__ = [
+    "appautoscaling",
+    "budgets",
+    "cloudwatch",
+    "ec2",
+    "ecr",
+    "ecs",
+    "elbv2",
+    "iam",
+    "kms",
+    "logs",
+    "route53",
+    "s3",
+    "secretsmanager",
+    "servicediscovery",
+    "sns",
+    "ssm",
+    "sts",
+]

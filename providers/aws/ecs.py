@@ -1,0 +1,544 @@
+"""ECS: task definitions and services; look-ups of clusters, services and task definitions."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from botocore.exceptions import ClientError
+from pulumi.runtime.rpc import UNKNOWN
+
+from providers.base import (
+    Context,
+    Handler,
+    Properties,
+    ProviderError,
+    Unfinished,
+    function,
+    given,
+    gone_tags,
+    resource,
+    tag_list,
+    tag_map,
+)
+
+
+def _tags(context: Context, arn: str) -> dict[str, str]:
+    return tag_map(context.client("ecs").list_tags_for_resource(resourceArn=arn)["tags"], "key", "value")
+
+
+def _retag(context: Context, arn: str, after: dict[str, str] | None) -> None:
+    ecs = context.client("ecs")
+    if gone := gone_tags(_tags(context, arn), after):
+        ecs.untag_resource(resourceArn=arn, tagKeys=gone)
+    if after:
+        ecs.tag_resource(resourceArn=arn, tags=tag_list(after, "key", "value"))
+
+
+@resource
+class TaskDefinition(Handler):
+    type = "aws:ecs/taskDefinition:TaskDefinition"
+    properties = frozenset(
+        {
+            "family",
+            "containerDefinitions",
+            "cpu",
+            "memory",
+            "networkMode",
+            "requiresCompatibilities",
+            "runtimePlatform",
+            "executionRoleArn",
+            "taskRoleArn",
+            "volumes",
+            "ephemeralStorage",
+            "pidMode",
+            "ipcMode",
+            "tags",
+        }
+    )
+    replacing = properties - {"tags"}
+    steering = frozenset({"skipDestroy", "trackLatest"})
+    defaults = {
+        "executionRoleArn": None,
+        "taskRoleArn": None,
+        "volumes": [],
+        "ephemeralStorage": None,
+        "pidMode": None,
+        "ipcMode": None,
+        "tags": {},
+    }
+    unordered = frozenset({"requiresCompatibilities", "volumes"})
+
+    def create(self, inputs: Properties) -> str:
+        storage = inputs.get("ephemeralStorage")
+        found = self.context.client("ecs").register_task_definition(
+            **given(
+                family=inputs["family"],
+                containerDefinitions=_started(inputs["containerDefinitions"]),
+                cpu=_text(inputs.get("cpu")),
+                memory=_text(inputs.get("memory")),
+                networkMode=inputs.get("networkMode"),
+                requiresCompatibilities=inputs.get("requiresCompatibilities"),
+                runtimePlatform=inputs.get("runtimePlatform"),
+                executionRoleArn=inputs.get("executionRoleArn"),
+                taskRoleArn=inputs.get("taskRoleArn"),
+                volumes=[_volume(volume) for volume in inputs.get("volumes", [])] or None,
+                ephemeralStorage={"sizeInGiB": storage["sizeInGib"]} if storage else None,
+                pidMode=inputs.get("pidMode"),
+                ipcMode=inputs.get("ipcMode"),
+                tags=tag_list(inputs.get("tags"), "key", "value") or None,
+            )
+        )
+        return str(found["taskDefinition"]["taskDefinitionArn"])
+
+    def read(self, locator: str) -> Properties | None:
+        found = find_task_definition(self.context, locator)
+        if found is None or found["status"] != "ACTIVE":
+            return None
+        tags = _tags(self.context, locator)
+        return task_definition_properties(found) | {"id": found["family"], "tags": tags, "tagsAll": tags}
+
+    @classmethod
+    def ineffective(cls, inputs: Properties) -> dict[str, str]:
+        document = inputs.get("containerDefinitions", UNKNOWN)
+        containers = [] if document == UNKNOWN else json.loads(document)
+        return {
+            f"containerDefinitions.{container['name']}": "the emulator gives each container of a task an address of "
+            "its own, so nothing would reach it at localhost; it is not started"
+            for container in containers
+            if not container.get("essential", True)
+        }
+
+    def equal(self, name: str, wanted: Any, actual: Any, inputs: Properties) -> bool:
+        if name == "containerDefinitions":
+            return canonical(json.dumps(_started(wanted)), inputs) == canonical(actual or "[]", inputs)
+        return super().equal(name, wanted, actual, inputs)
+
+    def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
+        _retag(self.context, locator, inputs.get("tags"))
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        if not recorded.get("skipDestroy") and find_task_definition(self.context, locator) is not None:
+            self.context.client("ecs").deregister_task_definition(taskDefinition=locator)
+
+
+def _started(definitions: str) -> list[dict[str, Any]]:
+    """The containers that are started: see `TaskDefinition.ineffective`."""
+    return [container for container in json.loads(definitions) if container.get("essential", True)]
+
+
+def _text(number: Any) -> str | None:
+    return None if number is None else str(number)
+
+
+def _volume(volume: Properties) -> dict[str, Any]:
+    return given(name=volume["name"], host={"sourcePath": volume["hostPath"]} if volume.get("hostPath") else None)
+
+
+def canonical(document: str, inputs: Properties) -> list[Any]:
+    """Container definitions without what ECS fills in or reorders, so that equal ones compare equal."""
+    containers = []
+    for container in json.loads(document):
+        container = {"essential": True, "cpu": 0} | container
+        for list_name in ("environment", "secrets"):
+            container[list_name] = sorted(container.get(list_name) or [], key=lambda entry: str(entry["name"]))
+        ports = [{"protocol": "tcp"} | port for port in container.get("portMappings") or []]
+        for port in ports:
+            if inputs.get("networkMode") == "awsvpc" or port.get("hostPort") == 0:
+                port.pop("hostPort", None)
+        container["portMappings"] = sorted(ports, key=lambda port: int(port["containerPort"]))
+        containers.append(_without_empty(container))
+    return sorted(containers, key=lambda container: str(container["name"]))
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: kept for key, entry in value.items() if (kept := _without_empty(entry)) not in (None, [], {})}
+    return [_without_empty(entry) for entry in value] if isinstance(value, list) else value
+
+
+def find_task_definition(context: Context, reference: str) -> dict[str, Any] | None:
+    """The task definition (ARN, family or family:revision) as ECS describes it, or None."""
+    ecs = context.client("ecs")
+    try:
+        return dict(ecs.describe_task_definition(taskDefinition=reference)["taskDefinition"])
+    except ClientError as error:
+        if "Unable to describe task definition" in str(error):
+            return None
+        raise
+
+
+def task_definition_properties(found: dict[str, Any]) -> Properties:
+    """ECS's description in Pulumi's terms."""
+    arn = found["taskDefinitionArn"]
+    return {
+        "arn": arn,
+        "arnWithoutRevision": arn.rsplit(":", 1)[0],
+        "family": found["family"],
+        "revision": found["revision"],
+        "containerDefinitions": json.dumps(found["containerDefinitions"]),
+        "cpu": found.get("cpu"),
+        "memory": found.get("memory"),
+        "networkMode": found.get("networkMode"),
+        "requiresCompatibilities": found.get("requiresCompatibilities", []),
+        "runtimePlatform": found.get("runtimePlatform"),
+        "executionRoleArn": found.get("executionRoleArn", ""),
+        "taskRoleArn": found.get("taskRoleArn", ""),
+        "pidMode": found.get("pidMode", ""),
+        "ipcMode": found.get("ipcMode", ""),
+        "volumes": [
+            given(name=volume["name"], hostPath=volume.get("host", {}).get("sourcePath"))
+            for volume in found.get("volumes", [])
+        ],
+        "ephemeralStorage": {"sizeInGib": found["ephemeralStorage"]["sizeInGiB"]}
+        if found.get("ephemeralStorage")
+        else None,
+        "status": found["status"],
+    }
+
+
+@resource
+class Service(Handler):
+    type = "aws:ecs/service:Service"
+    properties = frozenset(
+        {
+            "name",
+            "cluster",
+            "taskDefinition",
+            "launchType",
+            "platformVersion",
+            "networkConfiguration",
+            "loadBalancers",
+            "serviceRegistries",
+            "healthCheckGracePeriodSeconds",
+            "enableExecuteCommand",
+            "enableEcsManagedTags",
+            "propagateTags",
+            "schedulingStrategy",
+            "desiredCount",
+            "deploymentMaximumPercent",
+            "deploymentMinimumHealthyPercent",
+            "deploymentCircuitBreaker",
+            "deploymentController",
+            "capacityProviderStrategies",
+            "tags",
+        }
+    )
+    replacing = frozenset({"name", "cluster", "launchType", "schedulingStrategy", "deploymentController"})
+    remembered = frozenset({"triggers"})
+    steering = frozenset({"waitForSteadyState", "forceNewDeployment", "forceDelete", "sigintRollback"})
+    recorded_only = {"availabilityZoneRebalancing": "the emulator has one zone and stores no setting for it"}
+    defaults = {
+        "serviceRegistries": None,
+        "loadBalancers": [],
+        "enableExecuteCommand": False,
+        "enableEcsManagedTags": False,
+        "propagateTags": "NONE",
+        "desiredCount": 0,
+        "triggers": {},
+        "deploymentMaximumPercent": 200,
+        "deploymentMinimumHealthyPercent": 100,
+        "schedulingStrategy": "REPLICA",
+        "tags": {},
+    }
+    name_property = "name"
+    unordered = frozenset({"networkConfiguration", "loadBalancers", "capacityProviderStrategies"})
+    # The circuit breaker may have put the service back, which the provider does not report as an error either.
+    unverified = frozenset({"taskDefinition"})
+
+    def create(self, inputs: Properties) -> str:
+        controller = inputs.get("deploymentController")
+        found = self.context.client("ecs").create_service(
+            **given(
+                serviceName=inputs["name"],
+                cluster=inputs.get("cluster"),
+                desiredCount=inputs.get("desiredCount", 0),
+                launchType=inputs.get("launchType"),
+                schedulingStrategy=inputs.get("schedulingStrategy"),
+                deploymentController={"type": controller["type"]} if controller else None,
+                enableECSManagedTags=inputs.get("enableEcsManagedTags"),
+                propagateTags=inputs.get("propagateTags"),
+                tags=tag_list(inputs.get("tags"), "key", "value") or None,
+                **_changeable(inputs, self._changeable),
+            )
+        )
+        arn = str(found["service"]["serviceArn"])
+        try:
+            self._wait(arn, inputs, "create")
+        except ProviderError as error:
+            raise Unfinished(str(error), arn) from None
+        return arn
+
+    _changeable = frozenset(
+        {
+            "taskDefinition",
+            "platformVersion",
+            "networkConfiguration",
+            "loadBalancers",
+            "serviceRegistries",
+            "healthCheckGracePeriodSeconds",
+            "enableExecuteCommand",
+            "deploymentConfiguration",
+            "capacityProviderStrategies",
+        }
+    )
+
+    def find(self, inputs: Properties) -> str | None:
+        cluster = str(inputs["cluster"]).rsplit("/", 1)[-1]
+        return self._if_there(self.locate(f"{cluster}/{inputs['name']}"))
+
+    def import_id(self, locator: str) -> str:
+        return "/".join(locator.split("/")[-2:])
+
+    def locate(self, import_id: str) -> str:
+        """The provider imports a service as CLUSTER/NAME."""
+        cluster, _, name = import_id.rpartition("/")
+        account = self.context.account
+        return (
+            import_id
+            if import_id.startswith("arn:")
+            else f"arn:{self.context.partition}:ecs:{account.region}:{account.account}:service/{cluster}/{name}"
+        )
+
+    def read(self, locator: str) -> Properties | None:
+        found = find_service(self.context, locator.split("/")[-2], locator)
+        if found is None or found["status"] == "INACTIVE":
+            return None
+        return service_properties(self.context, found)
+
+    def equal(self, name: str, wanted: Any, actual: Any, inputs: Properties) -> bool:
+        if name == "cluster":  # Given as name or ARN.
+            return str(wanted).rsplit("/", 1)[-1] == str(actual).rsplit("/", 1)[-1]
+        if name == "taskDefinition" and not str(wanted).startswith("arn:"):  # Given as family or family:revision.
+            return str(actual).rsplit("/", 1)[-1].startswith(str(wanted))
+        return super().equal(name, wanted, actual, inputs)
+
+    def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
+        deployment = {"deploymentMaximumPercent", "deploymentMinimumHealthyPercent", "deploymentCircuitBreaker"}
+        passed = set(changed) | ({"deploymentConfiguration"} if changed & deployment else set())
+        parameters = _changeable(inputs, self._changeable & passed)
+        if "desiredCount" in changed:
+            parameters["desiredCount"] = inputs.get("desiredCount", 0)
+        if "enableEcsManagedTags" in changed:
+            parameters["enableECSManagedTags"] = inputs.get("enableEcsManagedTags", False)
+        if "propagateTags" in changed:
+            parameters["propagateTags"] = inputs.get("propagateTags", "NONE")
+        if inputs.get("forceNewDeployment") and changed - {"tags"}:
+            parameters["forceNewDeployment"] = True
+        if "tags" in changed:
+            _retag(self.context, locator, inputs.get("tags"))
+        if parameters:
+            self.context.client("ecs").update_service(cluster=locator.split("/")[-2], service=locator, **parameters)
+            self._wait(locator, inputs, "update")
+
+    def _wait(self, arn: str, inputs: Properties, doing: str) -> None:
+        """Wait as the provider does, until the primary deployment is all that runs; only if the program asks for it."""
+        if not inputs.get("waitForSteadyState"):
+            return
+        deadline = time.monotonic() + self.context.steady_timeout
+        cluster = arn.split("/")[-2]
+        while True:
+            found = find_service(self.context, cluster, arn)
+            if found is None or found["status"] != "ACTIVE":
+                raise ProviderError(
+                    f"waiting for ECS Service ({arn}) {doing}: unexpected state "
+                    f"'{found['status'] if found else 'MISSING'}', wanted target 'tfSTABLE'"
+                )
+            # The emulator keeps failed deployments in the list for ever; on AWS they go, so they do not count here.
+            live = [entry for entry in found["deployments"] if entry.get("rolloutState") != "FAILED"]
+            if (
+                len(live) == 1
+                and live[0].get("rolloutState") == "COMPLETED"
+                and found["runningCount"] == found["desiredCount"]
+            ):
+                return
+            # Of a first deployment there is none to go back to.
+            failed = not live
+            if failed or time.monotonic() > deadline:
+                stopped = self._stopped(cluster, found["serviceName"])
+                why = (
+                    "deployment failed: tasks failed to start"
+                    if failed
+                    else "timeout while waiting for state to become 'tfSTABLE' "
+                    f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s)"
+                )
+                raise ProviderError(
+                    f"waiting for ECS Service ({arn}) {doing}: {why}: {found['runningCount']} "
+                    f"of {found['desiredCount']} tasks run. {self._last_stop(cluster, stopped)}"
+                )
+            self.context.pause(0.2 if self.context.docker else 0.02)
+
+    def _stopped(self, cluster: str, service: str) -> list[str]:
+        found = self.context.client("ecs").list_tasks(cluster=cluster, serviceName=service, desiredStatus="STOPPED")
+        return list(found["taskArns"])
+
+    def _last_stop(self, cluster: str, stopped: list[str]) -> str:
+        if not stopped:
+            return "No task has stopped."
+        tasks = self.context.client("ecs").describe_tasks(cluster=cluster, tasks=stopped[:100])["tasks"]
+        last = max(tasks, key=lambda task: str(task.get("stoppedAt", "")))
+        codes = [
+            f"{container['name']} exited with {container['exitCode']}"
+            for container in last.get("containers", [])
+            if container.get("exitCode") is not None
+        ]
+        return f"The last stopped task says: {'; '.join([last.get('stoppedReason', 'no reason'), *codes])}"
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        if self.read(locator) is None:
+            return
+        ecs = self.context.client("ecs")
+        cluster = locator.split("/")[-2]
+        if not recorded.get("forceDelete"):
+            ecs.update_service(cluster=cluster, service=locator, desiredCount=0)
+        ecs.delete_service(cluster=cluster, service=locator, force=bool(recorded.get("forceDelete")))
+
+
+def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
+    network, breaker = inputs.get("networkConfiguration"), inputs.get("deploymentCircuitBreaker")
+    registries = inputs.get("serviceRegistries")
+    every = given(
+        taskDefinition=inputs.get("taskDefinition"),
+        platformVersion=inputs.get("platformVersion"),
+        networkConfiguration={
+            "awsvpcConfiguration": given(
+                subnets=network["subnets"],
+                securityGroups=network.get("securityGroups"),
+                assignPublicIp="ENABLED" if network.get("assignPublicIp") else "DISABLED",
+            )
+        }
+        if network
+        else None,
+        loadBalancers=[
+            given(
+                targetGroupArn=entry.get("targetGroupArn"),
+                containerName=entry["containerName"],
+                containerPort=entry["containerPort"],
+            )
+            for entry in inputs.get("loadBalancers", [])
+        ],
+        serviceRegistries=[
+            given(
+                registryArn=registries["registryArn"],
+                containerName=registries.get("containerName"),
+                containerPort=registries.get("containerPort"),
+                port=registries.get("port"),
+            )
+        ]
+        if registries
+        else [],
+        healthCheckGracePeriodSeconds=inputs.get("healthCheckGracePeriodSeconds"),
+        enableExecuteCommand=inputs.get("enableExecuteCommand", False),
+        capacityProviderStrategies=inputs.get("capacityProviderStrategies"),
+        deploymentConfiguration={
+            "maximumPercent": inputs.get("deploymentMaximumPercent", 200),
+            "minimumHealthyPercent": inputs.get("deploymentMinimumHealthyPercent", 100),
+            "deploymentCircuitBreaker": {
+                "enable": bool((breaker or {}).get("enable")),
+                "rollback": bool((breaker or {}).get("rollback")),
+            },
+        },
+    )
+    chosen = {name: value for name, value in every.items() if name in names}
+    if "capacityProviderStrategies" in chosen:
+        chosen["capacityProviderStrategy"] = chosen.pop("capacityProviderStrategies")
+    return chosen
+
+
+def find_service(context: Context, cluster: str, service: str) -> dict[str, Any] | None:
+    """The service (name or ARN) as ECS describes it, or None."""
+    found = context.client("ecs").describe_services(cluster=cluster, services=[service], include=["TAGS"])
+    return dict(found["services"][0]) if found["services"] else None
+
+
+def service_properties(context: Context, found: dict[str, Any]) -> Properties:
+    """ECS's description in Pulumi's terms."""
+    network = found.get("networkConfiguration", {}).get("awsvpcConfiguration")
+    deployment = found.get("deploymentConfiguration", {})
+    tags = tag_map(found.get("tags"), "key", "value")
+    registries = found.get("serviceRegistries")
+    return {
+        "id": found["serviceArn"],
+        "arn": found["serviceArn"],
+        "name": found["serviceName"],
+        "cluster": found["clusterArn"],
+        "taskDefinition": found["taskDefinition"],
+        "desiredCount": found["desiredCount"],
+        "launchType": found.get("launchType"),
+        "platformVersion": found.get("platformVersion") or "LATEST",
+        "networkConfiguration": {
+            "subnets": network["subnets"],
+            "securityGroups": network.get("securityGroups", []),
+            "assignPublicIp": network.get("assignPublicIp") == "ENABLED",
+        }
+        if network
+        else None,
+        "loadBalancers": [dict(entry) for entry in found.get("loadBalancers", [])],
+        "serviceRegistries": dict(registries[0]) if registries else None,
+        "healthCheckGracePeriodSeconds": found.get("healthCheckGracePeriodSeconds", 0),
+        "enableExecuteCommand": found.get("enableExecuteCommand", False),
+        "enableEcsManagedTags": found.get("enableECSManagedTags", False),
+        "propagateTags": found.get("propagateTags", "NONE"),
+        "schedulingStrategy": found.get("schedulingStrategy"),
+        "deploymentMaximumPercent": deployment.get("maximumPercent"),
+        "deploymentMinimumHealthyPercent": deployment.get("minimumHealthyPercent"),
+        "deploymentCircuitBreaker": dict(
+            deployment.get("deploymentCircuitBreaker", {"enable": False, "rollback": False})
+        ),
+        "deploymentController": {"type": found.get("deploymentController", {}).get("type", "ECS")},
+        "capacityProviderStrategies": found.get("capacityProviderStrategy") or [],
+        "tags": tags,
+        "tagsAll": tags,
+    }
+
+
+@function("aws:ecs/getCluster:getCluster", "clusterName")
+def get_cluster(context: Context, args: Properties) -> Properties:
+    found = context.client("ecs").describe_clusters(clusters=[args["clusterName"]], include=["TAGS"])["clusters"]
+    if not found:
+        raise ProviderError(f"reading ECS Cluster ({args['clusterName']}): couldn't find resource")
+    cluster = found[0]
+    return {
+        "id": cluster["clusterArn"],
+        "arn": cluster["clusterArn"],
+        "clusterName": cluster["clusterName"],
+        "status": cluster["status"],
+        "runningTasksCount": cluster["runningTasksCount"],
+        "pendingTasksCount": cluster["pendingTasksCount"],
+        "registeredContainerInstancesCount": cluster["registeredContainerInstancesCount"],
+        "settings": cluster.get("settings", []),
+        "tags": tag_map(cluster.get("tags"), "key", "value"),
+    }
+
+
+@function("aws:ecs/getService:getService", "clusterArn", "serviceName")
+def get_service(context: Context, args: Properties) -> Properties:
+    found = find_service(context, args["clusterArn"], args["serviceName"])
+    if found is None or found["status"] == "INACTIVE":
+        raise ProviderError(
+            f"reading ECS Service ({args['serviceName']}): couldn't find resource in {args['clusterArn']}"
+        )
+    # Only what programs ask of it; the look-up nests some of the rest differently from the resource.
+    return {
+        "id": found["serviceArn"],
+        "arn": found["serviceArn"],
+        "clusterArn": found["clusterArn"],
+        "serviceName": found["serviceName"],
+        "taskDefinition": found["taskDefinition"],
+        "desiredCount": found["desiredCount"],
+        "status": found["status"],
+        "runningCount": found["runningCount"],
+        "pendingCount": found["pendingCount"],
+    }
+
+
+@function("aws:ecs/getTaskDefinition:getTaskDefinition", "taskDefinition")
+def get_task_definition(context: Context, args: Properties) -> Properties:
+    found = find_task_definition(context, args["taskDefinition"])
+    if found is None:
+        raise ProviderError(f"reading ECS Task Definition ({args['taskDefinition']}): couldn't find resource")
+    return task_definition_properties(found) | {
+        "id": found["taskDefinitionArn"],
+        "taskDefinition": args["taskDefinition"],
+    }

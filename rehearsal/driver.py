@@ -1,0 +1,613 @@
+"""The embedded driver: deploys a stack without Pulumi's engine, where its CLI is not at hand.
+
+It orders what the program registers, asks the same providers as the engine does for what differs and what to do about
+it, and keeps the state. It has no opinion of its own. It differs from the engine in this: each resource is read before
+it is compared, as if with --refresh; policies are held at the end of a command, not before each step; and deleting
+before replacing does not take dependent resources along.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import empty_pb2
+from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
+from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
+
+from engine import program
+from engine.deployment import (
+    MARK,
+    SECRET,
+    STACK,
+    Action,
+    Deployment,
+    DeploymentFailed,
+    Listener,
+    Progress,
+    Result,
+    name_of,
+    narrowed,
+)
+from engine.stack import Project, commands_end_with_us
+from providers import NotCarriedOut, Provider, handlers
+from providers.base import Context, Properties, Stopped
+from providers.provider import MADE_UP, Change, Existing, Partial
+from providers.recording import recording
+from providers.server import plain, wired
+
+_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
+"""What `MARK` says of a secret."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What the program asked for, as policies see it."""
+
+    urn: str
+    type: str
+    name: str
+    parent: str
+    """URN of the parent; empty for the stack itself."""
+    inputs: Mapping[str, Any] = field(repr=False)
+    """As the provider takes them, in clear: not for printing. `UNKNOWN` for what a preview does not know."""
+    dependencies: tuple[str, ...]
+    """URNs of the resources that it waits for."""
+
+
+Policies = Callable[[Iterable[Registration]], tuple[list[str], bool]]
+"""Holds registrations to policies: lines for the report, and whether they stop the deployment."""
+
+
+class State:
+    """What is deployed, in a file as `pulumi stack export` writes it. Of a secret it has a hash."""
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._lock = file, threading.Lock()
+        known = json.loads(file.read_text()) if file.exists() else {"resources": []}
+        self.resources: list[dict[str, Any]] = known["resources"]
+
+    def find(self, *urns: str) -> dict[str, Any] | None:
+        """The resource with the first of these URNs that is known; one that waits for its deletion is not."""
+        known = {entry["urn"]: entry for entry in self.resources if not entry.get("delete")}
+        return next((known[urn] for urn in urns if urn in known), None)
+
+    def put(self, entry: dict[str, Any], *, instead: dict[str, Any] | None = None) -> None:
+        with self._lock:
+            self.resources = [other for other in self.resources if other is not instead] + [entry]
+            self.save()
+
+    def drop(self, entry: dict[str, Any]) -> None:
+        with self._lock:
+            self.resources = [other for other in self.resources if other is not entry]
+            self.save()
+
+    def save(self) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        new = self._file.with_suffix(".new")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps({"resources": self.resources}, indent=1))
+        new.replace(self._file)
+
+
+class EmbeddedStack:
+    """One stack, with the same methods as `engine.stack.PulumiStack`; its state is in `folder`.
+
+    environment: variables of the program: where the account is. context: what the providers act on.
+    policies: what `preview` and `up` are held to.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        *,
+        folder: Path,
+        environment: Mapping[str, str],
+        context: Context,
+        policies: Policies | None = None,
+    ) -> None:
+        self._project, self._environment, self._context, self._policies = project, environment, context, policies
+        self.file = folder / f"{project.stack}.state.json"
+        self._config: Mapping[str, str] = {}
+        self._secret_keys: tuple[str, ...] = ()
+
+    def configure(self, config: Mapping[str, str], secret_keys: Collection[str] = ()) -> None:
+        """Set the stack's configuration: full key -> text, objects as JSON. `secret_keys`: those that are secret."""
+        self._config, self._secret_keys = dict(config), tuple(secret_keys)
+
+    def preview(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
+        """What `up` would do, held to the policies. Raises `DeploymentFailed`."""
+        return self._run(_Command(self._project, self._context, State(self.file), progress, dry=True), policies)
+
+    def up(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
+        """Deploy, held to the policies. Raises `DeploymentFailed`."""
+        return self._run(_Command(self._project, self._context, State(self.file), progress), policies)
+
+    def refresh(self, progress: Listener | None = None) -> Deployment:
+        """The state becomes what there is; what had drifted is changed. Raises `DeploymentFailed`."""
+        command = _Command(self._project, self._context, State(self.file), progress)
+        return self._finish(command, command.refresh)
+
+    def destroy(self, progress: Listener | None = None) -> Deployment:
+        """Delete all that is in the state, what depends on others first. Raises `DeploymentFailed`."""
+        command = _Command(self._project, self._context, State(self.file), progress)
+        return self._finish(command, command.delete_rest)
+
+    def take_in(self, file: Path) -> list[str]:
+        """Take what exists into the state, as `pulumi import --file` does. Names of what was taken in.
+
+        Raises `LookupError` where something does not exist; then nothing was taken in.
+        """
+        return _Command(self._project, self._context, State(self.file), None).take_in(json.loads(file.read_text()))
+
+    def _run(self, command: _Command, policies: bool) -> Deployment:
+        def run() -> None:
+            command.run_program(self._environment, self._config, self._secret_keys)
+            if policies and self._policies:
+                command.deployment.policies, stops = self._policies(command.registrations)
+                if stops:
+                    raise _Failed("The policies stop this deployment:", *command.deployment.policies)
+            command.delete_rest()
+
+        return self._finish(command, run)
+
+    def _finish(self, command: _Command, run: Callable[[], None]) -> Deployment:
+        started, deployment = time.monotonic(), command.deployment
+        self._context.stop.clear()
+        try:
+            run()
+        except _Failed as error:
+            raise DeploymentFailed(deployment, error.words) from error
+        finally:
+            self._context.stop.set()
+            deployment.seconds = time.monotonic() - started
+        return deployment
+
+
+class _Failed(Exception):
+    """The command cannot go on."""
+
+    def __init__(self, *words: str) -> None:
+        super().__init__(*words)
+        self.words = list(words)
+
+
+class _Command:
+    """One command: answers the program's registrations from several threads, and brings the account to them."""
+
+    def __init__(
+        self, project: Project, context: Context, state: State, progress: Listener | None, *, dry: bool = False
+    ) -> None:
+        self.deployment = Deployment()
+        self.registrations: list[Registration] = []
+        self._project, self._provider, self._state, self._dry = project, Provider(context), state, dry
+        self._stop, self._progress = context.stop, progress or (lambda _event: None)
+        self._registered: set[str] = set()
+        self._errors: list[str] = []
+        self._lock = threading.Lock()
+
+    def run_program(self, environment: Mapping[str, str], config: Mapping[str, str], secrets: tuple[str, ...]) -> None:
+        """Run it to its end, and carry out what it registers."""
+        pool = ThreadPoolExecutor(max_workers=64)
+        server = grpc.server(pool, options=_GRPC_CHANNEL_OPTIONS)
+        resource_pb2_grpc.add_ResourceMonitorServicer_to_server(_Monitor(self), server)
+        engine_pb2_grpc.add_EngineServicer_to_server(_Log(self.deployment.messages), server)
+        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+        server.start()
+        processes: list[subprocess.Popen[str]] = []
+        run = program.Run(
+            program=str(self._project.directory),
+            project=self._project.name,
+            stack=self._project.stack,
+            monitor=address,
+            engine=address,
+            dry_run=self._dry,
+            config=config,
+            secret_keys=secrets,
+        )
+        said: list[str] = []
+        try:
+            with commands_end_with_us():
+                status = program.run(run, said.append, processes.append, environment)
+        finally:
+            if self._errors:
+                self._stop.set()
+            for process in processes:
+                process.kill()
+            # Calls under way must come to their end, or what they make would not be in the state.
+            server.stop(None)
+            pool.shutdown()
+        self.deployment.messages += [("info", line) for line in said]
+        if self._errors or status:
+            told = [text for severity, text in self.deployment.messages if severity == "error"]
+            raise _Failed(*(self._errors or told or [*said[-15:], f"the program ended with exit status {status}"]))
+
+    def register(self, request: Any) -> tuple[str, str, Properties, frozenset[str]]:
+        """Carry out one registration: URN, id, what the program gets to know, and what of it is secret."""
+        urn = _urn(self._project, request.parent, request.type, request.name)
+        inputs, secret = _opened(plain(request.object))
+        hidden = secret | set(request.additionalSecretOutputs)
+        with self._lock:
+            if urn in self._registered:
+                raise _Failed(f"duplicate resource URN {urn}: give one of the two another name")
+            self._registered.add(urn)
+        entry: dict[str, Any] = {"urn": urn, "custom": request.custom, "type": request.type, "parent": request.parent}
+        if not request.custom or request.type == STACK:
+            if request.type != STACK:
+                self._record(urn, request, inputs)
+            self._keep(entry, self._state.find(urn))
+            return urn, "", inputs, hidden
+        if request.type.startswith("pulumi:providers:"):
+            raise NotCarriedOut(
+                f"an explicit provider ({request.name}): configure the default one, aws:region and so on", request.type
+            )
+        self._progress(Progress(urn, request.type, request.name, None))
+        started = time.monotonic()
+        old = self._state.find(urn, *(_alias_urn(self._project, alias, request) for alias in request.aliases))
+        entry |= {"dependencies": sorted(request.dependencies), "protect": request.protect}
+        entry |= {"retainOnDelete": request.retainOnDelete}
+        try:
+            with recording(self.deployment.calls, urn):
+                action, made, changes = self._settle(request, inputs, entry, old, hidden)
+        except Exception as error:
+            self._end(urn, request.type, "failed", started)
+            raise _Failed(f"{request.name}: {error}") from error
+        shown = {
+            path: Change(SECRET, SECRET) if name in hidden else narrow
+            for name, change in changes.items()
+            for path, narrow in narrowed(name, change)
+        }
+        recorded = handlers[request.type].ineffective(inputs)
+        self._end(urn, request.type, action, started, shown, recorded)
+        return urn, made.id, made.state, hidden
+
+    def _settle(
+        self,
+        request: Any,
+        inputs: Properties,
+        entry: dict[str, Any],
+        old: dict[str, Any] | None,
+        hidden: frozenset[str],
+    ) -> tuple[Action, Existing, Mapping[str, Change]]:
+        provider, type_ = self._provider, request.type
+        existing: Existing | None = None
+        action: Action = "same"
+        if old:
+            known, shown = _restored(old["inputs"], inputs), _restored(old["outputs"], inputs)
+            existing = provider.read(type_, old["id"], shown, known)
+        elif request.importId:
+            existing, action = provider.read(type_, request.importId), "imported"
+            if existing is None:
+                raise LookupError(f"resource '{request.importId}' does not exist")
+        if existing:
+            inputs = _with_ignored(request, inputs, existing.inputs)
+        checked = provider.check(type_, request.name, inputs, existing.inputs if existing else None)
+        self._record(entry["urn"], request, checked)
+
+        def keep(made: Existing, instead: dict[str, Any] | None, **more: Any) -> Existing:
+            entry.update(id=made.id, inputs=_closed(made.inputs, hidden), outputs=_closed(made.state, hidden), **more)
+            self._keep(entry, instead)
+            return made
+
+        def carry_out(what: Callable[[], Existing], instead: dict[str, Any] | None) -> Existing:
+            try:
+                return keep(what(), instead)
+            except Partial as error:
+                keep(error.existing, instead, initErrors=[str(error)])
+                raise
+
+        if existing is None:
+            return "created", carry_out(lambda: provider.create(type_, checked, preview=self._dry), old), {}
+        diff = provider.diff(type_, existing.state, existing.inputs, checked)
+        if old is None:  # Imported. What the program says otherwise is changed at once.
+            old = {**entry, "id": existing.id, "inputs": existing.inputs, "outputs": existing.state}
+            self._keep(old, None)
+        if diff.replaces:
+            checked = provider.check(type_, request.name, inputs)  # With a name of its own, if it is made up.
+            if old.get("protect"):
+                raise PermissionError(f"{old['urn']} is protected: remove `protect` from it, deploy, then replace it")
+            if not self._dry:
+                if diff.delete_first or request.deleteBeforeReplace:
+                    self._delete(old)
+                    old = None
+                else:
+                    old["delete"] = True
+                    self._state.save()
+            made = carry_out(
+                lambda: provider.create(type_, checked, preview=self._dry), old if old and self._dry else None
+            )
+            return "replaced", made, diff.changes
+        if not diff.changes and not old.get("initErrors"):
+            return action, keep(Existing(existing.id, existing.state, checked), old), {}
+
+        def update() -> Existing:
+            state = provider.update(type_, existing.id, existing.state, existing.inputs, checked, preview=self._dry)
+            return Existing(existing.id, state, checked)
+
+        return "changed", carry_out(update, old), diff.changes
+
+    def register_outputs(self, urn: str, outputs: Properties) -> None:
+        """Of the stack, which has no others."""
+        if f"::{STACK}::" not in urn or not (stack := self._state.find(urn)):
+            return
+        opened, secret = _opened(outputs)
+        self.deployment.outputs = {name: SECRET if name in secret else value for name, value in opened.items()}
+        self._keep({**stack, "outputs": _closed(opened, secret)}, stack)
+
+    def look_up(self, token: str, arguments: Properties) -> Properties:
+        with recording(self.deployment.calls):
+            return self._provider.invoke(token, _opened(arguments)[0])
+
+    def fail(self, error: Exception) -> None:
+        """The first error is the command's; nothing is begun after it."""
+        with self._lock:
+            self._errors += [] if self._errors or isinstance(error, Stopped) else [str(error)]
+
+    @property
+    def failed(self) -> bool:
+        return bool(self._errors)
+
+    def refresh(self) -> None:
+        """Read everything."""
+        for entry in [entry for entry in self._state.resources if entry["custom"] and entry["type"] != STACK]:
+            started = time.monotonic()
+            found = self._provider.read(
+                entry["type"], entry["id"], _restored(entry["outputs"]), _restored(entry["inputs"])
+            )
+            if found is None:
+                self._state.drop(entry)
+                self._end(entry["urn"], entry["type"], "deleted", started)
+                continue
+            drifted = {
+                path: narrow
+                for name, value in found.state.items()
+                if not _is_secret(before := entry["outputs"].get(name)) and before != value
+                for path, narrow in narrowed(name, Change(before, value))
+            }
+            secret = frozenset(name for name, value in entry["outputs"].items() if _is_secret(value))
+            inputs = {name: value for name, value in found.inputs.items() if not _is_secret(entry["inputs"].get(name))}
+            self._keep(
+                {
+                    **entry,
+                    "inputs": entry["inputs"] | inputs,
+                    "outputs": entry["outputs"] | _closed(found.state, secret),
+                },
+                entry,
+            )
+            self._end(entry["urn"], entry["type"], "changed" if drifted else "same", started, drifted)
+
+    def delete_rest(self) -> None:
+        """Delete what was replaced, and what is no longer registered; what depends on others goes first."""
+        left = [entry for entry in self._state.resources if entry.get("delete") or entry["urn"] not in self._registered]
+        while left:
+            needed = {urn for entry in left for urn in (*entry.get("dependencies", ()), entry["parent"])}
+            entry = next((entry for entry in reversed(left) if entry["urn"] not in needed), left[-1])
+            left.remove(entry)
+            started, told = time.monotonic(), entry["custom"] and entry["type"] != STACK and not entry.get("delete")
+            if told:
+                self._progress(Progress(entry["urn"], entry["type"], name_of(entry["urn"]), None))
+            try:
+                if not self._dry:
+                    self._delete(entry)
+            except Exception as error:
+                self._end(entry["urn"], entry["type"], "failed", started)
+                raise _Failed(f"{name_of(entry['urn'])}: {error}") from error
+            if told:
+                self._end(entry["urn"], entry["type"], "deleted", started)
+
+    def _delete(self, entry: dict[str, Any]) -> None:
+        if entry.get("protect"):
+            raise PermissionError(f"{entry['urn']} is protected: remove `protect` from it and deploy, then it can go")
+        if entry["custom"] and entry["type"] != STACK and not entry.get("retainOnDelete"):
+            with recording(self.deployment.calls, entry["urn"]):
+                self._provider.delete(
+                    entry["type"], entry["id"], _restored(entry["outputs"]), _restored(entry["inputs"])
+                )
+        self._state.drop(entry)
+
+    def take_in(self, document: dict[str, Any]) -> list[str]:
+        urns: dict[str, str] = dict(document.get("nameTable", {}))
+        taken: list[dict[str, Any]] = []
+        for spec in document["resources"]:  # A parent stands before its children.
+            type_, name = spec["type"], spec.get("logicalName", spec["name"])
+            if "parent" in spec and spec["parent"] not in urns:
+                raise LookupError(f"the parent '{spec['parent']}' for resource '{name}' has no entry in 'nameTable'")
+            parent = urns.get(spec.get("parent", ""), "")
+            urn = urns[spec["name"]] = _urn(self._project, parent, type_, name)
+            entry = {"urn": urn, "custom": not spec.get("component"), "type": type_, "parent": parent}
+            if entry["custom"]:
+                found = self._provider.read(type_, spec["id"])
+                if found is None:
+                    raise LookupError(f"resource '{spec['id']}' does not exist ({urn})")
+                entry |= {"id": found.id, "inputs": found.inputs, "outputs": found.state}
+            taken.append(entry)
+        new = [entry for entry in taken if not self._state.find(entry["urn"])]
+        for entry in new:
+            self._state.put(entry)
+        return [name_of(entry["urn"]) for entry in new if entry["custom"]]
+
+    def _record(self, urn: str, request: Any, inputs: Properties) -> None:
+        seen = {name: value for name, value in inputs.items() if name != MADE_UP}
+        registration = Registration(
+            urn, request.type, request.name, request.parent, seen, tuple(sorted(request.dependencies))
+        )
+        with self._lock:
+            self.registrations.append(registration)
+
+    def _keep(self, entry: dict[str, Any], instead: dict[str, Any] | None) -> None:
+        if not self._dry:
+            self._state.put(entry, instead=instead)
+
+    def _end(
+        self,
+        urn: str,
+        type_: str,
+        action: Action,
+        started: float,
+        changes: Mapping[str, Change] | None = None,
+        recorded: Mapping[str, str] | None = None,
+    ) -> None:
+        seconds, name = time.monotonic() - started, name_of(urn)
+        with self._lock:
+            self.deployment.resources.append(Result(urn, type_, name, action, seconds, changes or {}, recorded or {}))
+        self._progress(Progress(urn, type_, name, action, seconds))
+
+
+class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
+    """What the program's SDK talks to."""
+
+    def __init__(self, command: _Command) -> None:
+        self._command = command
+
+    def GetDeploymentInfo(self, _request: Any, _context: Any) -> Any:
+        features = [
+            resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
+            resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
+        ]
+        return resource_pb2.DeploymentInfo(supportedFeatures=features)
+
+    def Invoke(self, request: Any, context: Any) -> Any:
+        try:
+            found = self._command.look_up(request.tok, plain(request.args))
+        except NotCarriedOut as error:
+            self._command.fail(error)
+            context.abort(grpc.StatusCode.UNKNOWN, str(error))
+        except Exception as error:  # The program may catch it.
+            context.abort(grpc.StatusCode.UNKNOWN, f"invocation of {request.tok} returned an error: {error}")
+        # `return` is a Python keyword.
+        answer: dict[str, Any] = {"return": wired(found)}
+        return resource_pb2.ResourceInvokeResponse(**answer)
+
+    def RegisterResource(self, request: Any, context: Any) -> Any:
+        with self._carried_out(context):
+            if request.remote:
+                raise NotCarriedOut(f"the remote component {request.type} ({request.name})", request.type)
+            urn, id_, state, secret = self._command.register(request)
+        shown = {name: {MARK: _SECRET, "value": value} if name in secret else value for name, value in state.items()}
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=wired(shown))
+
+    def RegisterResourceOutputs(self, request: Any, context: Any) -> Any:
+        with self._carried_out(context):
+            self._command.register_outputs(request.urn, plain(request.outputs))
+        return empty_pb2.Empty()
+
+    def SignalAndWaitForShutdown(self, _request: Any, _context: Any) -> Any:
+        return empty_pb2.Empty()
+
+    @contextlib.contextmanager
+    def _carried_out(self, context: Any) -> Iterator[None]:
+        try:
+            if self._command.failed:
+                raise Stopped("nothing is begun after a failure")
+            yield
+        except Exception as error:
+            self._command.fail(error)
+            # As the engine's monitor does, which is gone then: the program ends.
+            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+
+
+class _Log(engine_pb2_grpc.EngineServicer):
+    def __init__(self, messages: list[tuple[str, str]]) -> None:
+        self._messages, self._root = messages, ""
+
+    def Log(self, request: Any, _context: Any) -> Any:
+        names = {engine_pb2.INFO: "info", engine_pb2.WARNING: "warning", engine_pb2.ERROR: "error"}
+        if request.severity in names:
+            self._messages.append((names[request.severity], request.message))
+        return empty_pb2.Empty()
+
+    def SetRootResource(self, request: Any, _context: Any) -> Any:
+        self._root = request.urn
+        return engine_pb2.SetRootResourceResponse()
+
+    def GetRootResource(self, _request: Any, _context: Any) -> Any:
+        return engine_pb2.GetRootResourceResponse(urn=self._root)
+
+    def RequirePulumiVersion(self, _request: Any, _context: Any) -> Any:
+        return engine_pb2.RequirePulumiVersionResponse()
+
+
+def _urn(project: Project, parent: str, type_: str, name: str) -> str:
+    """As the engine makes it: the parent's whole type is kept, and the stack is no part of it."""
+    parent_type = parent.split("::")[2] if parent else STACK
+    qualified = type_ if parent_type == STACK else f"{parent_type}${type_}"
+    return f"urn:pulumi:{project.stack}::{project.name}::{qualified}::{name}"
+
+
+def _alias_urn(project: Project, alias: Any, request: Any) -> str:
+    if alias.urn:
+        return str(alias.urn)
+    spec = alias.spec
+    named = Project(directory=project.directory, name=spec.project or project.name, stack=spec.stack or project.stack)
+    parent = "" if spec.noParent else spec.parentUrn or request.parent
+    return _urn(named, parent, spec.type or request.type, spec.name or request.name)
+
+
+def _with_ignored(request: Any, inputs: Properties, known: Properties) -> Properties:
+    """Inputs in which what is in `ignoreChanges` is as it was."""
+    ignored = list(request.ignoreChanges)
+    for name in ignored:
+        if not name.isidentifier():
+            raise NotCarriedOut(f"ignoreChanges of the path {name} ({request.name})", request.type)
+    rest = {name: value for name, value in inputs.items() if name not in ignored}
+    return rest | {name: known[name] for name in ignored if name in known}
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, dict) and value.get(MARK) == _SECRET
+
+
+def _opened(properties: Properties) -> tuple[Properties, frozenset[str]]:
+    """Properties without the wire's marks of secrets, and the names of those that hold any."""
+
+    def opened(value: Any) -> tuple[Any, bool]:
+        if _is_secret(value):
+            return opened(value["value"])[0], True
+        if isinstance(value, dict):
+            inner = {key: opened(entry) for key, entry in value.items()}
+            return {key: entry for key, (entry, _) in inner.items()}, any(hidden for _, hidden in inner.values())
+        if isinstance(value, list):
+            parts = [opened(entry) for entry in value]
+            return [entry for entry, _ in parts], any(hidden for _, hidden in parts)
+        return value, False
+
+    found = {name: opened(value) for name, value in properties.items()}
+    return {name: value for name, (value, _) in found.items()}, frozenset(
+        n for n, (_, hidden) in found.items() if hidden
+    )
+
+
+def _hashed(value: Any) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _closed(properties: Properties, secret: frozenset[str]) -> Properties:
+    """As the state has them."""
+    return {
+        name: {MARK: _SECRET, "ciphertext": _hashed(value)} if name in secret else value
+        for name, value in properties.items()
+    }
+
+
+def _restored(properties: Properties, inputs: Properties | None = None) -> Properties:
+    """The reverse of `_closed`, as far as that goes: a secret that is as before is the one among `inputs`."""
+    given = inputs or {}
+    return {
+        name: (given.get(name) if value["ciphertext"] == _hashed(given.get(name)) else SECRET)
+        if _is_secret(value)
+        else value
+        for name, value in properties.items()
+    }
+
+
+__all__ = ["DeploymentFailed", "EmbeddedStack", "Registration", "State"]
