@@ -26,7 +26,7 @@ from engine.deployment import DeploymentFailed
 from operations.target import OperationError, Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
-from providers import NotCarriedOut, ProviderError, functions, handlers
+from providers import ProviderError, functions, handlers
 from providers.aws.ecs import find_task_definition
 
 _RULE = "aws:lb/listenerRule:ListenerRule"
@@ -108,7 +108,8 @@ class Existing:
     """The parent's URN."""
     id: str
     """As the provider imports it."""
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[Difference, ...] | None = None
+    """None: not known."""
     obstacle: str | None = None
     """Why it cannot be adopted."""
     remedy: str = ""
@@ -121,13 +122,15 @@ class Existing:
     @property
     def replaced(self) -> bool:
         """Whether the first `up` would replace it."""
-        return any(difference.replaces for difference in self.differences)
+        return any(difference.replaces for difference in self.differences or ())
 
     @property
     def fate(self) -> str:
         """What the first `up` does with it, in two or three words."""
         if self.obstacle:
             return "in the way"
+        if self.differences is None:
+            return "not known"
         return "replaced" if self.replaced else "changed in place" if self.differences else "as it is"
 
     @property
@@ -161,6 +164,8 @@ class Survey:
     new: int = 0
     """Resources whose names are free, or that have none."""
     registered: list[Registration] = field(default_factory=list, repr=False)
+    unknown: str = ""
+    """Why it is not known what the first `up` changes: Pulumi's preview of it fails. Empty: it is known."""
 
     @property
     def adoptable(self) -> list[Existing]:
@@ -170,7 +175,7 @@ class Survey:
     @property
     def stops(self) -> bool:
         """Whether something is in the way of a deployment even after the import."""
-        return bool(self.conflicts) or len(self.adoptable) < len(self.existing)
+        return bool(self.conflicts or self.unknown) or len(self.adoptable) < len(self.existing)
 
 
 class LookUpFailed(grpc.RpcError):  # type: ignore[misc]
@@ -186,8 +191,8 @@ class LookUpFailed(grpc.RpcError):  # type: ignore[misc]
 def survey(target: Target) -> Survey:
     """Look for everything that the stack's program registers and its state has not.
 
-    Raises `OperationError` where the state cannot be read or Pulumi's preview fails, `estates.EstateError` where the
-    program stops for want of its estate, and boto3's errors.
+    Raises `OperationError` where the state cannot be read, `estates.EstateError` where the program stops for want of
+    its estate, and boto3's errors.
     """
     config = configuration.read_stack_file(target.file)
     known = {entry["urn"] for entry in target.resources}
@@ -233,23 +238,28 @@ def survey(target: Target) -> Survey:
     found.managed = sum(urn in known for urn in resources)
     found.new = len(resources) - found.managed - len(found.existing)
     if found.adoptable:
-        changed = _first_up(target, config, import_file(found))
-        found.existing = [_compared(thing, changed.get(thing.urn, ())) for thing in found.existing]
+        try:
+            changed = _first_up(target, config, import_file(found))
+        except (LookupError, DeploymentFailed) as error:
+            # The program itself refuses, for a conflict that is told as well, or for want of its estate.
+            found.unknown = str(error)
+        else:
+            found.existing = [_compared(thing, changed.get(thing.urn, ())) for thing in found.existing]
     found.leftovers += _policies(target, found)
     return found
 
 
 def _first_up(target: Target, config: Mapping[str, str], document: dict[str, Any]) -> dict[str, list[Difference]]:
-    """URN -> what the first `up` after the import changes, from a preview on a copy of the state."""
+    """URN -> what the first `up` after the import changes, from a preview on a copy of the state.
+
+    Raises `LookupError` where something cannot be imported, and `DeploymentFailed` where the preview fails.
+    """
     with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
         copy, file = target.copy(Path(folder) / "stack"), Path(folder) / "import.json"
         file.write_text(json.dumps(document))
         copy.configure(config)
-        try:
-            copy.take_in(file)
-            preview = copy.preview(policies=False)
-        except (LookupError, NotCarriedOut, DeploymentFailed) as error:
-            raise OperationError(f"What the first up would change cannot be previewed: {error}") from None
+        copy.take_in(file)
+        preview = copy.preview(policies=False)
     return {
         result.urn: [
             Difference(property=path, before=change.before, after=change.after, replaces=change.replaces)
@@ -405,8 +415,8 @@ def table(found: Survey) -> list[dict[str, str]]:
 
 def changes(thing: Existing) -> Iterator[str]:
     """For people: a line for each value that the first `up` changes; new tags on one line."""
-    tags = sorted(d.property.partition(".")[2] for d in thing.differences if _is_new_tag(d))
-    for difference in thing.differences:
+    tags = sorted(d.property.partition(".")[2] for d in thing.differences or () if _is_new_tag(d))
+    for difference in thing.differences or ():
         if not _is_new_tag(difference):
             mind = _MIND.get(difference.property)
             yield f"{difference}{f' ({mind})' if mind else ''}"
@@ -451,11 +461,12 @@ def document(found: Survey) -> dict[str, Any]:
                         "known": d.after != UNKNOWN,
                         "replaces": d.replaces,
                     }
-                    for d in thing.differences
+                    for d in thing.differences or ()
                 ],
             }
             for thing in found.existing
         ],
+        "unknown": found.unknown,
         "continued": found.continued,
         "conflicts": [
             dict(zip(("what", "where", "why", "remedy"), conflict, strict=True)) for conflict in found.conflicts

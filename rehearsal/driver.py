@@ -24,6 +24,7 @@ import grpc
 from google.protobuf import empty_pb2
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.rpc import UNKNOWN
 
 from engine import program
 from engine.deployment import (
@@ -263,7 +264,7 @@ class _Command:
             self._end(urn, request.type, "failed", started)
             raise _Failed(f"{request.name}: {error}") from error
         shown = {
-            path: Change(SECRET, SECRET) if name in hidden else narrow
+            path: Change(SECRET, UNKNOWN if narrow.after == UNKNOWN else SECRET) if name in hidden else narrow
             for name, change in changes.items()
             for path, narrow in narrowed(name, change)
         }

@@ -84,7 +84,7 @@ def test_a_secret_is_told_as_one() -> None:
 
 def test_what_cannot_be_changed_in_place_is_told_as_such() -> None:
     told = Events()
-    replaced = {"family": {"diffKind": "update-replace"}, "tags": {"diffKind": "add"}}
+    replaced = {"family": {"diffKind": "update-replace"}, "desiredCount": {"diffKind": "update"}}
     told(event("resOutputsEvent", "replace", detailedDiff=replaced))
     (result,) = told.deployment.resources
-    assert {path: change.replaces for path, change in result.changes.items()} == {"family": True, "tags": False}
+    assert {path: change.replaces for path, change in result.changes.items()} == {"family": True, "desiredCount": False}
