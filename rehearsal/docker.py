@@ -102,8 +102,11 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.api.close()
-        if not self.keep:  # What is kept builds again.
-            forget_stand_ins(self.host, self.stand_ins)
+        if self.stand_ins and not self.keep:  # What is kept builds again.
+            assert self._users is not None
+            with suppress(BlockingIOError):  # Others that use this engine may be about to build.
+                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                forget_stand_ins(self.host, self.stand_ins)
         self._leave()
 
     def _leave(self) -> None:

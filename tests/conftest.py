@@ -31,6 +31,10 @@ for _number, _handler in (
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _handler)
 
+MARK = f"TESTS_OF={os.getpid()}"
+"""Variable of everything that this process starts; several run side by side."""
+os.environ["TESTS_OF"] = str(os.getpid())
+
 ACCOUNT = "758888582357"
 REGION = "us-east-1"
 VPC = "vpc-0111b7630bcb61b61"
@@ -81,8 +85,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What needs the engine comes last."""
+    """A file's tests stay together, since they share what is expensive to make; what needs the engine comes last."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
+    for item in items:
+        last = "-on-the-engine" if item.get_closest_marker("engine") else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}{last}"))
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from rehearsal.docker import Engine
 from rehearsal.kept import Kept
 from rehearsal.phases import with_changed_image
 from tests.conftest import ROOT
-from tests.rehearsal.test_rehearse import left_behind
+from tests.rehearsal.test_rehearse import left_behind, nothing_more_left_behind
 from tests.stacks import SERVICE, beside, changed, in_a_file, production
 
 
@@ -132,7 +132,7 @@ def test_an_interrupted_deployment_leaves_nothing(engine: Engine, pulumi_cli: Cl
     assert mine, printed
     assert "Interrupted; what this run had started was removed." in printed
     assert not set(running(f"{pulumi_cli.path} up")) & set(mine)
-    assert sorted(left_behind(engine)) == sorted(before)
+    assert nothing_more_left_behind(engine, before), left_behind(engine) - before
 
 
 @pytest.mark.engine

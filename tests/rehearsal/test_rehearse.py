@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from rehearsal.docker import Engine
 from rehearsal.estate import SECRET_VALUE
-from tests.conftest import ROOT
+from tests.conftest import MARK, ROOT
 from tests.stacks import SERVICE, changed, in_a_file, production
 
 
@@ -49,21 +50,36 @@ def stack_name(path: Path) -> str:
     return path.name.removeprefix("Pulumi.").removesuffix(".yaml")
 
 
-def left_behind(engine: Engine) -> list[str]:
-    """Containers and processes of this checkout's rehearsals: the machine may run others'."""
-    containers = [c.name for c in engine.api.containers.list(all=True) if any("ministack" in key for key in c.labels)]
-    ours = "emulator_process|google_process|rehearsal.edge"
-    processes = subprocess.run(["pgrep", "-af", ours], capture_output=True, text=True)
-    lines = processes.stdout.splitlines()
-    # The emulator's script is named by its path; the edge is a module, found from the folder it runs in.
-    return containers + [line for line in lines if str(ROOT) in line or working_folder(line.split()[0]) == str(ROOT)]
+def left_behind(engine: Engine) -> set[str]:
+    """Processes that this test process's rehearsals have started, and containers of theirs or of nobody any more:
+    other tests may run beside this one."""
+    mine, instances, alive = set(), set(), set()
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            variables = environment.read_bytes().decode(errors="replace").split("\0")
+            command = (environment.parent / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+        except OSError:
+            continue
+        names = {entry.partition("=")[2] for entry in variables if entry.startswith("MINISTACK_HOSTNAME=")}
+        alive |= names
+        if MARK in variables and re.search("emulator_process|google_process|rehearsal.edge", command):
+            mine.add(command)
+            instances |= names
+    for container in engine.api.containers.list(all=True, ignore_removed=True):
+        instance = container.labels.get("ministack.instance", "").partition(":")[0]
+        if instance and (instance in instances or instance not in alive):
+            mine.add(container.name)
+    return mine
 
 
-def working_folder(pid: str) -> str:
-    try:
-        return str(Path(f"/proc/{pid}/cwd").readlink())
-    except OSError:
-        return ""
+def nothing_more_left_behind(engine: Engine, before: set[str]) -> bool:
+    """Whether, within 20 s, no more is left than there was: what is others' is being removed meanwhile."""
+    deadline = time.monotonic() + 20
+    while left_behind(engine) - before:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_file: Path, tmp_path: Path) -> None:
@@ -93,7 +109,7 @@ def test_the_production_stack_passes_and_says_what_it_did(engine: Engine, stack_
     assert markdown.startswith(f"# Rehearsal of {stack_name(stack_file)}: passed")
     planted = SECRET_VALUE.split("{")[0]
     assert planted not in printed + markdown, "no secret in a report"
-    assert sorted(left_behind(engine)) == sorted(before)
+    assert nothing_more_left_behind(engine, before), left_behind(engine) - before
 
 
 def test_a_mistake_in_the_configuration_is_told_without_a_traceback(engine: Engine, stack_file: Path) -> None:
@@ -155,7 +171,7 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(
     before = left_behind(engine)
     process = rehearse(stack_name(stack_file), "--json", *options, engine=engine, wait=False)
     deadline = time.monotonic() + 60
-    while len(left_behind(engine)) <= len(before) and time.monotonic() < deadline:
+    while not left_behind(engine) - before and time.monotonic() < deadline:
         time.sleep(0.1)
     time.sleep(1)
     process.send_signal(number)
@@ -163,7 +179,7 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(
     process.send_signal(number)  # An impatient second one must not end the cleaning up.
     process.wait(60)
     assert process.returncode == 130, text(process)
-    assert sorted(left_behind(engine)) == sorted(before)
+    assert nothing_more_left_behind(engine, before), left_behind(engine) - before
 
 
 def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_is_stopped(
@@ -180,7 +196,7 @@ def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_i
     try:
         report = json.loads(text(failed))
         assert (failed.returncode, "exited with 3" in report["failure"]) == (1, True), report["failure"]
-        assert len(left_behind(engine)) > len(before)
+        assert left_behind(engine) - before
         command = [sys.executable, "-m", "operations", "verify", "--stack", name, "--rehearsal"]
         looked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert (looked.returncode, "no deployment of it has succeeded" in looked.stderr) == (1, True), looked.stderr
@@ -195,5 +211,5 @@ def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_i
     finally:
         stopped = rehearse(name, "--stop", engine=engine)
     assert stopped.returncode == 0
-    assert sorted(left_behind(engine)) == sorted(before)
+    assert nothing_more_left_behind(engine, before), left_behind(engine) - before
     assert not (ROOT / ".rehearsal" / "kept" / name).exists()

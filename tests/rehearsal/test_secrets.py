@@ -13,6 +13,7 @@ from mcp import Client
 
 from checks.deployment import task_address
 from rehearsal.docker import Engine
+from rehearsal.emulator import Emulator
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.run import Rehearsal
 from tests.stacks import beside, changed, production
@@ -58,7 +59,7 @@ def test_what_is_planted_is_used_and_comes_out_nowhere(running: Rehearsal) -> No
     _come_back_from_google(running)
     found = _everywhere(running)
     assert any("refresh" in text.lower() and PERSON in text for text in found.values()), "the refresh was tried"
-    containers = [c.attrs["Config"]["Env"] for c in running.engine.api.containers.list()]
+    containers = [c.attrs["Config"]["Env"] for c in _containers(running)]
     assert sum(CLIENT_SECRET in str(variables) for variables in containers) >= 2, "the servers have it"
     leaks = [f"{value} in {place}" for place, text in found.items() for value in PLANTED if value in text]
     assert leaks == []
@@ -87,6 +88,12 @@ def _come_back_from_google(running: Rehearsal) -> None:
         assert client.post("/google-workspace/token", data=form).status_code == 401
 
 
+def _containers(running: Rehearsal) -> list[Any]:
+    assert running.engine and isinstance(running.account, Emulator)
+    mine = {"label": f"ministack.instance={running.account.name}:{running.account.port}"}
+    return list(running.engine.api.containers.list(all=True, filters=mine))
+
+
 def _everywhere(running: Rehearsal) -> dict[str, str]:
     """Place -> all its text: what the deployment keeps, prints and exports, and all logs."""
     assert running.engine
@@ -96,7 +103,7 @@ def _everywhere(running: Rehearsal) -> dict[str, str]:
         "outputs": json.dumps(running.outputs, default=str),
         "report": running.narrator.report.to_markdown() + running.narrator.report.to_json(),
     }
-    for container in running.engine.api.containers.list(all=True):
+    for container in _containers(running):
         found[f"the log of container {container.name}"] = container.logs().decode(errors="replace")
     for group in client("logs").describe_log_groups()["logGroups"]:
         events = client("logs").filter_log_events(logGroupName=group["logGroupName"])["events"]
