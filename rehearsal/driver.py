@@ -8,27 +8,23 @@ before replacing does not take dependent resources along.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import empty_pb2
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
-from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
+from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
 
 from engine import program
 from engine.deployment import (
-    MARK,
     SECRET,
     STACK,
     Action,
@@ -45,10 +41,9 @@ from providers import NotCarriedOut, Provider, handlers
 from providers.base import Context, Properties, Stopped
 from providers.provider import MADE_UP, Change, Existing, Partial
 from providers.recording import recording
-from providers.server import plain, wired
-
-_SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
-"""What `MARK` says of a secret."""
+from providers.server import plain
+from rehearsal.resource_monitor import Log, Monitor, alias_urn, urn_of
+from rehearsal.state import State, closed, is_secret, opened, restored
 
 
 @dataclass(frozen=True)
@@ -68,37 +63,6 @@ class Registration:
 
 Policies = Callable[[Iterable[Registration]], tuple[list[str], bool]]
 """Holds registrations to policies: lines for the report, and whether they stop the deployment."""
-
-
-class State:
-    """What is deployed, in a file as `pulumi stack export` writes it. Of a secret it has a hash."""
-
-    def __init__(self, file: Path) -> None:
-        self._file, self._lock = file, threading.Lock()
-        known = json.loads(file.read_text()) if file.exists() else {"resources": []}
-        self.resources: list[dict[str, Any]] = known["resources"]
-
-    def find(self, *urns: str) -> dict[str, Any] | None:
-        """The resource with the first of these URNs that is known; one that waits for its deletion is not."""
-        known = {entry["urn"]: entry for entry in self.resources if not entry.get("delete")}
-        return next((known[urn] for urn in urns if urn in known), None)
-
-    def put(self, entry: dict[str, Any], *, instead: dict[str, Any] | None = None) -> None:
-        with self._lock:
-            self.resources = [other for other in self.resources if other is not instead] + [entry]
-            self.save()
-
-    def drop(self, entry: dict[str, Any]) -> None:
-        with self._lock:
-            self.resources = [other for other in self.resources if other is not entry]
-            self.save()
-
-    def save(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps({"resources": self.resources}, indent=1))
-        new.replace(self._file)
 
 
 class EmbeddedStack:
@@ -201,8 +165,8 @@ class _Command:
         """Run it to its end, and carry out what it registers."""
         pool = ThreadPoolExecutor(max_workers=64)
         server = grpc.server(pool, options=_GRPC_CHANNEL_OPTIONS)
-        resource_pb2_grpc.add_ResourceMonitorServicer_to_server(_Monitor(self), server)
-        engine_pb2_grpc.add_EngineServicer_to_server(_Log(self.deployment.messages), server)
+        resource_pb2_grpc.add_ResourceMonitorServicer_to_server(Monitor(self), server)
+        engine_pb2_grpc.add_EngineServicer_to_server(Log(self.deployment.messages), server)
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
         processes: list[subprocess.Popen[str]] = []
@@ -235,8 +199,8 @@ class _Command:
 
     def register(self, request: Any) -> tuple[str, str, Properties, frozenset[str]]:
         """Carry out one registration: URN, id, what the program gets to know, and what of it is secret."""
-        urn = _urn(self._project, request.parent, request.type, request.name)
-        inputs, secret = _opened(plain(request.object))
+        urn = urn_of(self._project, request.parent, request.type, request.name)
+        inputs, secret = opened(plain(request.object))
         hidden = secret | set(request.additionalSecretOutputs)
         with self._lock:
             if urn in self._registered:
@@ -254,7 +218,7 @@ class _Command:
             )
         self._progress(Progress(urn, request.type, request.name, None))
         started = time.monotonic()
-        old = self._state.find(urn, *(_alias_urn(self._project, alias, request) for alias in request.aliases))
+        old = self._state.find(urn, *(alias_urn(self._project, alias, request) for alias in request.aliases))
         entry |= {"dependencies": sorted(request.dependencies), "protect": request.protect}
         entry |= {"retainOnDelete": request.retainOnDelete}
         try:
@@ -284,7 +248,7 @@ class _Command:
         existing: Existing | None = None
         action: Action = "same"
         if old:
-            known, shown = _restored(old["inputs"], inputs), _restored(old["outputs"], inputs)
+            known, shown = restored(old["inputs"], inputs), restored(old["outputs"], inputs)
             existing = provider.read(type_, old["id"], shown, known)
         elif request.importId:
             existing, action = provider.read(type_, request.importId), "imported"
@@ -296,7 +260,7 @@ class _Command:
         self._record(entry["urn"], request, checked)
 
         def keep(made: Existing, instead: dict[str, Any] | None, **more: Any) -> Existing:
-            entry.update(id=made.id, inputs=_closed(made.inputs, hidden), outputs=_closed(made.state, hidden), **more)
+            entry.update(id=made.id, inputs=closed(made.inputs, hidden), outputs=closed(made.state, hidden), **more)
             self._keep(entry, instead)
             return made
 
@@ -341,13 +305,13 @@ class _Command:
         """Of the stack, which has no others."""
         if f"::{STACK}::" not in urn or not (stack := self._state.find(urn)):
             return
-        opened, secret = _opened(outputs)
-        self.deployment.outputs = {name: SECRET if name in secret else value for name, value in opened.items()}
-        self._keep({**stack, "outputs": _closed(opened, secret)}, stack)
+        values, secret = opened(outputs)
+        self.deployment.outputs = {name: SECRET if name in secret else value for name, value in values.items()}
+        self._keep({**stack, "outputs": closed(values, secret)}, stack)
 
     def look_up(self, token: str, arguments: Properties) -> Properties:
         with recording(self.deployment.calls):
-            return self._provider.invoke(token, _opened(arguments)[0])
+            return self._provider.invoke(token, opened(arguments)[0])
 
     def fail(self, error: Exception) -> None:
         """The first error is the command's; nothing is begun after it."""
@@ -363,7 +327,7 @@ class _Command:
         for entry in [entry for entry in self._state.resources if entry["custom"] and entry["type"] != STACK]:
             started = time.monotonic()
             found = self._provider.read(
-                entry["type"], entry["id"], _restored(entry["outputs"]), _restored(entry["inputs"])
+                entry["type"], entry["id"], restored(entry["outputs"]), restored(entry["inputs"])
             )
             if found is None:
                 self._state.drop(entry)
@@ -372,16 +336,16 @@ class _Command:
             drifted = {
                 path: narrow
                 for name, value in found.state.items()
-                if not _is_secret(before := entry["outputs"].get(name)) and before != value
+                if not is_secret(before := entry["outputs"].get(name)) and before != value
                 for path, narrow in narrowed(name, Change(before, value))
             }
-            secret = frozenset(name for name, value in entry["outputs"].items() if _is_secret(value))
-            inputs = {name: value for name, value in found.inputs.items() if not _is_secret(entry["inputs"].get(name))}
+            secret = frozenset(name for name, value in entry["outputs"].items() if is_secret(value))
+            inputs = {name: value for name, value in found.inputs.items() if not is_secret(entry["inputs"].get(name))}
             self._keep(
                 {
                     **entry,
                     "inputs": entry["inputs"] | inputs,
-                    "outputs": entry["outputs"] | _closed(found.state, secret),
+                    "outputs": entry["outputs"] | closed(found.state, secret),
                 },
                 entry,
             )
@@ -411,9 +375,7 @@ class _Command:
             raise PermissionError(f"{entry['urn']} is protected: remove `protect` from it and deploy, then it can go")
         if entry["custom"] and entry["type"] != STACK and not entry.get("retainOnDelete"):
             with recording(self.deployment.calls, entry["urn"]):
-                self._provider.delete(
-                    entry["type"], entry["id"], _restored(entry["outputs"]), _restored(entry["inputs"])
-                )
+                self._provider.delete(entry["type"], entry["id"], restored(entry["outputs"]), restored(entry["inputs"]))
         self._state.drop(entry)
 
     def take_in(self, document: dict[str, Any]) -> list[str]:
@@ -424,7 +386,7 @@ class _Command:
             if "parent" in spec and spec["parent"] not in urns:
                 raise LookupError(f"the parent '{spec['parent']}' for resource '{name}' has no entry in 'nameTable'")
             parent = urns.get(spec.get("parent", ""), "")
-            urn = urns[spec["name"]] = _urn(self._project, parent, type_, name)
+            urn = urns[spec["name"]] = urn_of(self._project, parent, type_, name)
             entry = {"urn": urn, "custom": not spec.get("component"), "type": type_, "parent": parent}
             if entry["custom"]:
                 found = self._provider.read(type_, spec["id"])
@@ -464,96 +426,6 @@ class _Command:
         self._progress(Progress(urn, type_, name, action, seconds))
 
 
-class _Monitor(resource_pb2_grpc.ResourceMonitorServicer):
-    """What the program's SDK talks to."""
-
-    def __init__(self, command: _Command) -> None:
-        self._command = command
-
-    def GetDeploymentInfo(self, _request: Any, _context: Any) -> Any:
-        features = [
-            resource_pb2.RESOURCE_MONITOR_FEATURE_SECRETS,
-            resource_pb2.RESOURCE_MONITOR_FEATURE_ALIAS_SPECS,
-        ]
-        return resource_pb2.DeploymentInfo(supportedFeatures=features)
-
-    def Invoke(self, request: Any, context: Any) -> Any:
-        try:
-            found = self._command.look_up(request.tok, plain(request.args))
-        except NotCarriedOut as error:
-            self._command.fail(error)
-            context.abort(grpc.StatusCode.UNKNOWN, str(error))
-        except Exception as error:  # The program may catch it.
-            context.abort(grpc.StatusCode.UNKNOWN, f"invocation of {request.tok} returned an error: {error}")
-        # `return` is a Python keyword.
-        answer: dict[str, Any] = {"return": wired(found)}
-        return resource_pb2.ResourceInvokeResponse(**answer)
-
-    def RegisterResource(self, request: Any, context: Any) -> Any:
-        with self._carried_out(context):
-            if request.remote:
-                raise NotCarriedOut(f"the remote component {request.type} ({request.name})", request.type)
-            urn, id_, state, secret = self._command.register(request)
-        shown = {name: {MARK: _SECRET, "value": value} if name in secret else value for name, value in state.items()}
-        return resource_pb2.RegisterResourceResponse(urn=urn, id=id_, object=wired(shown))
-
-    def RegisterResourceOutputs(self, request: Any, context: Any) -> Any:
-        with self._carried_out(context):
-            self._command.register_outputs(request.urn, plain(request.outputs))
-        return empty_pb2.Empty()
-
-    def SignalAndWaitForShutdown(self, _request: Any, _context: Any) -> Any:
-        return empty_pb2.Empty()
-
-    @contextlib.contextmanager
-    def _carried_out(self, context: Any) -> Iterator[None]:
-        try:
-            if self._command.failed:
-                raise Stopped("nothing is begun after a failure")
-            yield
-        except Exception as error:
-            self._command.fail(error)
-            # As the engine's monitor does, which is gone then: the program ends.
-            context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-
-
-class _Log(engine_pb2_grpc.EngineServicer):
-    def __init__(self, messages: list[tuple[str, str]]) -> None:
-        self._messages, self._root = messages, ""
-
-    def Log(self, request: Any, _context: Any) -> Any:
-        names = {engine_pb2.INFO: "info", engine_pb2.WARNING: "warning", engine_pb2.ERROR: "error"}
-        if request.severity in names:
-            self._messages.append((names[request.severity], request.message))
-        return empty_pb2.Empty()
-
-    def SetRootResource(self, request: Any, _context: Any) -> Any:
-        self._root = request.urn
-        return engine_pb2.SetRootResourceResponse()
-
-    def GetRootResource(self, _request: Any, _context: Any) -> Any:
-        return engine_pb2.GetRootResourceResponse(urn=self._root)
-
-    def RequirePulumiVersion(self, _request: Any, _context: Any) -> Any:
-        return engine_pb2.RequirePulumiVersionResponse()
-
-
-def _urn(project: Project, parent: str, type_: str, name: str) -> str:
-    """As the engine makes it: the parent's whole type is kept, and the stack is no part of it."""
-    parent_type = parent.split("::")[2] if parent else STACK
-    qualified = type_ if parent_type == STACK else f"{parent_type}${type_}"
-    return f"urn:pulumi:{project.stack}::{project.name}::{qualified}::{name}"
-
-
-def _alias_urn(project: Project, alias: Any, request: Any) -> str:
-    if alias.urn:
-        return str(alias.urn)
-    spec = alias.spec
-    named = Project(directory=project.directory, name=spec.project or project.name, stack=spec.stack or project.stack)
-    parent = "" if spec.noParent else spec.parentUrn or request.parent
-    return _urn(named, parent, spec.type or request.type, spec.name or request.name)
-
-
 def _with_ignored(request: Any, inputs: Properties, known: Properties) -> Properties:
     """Inputs in which what is in `ignoreChanges` is as it was."""
     ignored = list(request.ignoreChanges)
@@ -562,53 +434,3 @@ def _with_ignored(request: Any, inputs: Properties, known: Properties) -> Proper
             raise NotCarriedOut(f"ignoreChanges of the path {name} ({request.name})", request.type)
     rest = {name: value for name, value in inputs.items() if name not in ignored}
     return rest | {name: known[name] for name in ignored if name in known}
-
-
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, dict) and value.get(MARK) == _SECRET
-
-
-def _opened(properties: Properties) -> tuple[Properties, frozenset[str]]:
-    """Properties without the wire's marks of secrets, and the names of those that hold any."""
-
-    def opened(value: Any) -> tuple[Any, bool]:
-        if _is_secret(value):
-            return opened(value["value"])[0], True
-        if isinstance(value, dict):
-            inner = {key: opened(entry) for key, entry in value.items()}
-            return {key: entry for key, (entry, _) in inner.items()}, any(hidden for _, hidden in inner.values())
-        if isinstance(value, list):
-            parts = [opened(entry) for entry in value]
-            return [entry for entry, _ in parts], any(hidden for _, hidden in parts)
-        return value, False
-
-    found = {name: opened(value) for name, value in properties.items()}
-    return {name: value for name, (value, _) in found.items()}, frozenset(
-        n for n, (_, hidden) in found.items() if hidden
-    )
-
-
-def _hashed(value: Any) -> str:
-    return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def _closed(properties: Properties, secret: frozenset[str]) -> Properties:
-    """As the state has them."""
-    return {
-        name: {MARK: _SECRET, "ciphertext": _hashed(value)} if name in secret else value
-        for name, value in properties.items()
-    }
-
-
-def _restored(properties: Properties, inputs: Properties | None = None) -> Properties:
-    """The reverse of `_closed`, as far as that goes: a secret that is as before is the one among `inputs`."""
-    given = inputs or {}
-    return {
-        name: (given.get(name) if value["ciphertext"] == _hashed(given.get(name)) else SECRET)
-        if _is_secret(value)
-        else value
-        for name, value in properties.items()
-    }
-
-
-__all__ = ["DeploymentFailed", "EmbeddedStack", "Registration", "State"]
