@@ -22,7 +22,7 @@ def markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `components/settings.py` by `python -m components.reference`; a test keeps it fresh.",
+        "Generated from `components/settings/` by `python -m components.reference`; a test keeps it fresh.",
         f"Keys of `Pulumi.<stack>.yaml` begin with `{NAMESPACE}:`. Set one with",
         f"`pulumi config set --path {NAMESPACE}:services.google-workspace.memory 2048`.",
         "A key that is not listed here is refused.",
