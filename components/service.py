@@ -11,11 +11,12 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import rollout, server
+from components import rollout
 from components.estate import Estate
 from components.registry import Registry
 from components.routing import Routing, internal_url
 from components.settings import Autoscaling, Service
+from components.settings.server import TRACES_PORT
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at
@@ -77,7 +78,7 @@ def check_sizes(services: Iterable[Service], estate: Estate) -> None:
 
 def container_definitions(service: Service, estate: Estate, image: str) -> str:
     """The task's container definitions, as canonical JSON. `image`: `repository@sha256:...`."""
-    environment = server.environment(service, internal_url=internal_url(service, estate))
+    environment = service.container_environment(internal_url(service, estate))
     health = service.health
     return canonical_json(
         [
@@ -122,7 +123,7 @@ def _collector(service: Service, estate: Estate) -> list[dict[str, Any]]:
         return []
     # The image's own configuration would also make metrics, which cost, and take them from outside of the task.
     configuration = {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"localhost:{server.TRACES_PORT}"}}}},
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"localhost:{TRACES_PORT}"}}}},
         "processors": {"batch": {}},
         "exporters": {"awsxray": {"region": estate.region}},
         "service": {

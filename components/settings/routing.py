@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from components import listener_rules
+from components.listener_rules import ListenerRule
 from components.settings.model import Model
 from components.settings.patterns import Host, PathPattern, PathPrefix, Reference, VariableName
 
@@ -23,6 +25,15 @@ class _Public(Model):
     priority: Annotated[int, Field(ge=1, le=49_990)]
     """The first of the listener rule priorities that the service takes; further rules take the numbers that follow."""
 
+    @property
+    def rules(self) -> list[ListenerRule]:
+        """The strategy's rules on the listener, in order of priority."""
+        return listener_rules.rules(self._plan, host=self.host, priority=self.priority)
+
+    @property
+    def _plan(self) -> listener_rules.Plan:
+        raise NotImplementedError
+
 
 class RewriteRouting(_Public):
     """A path of a shared host; the load balancer strips it, so the server needs to know nothing of it."""
@@ -32,6 +43,10 @@ class RewriteRouting(_Public):
     path: PathPrefix
     """The path prefix, such as /google-workspace."""
 
+    @property
+    def _plan(self) -> listener_rules.Plan:
+        return listener_rules.for_rewrite(self.path)
+
 
 class HostRouting(_Public):
     """A host name of its own; no rewriting."""
@@ -40,6 +55,10 @@ class HostRouting(_Public):
     """Chooses this strategy. Default where `routing` has a host and no path."""
     hosted_zone: Reference | None = None
     """The Route 53 zone in which to make the host's alias record. Default: the record is made elsewhere."""
+
+    @property
+    def _plan(self) -> listener_rules.Plan:
+        return listener_rules.for_host()
 
 
 class PrefixRouting(_Public):
@@ -52,6 +71,10 @@ class PrefixRouting(_Public):
     variable: VariableName = "MCP_PATH_PREFIX"
     """The environment variable that tells the server its prefix. Default MCP_PATH_PREFIX."""
 
+    @property
+    def _plan(self) -> listener_rules.Plan:
+        return listener_rules.for_prefix(self.path)
+
 
 class PatternRouting(_Public):
     """Paths that the server itself answers on: requests that match are forwarded as they come."""
@@ -62,6 +85,10 @@ class PatternRouting(_Public):
     """Path patterns that the server's own paths match, such as /mcp/google-workspace*."""
     path: PathPrefix | None = None
     """The path that the server's address has behind the host. Default: none."""
+
+    @property
+    def _plan(self) -> listener_rules.Plan:
+        return listener_rules.for_patterns(self.patterns)
 
 
 PublicRouting = RewriteRouting | HostRouting | PrefixRouting | PatternRouting

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from components.listener_rules import ListenerRule
+from components.settings import server
 from components.settings.access import Permissions, SecretKey
 from components.settings.image import Image
 from components.settings.model import Model
@@ -110,8 +112,6 @@ class Service(Model):
         return cpu
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        from components import server  # here: it is built on settings
-
         sizes = FARGATE_MEMORY[self.cpu]
         if self.memory not in sizes:
             words = ", ".join(map(str, sizes[:8])) + (f" ... {sizes[-1]}" if len(sizes) > 8 else "")
@@ -119,9 +119,9 @@ class Service(Model):
         for name in sorted(self.environment.keys() & self.secrets.keys()):
             yield ("environment", "secrets"), f"{name} is in secrets too; keep one"
         for part in ("environment", "secrets"):
-            for name, instead in server.refused(self, getattr(self, part)).items():
+            for name, instead in self._refused(getattr(self, part)).items():
                 yield (part, "server", "oauth", "routing", "variables", "tokens"), f"{name}: {instead}; remove it"
-        for name in server.secret(self, self.environment):
+        for name in server.secret(self.environment) if self.server == "workspace-mcp" else ():
             yield ("environment", "server"), f"{name}: it is secret, and this would be in clear; put it under secrets"
         fewest, most = self.task_range
         if not fewest <= self.desired_count <= most:
@@ -194,6 +194,34 @@ class Service(Model):
                     "logins fail between tasks; set oauth.state.backend: valkey",
                 )
                 break
+
+    def container_environment(self, internal_url: str) -> dict[str, str]:
+        """All plain environment variables of the container: `environment`'s, and those that follow from settings.
+
+        `internal_url`: the address inside the VPC, `http://name.namespace:port`, which is the server's own where
+        nothing is public.
+        """
+        return {**self.environment, **self._derived(internal_url)}
+
+    def _derived(self, internal_url: str) -> dict[str, str]:
+        url = self.url or internal_url
+        if self.server == "workspace-mcp":
+            variables = server.workspace_mcp(url=url, port=self.port, oauth=self.oauth, tokens=self.tokens)
+        else:
+            variables = server.filled_in(self.variables, url=url, port=self.port)
+        return variables | server.for_any(name=self.name, logs=self.logs, tracing=self.tracing, routing=self.routing)
+
+    def _refused(self, names: Iterable[str]) -> dict[str, str]:
+        """Those of `names` that configuration must not set as variables, each with the reason."""
+        instead = dict.fromkeys(self._derived("http://name.namespace:0"), "it follows from other settings")
+        if self.server == "workspace-mcp":
+            instead |= server.instead(oauth_enabled=self.oauth.enabled)
+        return {name: instead[name] for name in sorted(names) if name in instead}
+
+    @property
+    def listener_rules(self) -> list[ListenerRule]:
+        """The rules on the load balancer's listener, in order of priority; none for an internal service."""
+        return self.public.rules if self.public else []
 
     @property
     def task_range(self) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from components.listener_rules import overlaps
 from components.settings.buckets import BucketOptions
 from components.settings.delivery import Delivery
 from components.settings.estate import Estate
@@ -56,8 +57,6 @@ class Settings(Model):
         }
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        from components.routing import listener_rules, overlaps  # here: routing is built on settings
-
         if self.delivery and len(f"{self.name_prefix}-{self.environment}-mcp-preview") > 64:
             yield (
                 ("environment", "name_prefix"),
@@ -83,7 +82,7 @@ class Settings(Model):
                     f"{bucket}.tasksOnly is true, but no service has it as tokens.bucket; remove tasksOnly",
                 )
         for one, other in itertools.combinations(self.services.values(), 2):
-            ours, theirs = listener_rules(one), listener_rules(other)
+            ours, theirs = one.listener_rules, other.listener_rules
             both = [f"the name {one.name}"] if one.name == other.name else []
             if one.discovery_name == other.discovery_name:
                 both.append(f"the discovery name {one.discovery_name}")
