@@ -83,10 +83,8 @@ class Notifications(pulumi.ComponentResource):
                 f"{name}-subscription-{number}",
                 topic=self.topics[subscription.topic],
                 protocol=subscription.protocol,
-                # A webhook's address is all that it takes to send to it.
-                endpoint=pulumi.Output.secret(subscription.endpoint)
-                if subscription.protocol == "https"
-                else subscription.endpoint,
+                # A webhook's address is all that it takes to send to it, and a person's is nobody else's business.
+                endpoint=pulumi.Output.secret(subscription.endpoint),
                 opts=child,
             )
         if monitoring.slack:

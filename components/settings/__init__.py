@@ -24,7 +24,7 @@ from components.settings.monitoring import (
     Topics,
 )
 from components.settings.policy_exceptions import PolicyException
-from components.settings.reading import load, load_policy_exceptions, parse, read_stack_file
+from components.settings.reading import load, load_policy_exceptions, parse
 from components.settings.routing import (
     HostRouting,
     InternalRouting,
@@ -37,6 +37,7 @@ from components.settings.routing import (
 from components.settings.service import Service
 from components.settings.sign_in import MemoryState, OAuth, Tokens, ValkeyState
 from components.settings.stack import Settings
+from components.settings.stack_file import read_stack_file
 from components.settings.tasks import FARGATE_MEMORY, Autoscaling, Discovery, Health
 from components.settings.telemetry import LOG_RETENTION_DAYS, Logs, Tracing
 

@@ -6,6 +6,8 @@ import difflib
 import json
 import re
 import shlex
+from collections.abc import Iterable, Sequence
+from types import EllipsisType
 from typing import Any, get_args
 
 import pulumi
@@ -25,9 +27,17 @@ class SettingsError(pulumi.RunError):
         )
 
 
+SecretPath = tuple[str | int | EllipsisType, ...]
+"""Keys and indexes that lead to a secret from the top of the configuration. `...` at the end: it is somewhere below,
+since the engine tells a program only which of the top keys have secrets in them."""
+
+HIDDEN = object()
+"""Stands for a value that must not be shown."""
+
+
 def mistake(key: str, value: object, allowed: str, remedy: str) -> str:
     """A mistake in the value of one key."""
-    shown = json.dumps(value, ensure_ascii=False)
+    shown = "a secret" if value is HIDDEN else json.dumps(value, ensure_ascii=False)
     if len(shown) > 120:
         shown = shown[:117] + "..."
     return f"  {key}\n      is       {shown}\n      allowed  {allowed}\n      do       {remedy}"
@@ -36,8 +46,11 @@ def mistake(key: str, value: object, allowed: str, remedy: str) -> str:
 _STRATEGY_TAGS = {"internal", "rewrite", "host", "prefix", "pattern", "memory", "valkey"}
 
 
-def explain(problem: Any, root: type[BaseModel]) -> str:
-    """One of pydantic's errors in the words of the configuration file. `root`: the model of all of it."""
+def explain(problem: Any, root: type[BaseModel], secrets: Iterable[SecretPath] = ()) -> str:
+    """One of pydantic's errors in the words of the configuration file.
+
+    root: the model of all of it. secrets: where there are any; a value with one in it is not shown.
+    """
     # The name of a union's member is part of pydantic's path, not of the file's.
     location = problem["loc"]
     path = [
@@ -52,11 +65,13 @@ def explain(problem: Any, root: type[BaseModel]) -> str:
         value, message = problem["ctx"].get("tag"), "one of " + ", ".join(names)
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         message = "keys with values below it"
-    key = f"{NAMESPACE}:{_path_text(path)}"
-    command = f"pulumi config set --path {shlex.quote(key)} <value>"
+    if any(_meet(secret, path) for secret in secrets):
+        value = HIDDEN
+    key = f"{NAMESPACE}:{key_text(path)}"
+    remedy = command("set", path, "<value>")
     match problem["type"]:
         case "missing":
-            return f"  {key}\n      is       not set\n      allowed  {_describe(root, path)}\n      do       {command}"
+            return f"  {key}\n      is       not set\n      allowed  {_describe(root, path)}\n      do       {remedy}"
         case "extra_forbidden":
             known = _keys(root, path[:-1])
             near = difflib.get_close_matches(str(path[-1]), known, n=1)
@@ -66,10 +81,27 @@ def explain(problem: Any, root: type[BaseModel]) -> str:
             return f"  {key}\n      {message}"
         case _ if location and location[-1] == "[key]":
             return mistake(key, value, message, "rename the key")
-    return mistake(key, value, message[:1].lower() + message[1:], command)
+        case "string_type" if isinstance(value, bool | int | float):
+            message = "text; without quotation marks YAML takes it for something else: 010 for 8, 3.10 for 3.1"
+            remedy = command("set", path, "--type string <value>")
+        case "string_type" if value is None:
+            remedy = f"{remedy}; or {command('rm', path)}"
+    return mistake(key, value, message[:1].lower() + message[1:], remedy)
 
 
-def _path_text(path: list[Any]) -> str:
+def _meet(secret: SecretPath, path: Sequence[Any]) -> bool:
+    """Whether what is at `path` has the secret in it, or may have, or is a part of it."""
+    known = [part for part in secret if not isinstance(part, EllipsisType)]
+    shorter = min(len(known), len(path))
+    return list(path[:shorter]) == known[:shorter]
+
+
+def command(verb: str, path: Sequence[Any], rest: str = "") -> str:
+    """The command that sets or removes what is at `path`."""
+    return f"pulumi config {verb} --path {shlex.quote(f'{NAMESPACE}:{key_text(path)}')} {rest}".rstrip()
+
+
+def key_text(path: Sequence[Any]) -> str:
     """`path` as `pulumi config set --path` takes it."""
     text = ""
     for part in path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from components.settings.model import Model
-from components.settings.patterns import Reference, RelativePath, like
+from components.settings.patterns import Payload, Reference, RelativePath, like
 
 
 class Image(Model):
@@ -18,7 +18,7 @@ class Image(Model):
     """The Dockerfile's path within the context. Default Dockerfile."""
     target: Reference | None = None
     """The build stage to stop at. Default: the last."""
-    args: dict[str, str] = {}
+    args: dict[str, Payload] = {}
     """Build arguments. They end up in the image's history, so never a secret."""
     platform: Literal["linux/amd64", "linux/arm64"] = "linux/amd64"
     """What the image is built for; the task definition's CPU architecture follows from it. Default linux/amd64."""

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from components.settings.model import Model
 from components.settings.patterns import TopicName, like
+from components.settings.secrecy import is_encrypted
 
 Severity = Literal["critical", "operations", "warning"]
 """How soon somebody must look: at once, today, this week."""
@@ -34,12 +35,13 @@ class Topics(Model):
         return str(getattr(self, topic))
 
 
-NOWHERE = "https://encrypted.invalid/"
-"""Stands for a secret address where there is no engine to decrypt it: in a rehearsal, and for policies and cost."""
+NOWHERE = {"email": "encrypted@encrypted.invalid", "sms": "+15550100", "https": "https://encrypted.invalid/"}
+"""Protocol -> what stands for a secret address where there is no engine to decrypt it: in a rehearsal, and for policies
+and cost."""
 
 
-def _decrypted(value: Any) -> Any:
-    return NOWHERE if isinstance(value, dict) and value.keys() == {"secure"} else value
+def _decrypted(value: Any, info: ValidationInfo) -> Any:
+    return NOWHERE.get(info.data.get("protocol", ""), value) if is_encrypted(value) else value
 
 
 class Subscription(Model):
@@ -51,7 +53,8 @@ class Subscription(Model):
     """How."""
     endpoint: Annotated[str, StringConstraints(min_length=3), BeforeValidator(_decrypted)]
     """E-mail address, telephone number as +15550100, or https address. An https address often has a key in it: set it
-    with `pulumi config set --secret --path`. In the state it is encrypted either way; addresses of people are not."""
+    with `pulumi config set --secret --path`, the only place where the configuration takes a secret. In the state and in
+    previews it is encrypted, however it is set."""
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         shape, words = {
@@ -60,7 +63,7 @@ class Subscription(Model):
             "https": (r"https://\S+", "an https address"),
         }[self.protocol]
         if not re.fullmatch(shape, self.endpoint):
-            yield ("endpoint", "protocol"), f"is {self.endpoint!r}; protocol {self.protocol} takes {words}"
+            yield ("endpoint", "protocol"), f"protocol {self.protocol} takes {words}"
 
 
 class Slack(Model):

@@ -89,8 +89,20 @@ BucketName = Annotated[
 ]
 """An S3 bucket's name."""
 
+
+def _no_time(value: str) -> str:
+    if re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000 UTC", value):
+        # How the engine hands on a date that stands without quotation marks.
+        raise ValueError('text; a date in quotation marks, such as "2027-01-31", or YAML takes it for a time')
+    return value
+
+
+Payload = Annotated[str, StringConstraints(strip_whitespace=False), AfterValidator(_no_time)]
+"""Text that is handed on as it is written, with the spaces and lines at its ends."""
+
 VariableValue = Annotated[
-    str, like(r"(?s)[^\x00]+", "text that is not empty: ECS drops empty variables, and would see a change each time")
+    Payload,
+    like(r"(?s)[^\x00]+", "text that is not empty: ECS drops empty variables, and would see a change each time"),
 ]
 """An environment variable's value."""
 

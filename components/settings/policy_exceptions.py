@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import datetime
 import fnmatch
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import StringConstraints
+from pydantic import BeforeValidator, StringConstraints
 
 from components.settings.model import Model
+
+
+def _day(value: Any) -> Any:
+    # How the engine hands on a date that stands without quotation marks.
+    return value.removesuffix(" 00:00:00 +0000 UTC") if isinstance(value, str) else value
 
 
 class PolicyException(Model):
@@ -22,8 +27,8 @@ class PolicyException(Model):
     """Why it may, in a sentence."""
     owner: Annotated[str, StringConstraints(min_length=1)]
     """Who answers for it: a team or a role."""
-    expires: datetime.date
-    """The last day on which it holds, quoted: "2027-06-30"."""
+    expires: Annotated[datetime.date, BeforeValidator(_day)]
+    """The last day on which it holds, such as 2027-06-30."""
 
     def covers(self, rule: str, resource: str) -> bool:
         """Whether it is about this rule and this resource."""

@@ -1,26 +1,45 @@
-"""Reading the configuration: inside a Pulumi program, and from a stack's file."""
+"""Reading the configuration: of a running program, and of texts as the engine hands them over."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
+import pulumi
 from pulumi.runtime import config as runtime_config
 from pydantic import TypeAdapter, ValidationError
 
-from components.settings.errors import SettingsError, explain, mistake
+from components.settings.errors import HIDDEN, SecretPath, SettingsError, explain, mistake
 from components.settings.model import NAMESPACE
 from components.settings.policy_exceptions import PolicyException
+from components.settings.secrecy import encrypted_in, refused_secrets
 from components.settings.stack import Settings
+from components.settings.stack_file import read_stack_file
 
 
 def load() -> Settings:
     """The configuration of the stack whose program is running."""
     raw = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
-    return parse(raw)
+    with_secrets = [key for key in raw if runtime_config.is_config_secret(key)]
+    return parse(raw, secrets=_secret_paths(with_secrets) if with_secrets else ())
+
+
+def _secret_paths(keys: Iterable[str]) -> Iterator[SecretPath]:
+    """Where below `keys` the secrets are: as far as the stack's file shows it, which may be another one or none."""
+    try:
+        in_file = read_stack_file(Path(f"Pulumi.{pulumi.get_stack()}.yaml"))
+    except SettingsError:
+        in_file = {}
+    for key in keys:
+        namespace, _, name = key.partition(":")
+        if namespace == NAMESPACE:
+            found: list[SecretPath] = []
+            with contextlib.suppress(ValueError):
+                found += encrypted_in(_value(in_file.get(key, "")), (name,))
+            yield from found or [(name, ...)]
 
 
 def load_policy_exceptions() -> list[PolicyException]:
@@ -35,48 +54,35 @@ def load_policy_exceptions() -> list[PolicyException]:
         return []
 
 
-def read_stack_file(path: Path) -> dict[str, str]:
-    """A `Pulumi.<stack>.yaml` as the engine hands it to the program: full key -> text, objects as JSON.
+def parse(raw: Mapping[str, str], *, secrets: Iterable[SecretPath] = ()) -> Settings:
+    """`raw` (full key -> text, objects as JSON) as settings.
 
-    Raises `SettingsError` where the file is missing or is not YAML. Encrypted values stay as they are.
+    secrets: where there are secrets in what the engine has decrypted; `{secure: ...}` in `raw` is one as well.
+    Raises `SettingsError` with every mistake there is; but with secrets alone where these have no place, since the
+    other mistakes could not be told without telling them.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config = document.get("config") if isinstance(document, dict) else None
-        if not isinstance(config, dict):
-            raise SettingsError([f"  {path.name} has no `config:` with keys below it"])
-        # YAML knows dates, which JSON has as text.
-        return {
-            str(key): value if isinstance(value, str) else json.dumps(value, default=str)
-            for key, value in config.items()
-        }
-    except OSError as error:
-        raise SettingsError([f"  {path.name}: {error.strerror}; write it, or name another stack"]) from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise SettingsError([f"  {path.name} is not the YAML of a stack: {' '.join(str(error).split())}"]) from None
-
-
-def parse(raw: Mapping[str, str]) -> Settings:
-    """`raw` (full key -> text, objects as JSON) as settings. Raises `SettingsError` with every mistake there is."""
     values: dict[str, Any] = {}
     mistakes: list[str] = []
+    paths = list(secrets)
     for key, text in raw.items():
         namespace, _, name = key.partition(":")
         if namespace != NAMESPACE:
             continue
-        # Objects come as JSON, plain values as they are.
-        if isinstance(text, str) and text[:1] in "{[":
-            try:
-                values[name] = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                mistakes.append(
-                    mistake(key, text, f"JSON ({error})", f"pulumi config set --path '{key}.<name>' <value>")
-                )
-        else:
-            values[name] = text
+        try:
+            values[name] = _value(text)
+        except (ValueError, RecursionError) as error:
+            shown = HIDDEN if any(path[0] == name for path in paths) else text
+            mistakes.append(mistake(key, shown, f"JSON ({error})", f"pulumi config set --path '{key}.<name>' <value>"))
+    paths += encrypted_in(values)
+    mistakes += refused_secrets(paths, values)
     if mistakes:
         raise SettingsError(mistakes)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError([explain(problem, Settings) for problem in error.errors()]) from None
+        raise SettingsError([explain(problem, Settings, paths) for problem in error.errors()]) from None
+
+
+def _value(text: str) -> Any:
+    """What a key has: objects come as JSON, plain values as they are."""
+    return json.loads(text) if isinstance(text, str) and text[:1] in "{[" else text

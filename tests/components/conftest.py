@@ -13,6 +13,7 @@ from botocore.exceptions import NoCredentialsError
 
 from components import account, settings
 from tests.components.program import S3, Account, Deploy, Elbv2, Recorded, run
+from tests.components.pulumi_cli import Cli
 
 PROJECT = Path(__file__).parents[2]
 
@@ -33,6 +34,12 @@ def config() -> dict[str, Any]:
     for service in services.values():
         del service["dashboard"]  # There can be one of that name, and tests copy the service.
     return found
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Pulumi's command line, in an empty project; for tests that are marked `with_cli`."""
+    return Cli(tmp_path)
 
 
 @pytest.fixture
