@@ -27,10 +27,10 @@ def markdown() -> str:
         f"`pulumi config set --path {NAMESPACE}:services.google-workspace.memory 2048`.",
         "A key that is not listed here is refused.",
         "",
-        "Text stays as it is written, in `environment`, `variables` and `image.args` with the spaces and lines at its",
-        "ends. What YAML takes for a number, a truth or a date is no text: write `PYTHON_VERSION: \"3.10\"`, or set it with",
-        "`--type string`. A secret (`--secret`, `secure:`) is refused but in the address of a subscription; what a server",
-        "must know goes into AWS Secrets Manager, and `secrets` names it.",
+        "Text stays as it is written: in `environment`, `variables` and `image.args` with the spaces and lines at",
+        "its ends. What YAML takes for a number, a truth or a date is no text: write `PYTHON_VERSION: '3.10'`, or set",
+        "it with `--type string`. A secret (`--secret`, `secure:`) is refused but in the address of a subscription;",
+        "what a server must know goes into AWS Secrets Manager, and `secrets` names it.",
     ]
     for path, model in _models(Settings, NAMESPACE + ":"):
         lines += ["", f"## `{path.rstrip('.')}`", "", " ".join((model.__doc__ or "").split()), ""]
