@@ -32,6 +32,15 @@ class ListenerRule:
     """Regular expression on the path and query, and what to put in place of a match ($1 is the first group)."""
 
 
+def host_regex(host: str) -> str | None:
+    """The regular expression by which a rule knows `host`, or None where its name will do.
+
+    As a name, AWS takes "only alphabetical characters after the final '.'", and so no xn--p1ai.
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_HostHeaderConditionConfig.html
+    """
+    return None if host.rpartition(".")[2].isalpha() else f"^{_literally(host)}$"
+
+
 Plan = list[tuple[str, tuple[str, ...], tuple[str, str] | None]]
 """What each rule is for, its path patterns, and its rewrite."""
 
@@ -95,9 +104,8 @@ def strip_prefix(path: str) -> tuple[str, str]:
 
 
 def _literally(path: str) -> str:
-    return path.replace(
-        ".", r"\."
-    )  # The only character of a configured path that means something in a regular expression.
+    # The only character of a configured path or host that means something in a regular expression.
+    return path.replace(".", r"\.")
 
 
 def overlaps(ours: Iterable[str], theirs: Iterable[str]) -> bool:

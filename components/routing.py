@@ -9,7 +9,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.estate import Estate
-from components.listener_rules import ListenerRule
+from components.listener_rules import ListenerRule, host_regex
 from components.names import other_port, target_group_name
 from components.settings import HostRouting, PublicRouting, Service, ValkeyState
 
@@ -198,7 +198,10 @@ class Routing(pulumi.ComponentResource):
 
 
 def _conditions(rule: ListenerRule) -> list[aws.lb.ListenerRuleConditionArgsDict]:
-    host: aws.lb.ListenerRuleConditionArgsDict = {"host_header": {"values": [rule.host]}}
+    regex = host_regex(rule.host)
+    host: aws.lb.ListenerRuleConditionArgsDict = {
+        "host_header": {"regex_values": [regex]} if regex else {"values": [rule.host]}
+    }
     return [host, {"path_pattern": {"values": list(rule.paths)}}] if rule.paths else [host]
 
 

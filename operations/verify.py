@@ -12,6 +12,7 @@ from typing import Any
 import checks
 from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
+from components.listener_rules import host_regex
 from components.names import target_group_name
 from components.observability import ERROR_LINE
 from components.service import log_group_name
@@ -79,7 +80,8 @@ def _rules(target: Target, service: Service) -> str:
         if rule is None:
             raise Failed(f"there is no rule {wanted.priority} ({wanted.part})")
         seen = _conditions(rule)
-        if seen.get("host-header") != [wanted.host] or sorted(seen.get("path-pattern", [])) != sorted(wanted.paths):
+        host = host_regex(wanted.host) or wanted.host
+        if seen.get("host-header") != [host] or sorted(seen.get("path-pattern", [])) != sorted(wanted.paths):
             raise Failed(f"rule {wanted.priority} is for {seen}, not for {wanted.host}{' '.join(wanted.paths)}")
         rewrites = [
             (rewrite["Regex"], rewrite["Replace"])
@@ -94,7 +96,8 @@ def _rules(target: Target, service: Service) -> str:
 def _conditions(rule: dict[str, Any]) -> dict[str, list[str]]:
     return {
         c["Field"]: next(
-            (c[member].get("Values", []) for member in c if member.endswith("Config")), c.get("Values", [])
+            (c[member].get("Values") or c[member].get("RegexValues", []) for member in c if member.endswith("Config")),
+            c.get("Values", []),
         )
         for c in rule["Conditions"]
     }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from components.settings.model import Model
-from components.settings.patterns import BucketName, Reference, like
+from components.settings.patterns import BucketName, Reference, SecretJsonKey, SecretNames
 
 
 class SecretKey(Model):
@@ -13,7 +11,7 @@ class SecretKey(Model):
 
     secret: Reference
     """The secret's name or ARN."""
-    key: Annotated[str, like(r"[\w./+=@-]+", "a key of the secret's JSON: letters, digits and . / + = @ _ -")]
+    key: SecretJsonKey
     """The JSON key within it. Required: without one the container would get the whole JSON object."""
 
 
@@ -22,7 +20,5 @@ class Permissions(Model):
 
     bucket: BucketName | None = None
     """A bucket whose objects the server may read, write and delete, and which it may list."""
-    secrets: list[
-        Annotated[str, like(r"[A-Za-z0-9/_+=.@-]+\*?", "a secret's name, or the beginning of names and a * behind it")]
-    ] = []
+    secrets: list[SecretNames] = []
     """Names of secrets the server itself may read at run time; a trailing * covers what begins so (busyb/*)."""

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
 from components.settings.model import Model
-from components.settings.patterns import BucketName, Name, TopicName, like
+from components.settings.patterns import Branch, BucketName, GithubEnvironment, KmsKeyArn, Repository, TopicName
 
 
 class Delivery(Model):
     """The pipeline's access to the account: a role for previews and one for deployments, both for GitHub Actions."""
 
-    repository: Annotated[
-        str,
-        like(
-            r"[A-Za-z0-9-]+(@\d+)?/[A-Za-z0-9._-]+(@\d+)?",
-            "owner/name as on GitHub; owner@id/name@id where its tokens have immutable subjects",
-        ),
-    ]
+    repository: Repository
     """The GitHub repository that the workflows run in: owner/name, or owner@id/name@id if it was made or renamed since
     2026-07-15, or takes part in GitHub's immutable subjects otherwise."""
-    branch: Annotated[str, like(r"[A-Za-z0-9][A-Za-z0-9._/-]*", "a branch's name, without *")] = "main"
+    branch: Branch = "main"
     """The only branch that deploys. Default main."""
-    environment: Name = "production"
+    environment: GithubEnvironment = "production"
     """The GitHub environment of deployments and rollbacks. Default production."""
-    preview_environment: Name = "preview"
+    preview_environment: GithubEnvironment = "preview"
     """The GitHub environment of previews and of the search for drift. Default preview."""
     create_provider: bool = False
     """Make GitHub's OIDC provider, of which an account can have one. Default false: it exists."""
     state_bucket: BucketName
     """The bucket that holds the stack's state."""
-    state_key: Annotated[str, like(r"arn:[^:]+:kms:[^:]+:\d{12}:key/[0-9a-f-]+", "a KMS key's ARN")]
+    state_key: KmsKeyArn
     """The key of the stack's secrets provider, as an ARN: an alias says nothing to IAM."""
     topic: TopicName | None = None
     """An SNS topic that the pipeline tells of deployments. Default: that of `monitoring`, if there is one."""

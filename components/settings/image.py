@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from components.settings.model import Model
-from components.settings.patterns import Payload, Reference, RelativePath, like
+from components.settings.patterns import OwnOrOtherImage, Payload, Reference, RelativePath
 
 
 class Image(Model):
@@ -22,16 +22,7 @@ class Image(Model):
     """Build arguments. They end up in the image's history, so never a secret."""
     platform: Literal["linux/amd64", "linux/arm64"] = "linux/amd64"
     """What the image is built for; the task definition's CPU architecture follows from it. Default linux/amd64."""
-    digest: (
-        Annotated[
-            str,
-            like(
-                r"([a-z0-9.:/_-]+@)?sha256:[0-9a-f]{64}",
-                "sha256: and 64 hexadecimal digits, with registry/name@ before it if not in the own repository",
-            ),
-        ]
-        | None
-    ) = None
+    digest: OwnOrOtherImage | None = None
     """A finished image in place of a build: `sha256:...` in the service's own repository, or
     `registry/name@sha256:...`. While it is set nothing is built."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo
 
 from components.settings.model import Model
-from components.settings.patterns import TopicName, like
+from components.settings.patterns import SlackChannel, SlackWorkspace, TopicName
 from components.settings.secrecy import is_encrypted
 
 Severity = Literal["critical", "operations", "warning"]
@@ -70,9 +70,9 @@ class Slack(Model):
     """A Slack channel that AWS's chat service tells of all topics. The workspace is authorized once, by hand, in the
     console of Amazon Q Developer in chat applications."""
 
-    workspace: Annotated[str, like(r"T[A-Z0-9]+", "a workspace's id, like T0123ABCD")]
+    workspace: SlackWorkspace
     """The workspace's id."""
-    channel: Annotated[str, like(r"[CG][A-Z0-9]+", "a channel's id, like C0123ABCD")]
+    channel: SlackChannel
     """The channel's id."""
 
 

@@ -14,15 +14,16 @@ from components.settings.image import Image
 from components.settings.model import Model
 from components.settings.monitoring import Alarms
 from components.settings.patterns import (
+    DashboardName,
     Name,
     Port,
     Reference,
+    ServiceName,
     Tag,
     TagKey,
     VariableName,
     VariableTemplate,
     VariableValue,
-    like,
 )
 from components.settings.routing import InternalRouting, PublicRouting, Routing
 from components.settings.sign_in import OAuth, Tokens
@@ -35,7 +36,7 @@ class Service(Model):
 
     key: Annotated[Name, Field(exclude=True)] = "unset"
     """Its key under `services`; not configured."""
-    name: Annotated[Name, like(r".{1,26}", "at most 26 characters")] = "unset"
+    name: ServiceName = "unset"
     """Base of the physical names: repository, log group, roles, target group, task definition, service. Default:
     `<namePrefix>-<key>-mcp`.
     At most 26 characters: a target group's name has 32, and carries a port behind it."""
@@ -92,7 +93,7 @@ class Service(Model):
     """How the service is reached from outside. Default: not at all."""
     alarms: Alarms = Alarms()
     """Limits of its alarms, which are made where the stack has `monitoring`."""
-    dashboard: Annotated[str, like(r"[A-Za-z0-9_-]{1,255}", "letters, digits, - and _")] | None = None
+    dashboard: DashboardName | None = None
     """Its dashboard's name in CloudWatch. Default: the service's name."""
     tags: dict[TagKey, Tag] = {}
     """Further tags for this service's resources."""

@@ -15,7 +15,7 @@ from components.settings.delivery import Delivery
 from components.settings.estate import Estate
 from components.settings.model import Model
 from components.settings.monitoring import Monitoring
-from components.settings.patterns import NAME_PATTERN, BucketName, Name, Tag, TagKey
+from components.settings.patterns import NAME_PATTERN, OWN_TAGS, BucketName, Name, NamePrefix, Tag, TagKey
 from components.settings.policy_exceptions import PolicyException
 from components.settings.service import Service
 
@@ -25,7 +25,7 @@ class Settings(Model):
 
     environment: Name
     """Value of the tag Environment, such as production."""
-    name_prefix: Name
+    name_prefix: NamePrefix
     """What physical names begin with, such as the company's name."""
     tags: dict[TagKey, Tag] = {}
     """Further tags for every resource."""
@@ -57,6 +57,19 @@ class Settings(Model):
         }
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        for key, service in self.services.items():
+            tags = [*self.tags, *(tag for tag in service.tags if tag not in self.tags)]
+            for tag in tags[1:]:
+                if alike := [other for other in tags[: tags.index(tag)] if other.lower() == tag.lower()]:
+                    yield (
+                        ("services", "tags"),
+                        f"{key} has the tags {alike[0]} and {tag}, which are the same to IAM; spell them alike",
+                    )
+            if len(tags) + len(OWN_TAGS) > 50:
+                yield (
+                    ("services", "tags"),
+                    f"{key} has {len(tags)} tags; AWS takes 50, and {len(OWN_TAGS)} are ours",
+                )
         if self.delivery and len(f"{self.name_prefix}-{self.environment}-mcp-preview") > 64:
             yield (
                 ("environment", "name_prefix"),

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from components.settings.model import Model
-from components.settings.patterns import Name, like
+from components.settings.patterns import DiscoveryName, HealthPath
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html#fargate-tasks-size
 FARGATE_MEMORY: dict[int, tuple[int, ...]] = {
@@ -26,7 +26,7 @@ FARGATE_MEMORY: dict[int, tuple[int, ...]] = {
 class Health(Model):
     """How the load balancer and ECS decide that a task is healthy. Times in seconds."""
 
-    path: Annotated[str, like(r"/[A-Za-z0-9_./~-]*", "a path like /health")] = "/health"
+    path: HealthPath = "/health"
     """Path that answers 200 without a login. Default /health."""
     interval: Annotated[int, Field(ge=5, le=300)] = 30
     """Time between checks. Default 30."""
@@ -38,7 +38,7 @@ class Health(Model):
     """Bad answers until a target, or the container, is unhealthy. Default 3."""
     start_period: Annotated[int, Field(ge=0, le=300)] = 60
     """Time a container has to start before bad answers count. Default 60."""
-    grace_period: Annotated[int, Field(ge=0)] = 60
+    grace_period: Annotated[int, Field(ge=0, le=2_147_483_647)] = 60
     """Time after a task's start in which ECS ignores target health. Default 60."""
 
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -74,7 +74,7 @@ class Autoscaling(Model):
 class Discovery(Model):
     """How other services in the VPC find this one."""
 
-    name: Name | None = None
+    name: DiscoveryName | None = None
     """The name within the namespace. Default: the service's key."""
     ttl: Annotated[int, Field(ge=1, le=3600)] = 60
     """Life of the DNS records, in seconds. Default 60."""

@@ -73,13 +73,16 @@ def at_odds(key: str, text: str) -> str:
     return f"  {key}\n      {text}"
 
 
-NAME = "1 to 40 lower-case letters, digits and single hyphens between them, starting with a letter"
-HOST = "a host name like api.example.com: no https:// before it, no port or path behind it"
-PATH = "a path like /google-workspace: letters, digits, . _ ~ and - between slashes, none starting with a dot"
+NAME = "1 to 40 lower-case letters, digits and hyphens between them"
+LENGTH = "at most 26 characters, and not beginning with sg-, as ids of security groups do"
+HOST = "a host name like api.example.com, of at most 128 characters: no https:// before it, no port or path behind it"
+PATH = (
+    "a path like /google-workspace: at most 87 letters, digits, . _ ~ and - between slashes, none starting with a dot"
+)
 BUCKET = "a bucket's name, without s3:// and without a path"
 REFERENCE = "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?"
 URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
-TAG = "1 to 256 letters, digits, spaces and . : / = + - _ @"
+TAG = "at most 256 letters, digits, spaces and . : / = + - _ @"
 
 ONE_VALUE: dict[str, tuple[Change, str]] = {
     "cpu that Fargate has not": (
@@ -253,7 +256,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     "a quote in a name": (service(name="a'b"), wrong(f"{SERVICE}.name", "a'b", NAME)),
     "a name too long for a target group": (
         service(name="a" * 27),
-        wrong(f"{SERVICE}.name", "a" * 27, "at most 26 characters"),
+        wrong(f"{SERVICE}.name", "a" * 27, LENGTH),
     ),
     "an environment that is no name": (
         lambda config: config.update(environment="Production!"),
@@ -279,7 +282,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f'{SERVICE}.environment["a b"]',
             "a b",
-            "a variable's name: letters, digits and underscores, no digit at the start",
+            "a variable's name: printable characters of ASCII, without spaces and without =",
             "rename the key",
         ),
     ),
@@ -291,6 +294,43 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
             "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
             "which are set for you",
             "rename the key",
+        ),
+    ),
+    "a tag that is set for you, in other capitals": (
+        lambda config: config.update(tags={"environment": "staging"}),
+        wrong(
+            f"{PREFIX}:tags.environment",
+            "environment",
+            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
+            "which are set for you",
+            "rename the key",
+        ),
+    ),
+    "tags that differ by capitals alone": (
+        lambda config: (config.update(tags={"Team": "a"}), only(config).update(tags={"team": "b"})),
+        at_odds(
+            f"{PREFIX}:services",
+            "google-workspace has the tags Team and team, which are the same to IAM; spell them alike",
+        ),
+    ),
+    "more tags than AWS takes": (
+        lambda config: config.update(tags={f"T{n}": "x" for n in range(46)}),
+        at_odds(f"{PREFIX}:services", "google-workspace has 46 tags; AWS takes 50, and 5 are ours"),
+    ),
+    "a prefix that Parameter Store keeps for itself": (
+        lambda config: config.update(namePrefix="aws-team"),
+        wrong(
+            f"{PREFIX}:namePrefix",
+            "aws-team",
+            f"{NAME}; not beginning with aws or ssm, which Parameter Store keeps for itself",
+        ),
+    ),
+    "a host that is not in ASCII": (
+        routing(host="mcp.пример.рф"),
+        wrong(
+            f"{SERVICE}.routing.host",
+            "mcp.пример.рф",
+            "a host name in its ASCII form, which is mcp.xn--e1afmkfd.xn--p1ai",
         ),
     ),
     # What must be there.
@@ -480,7 +520,7 @@ def test_a_mistake_is_told_with_its_key_its_value_what_is_allowed_and_what_to_do
 def test_the_name_that_a_key_makes_is_held_to_the_same_length(config: dict[str, Any]) -> None:
     config["services"]["a" * 30] = config["services"].pop("google-workspace")
     key = f"{PREFIX}:services.{'a' * 30}.name"
-    assert mistakes(config) == [wrong(key, f"busyb-{'a' * 30}-mcp", "at most 26 characters")]
+    assert mistakes(config) == [wrong(key, f"busyb-{'a' * 30}-mcp", LENGTH)]
 
 
 @pytest.mark.parametrize(
