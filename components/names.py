@@ -6,6 +6,9 @@ import re
 
 from components.settings import Service
 
+METRICS = "McpOnEcs"
+"""Namespace of the metrics that the log filters make."""
+
 
 def target_group_name(service: Service) -> str:
     """`<name>-tg` on the default port, `<name>-<port>` on another.
@@ -24,3 +27,8 @@ def other_port(service: Service) -> str:
 def is_target_group_of(service: Service, name: str) -> bool:
     """Whether `name` is what `target_group_name` says for some port of the service."""
     return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)", name) is not None
+
+
+def task_role_name(service: Service) -> str:
+    """The physical name of the running server's role."""
+    return f"{service.name}-task-role"

@@ -141,7 +141,7 @@ def _budget(
         name,
         name=f"{stack.name_prefix}-{stack.environment}-mcp",
         budget_type="COST",
-        limit_amount=f"{budget.limit:.1f}",
+        limit_amount=f"{budget.limit:.2f}".removesuffix("0"),  # As AWS writes it: 50.0 and 12.34.
         limit_unit="USD",
         time_unit="MONTHLY",
         cost_filters=[

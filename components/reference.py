@@ -6,6 +6,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from components.settings import NAMESPACE, Settings
 
-_WORDS = {str: "text", int: "number", bool: "true or false", dict: "map", list: "list"}
+_WORDS = {str: "text", int: "number", Decimal: "number", bool: "true or false", dict: "map", list: "list"}
 
 
 def markdown() -> str:

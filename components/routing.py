@@ -181,7 +181,8 @@ class Routing(pulumi.ComponentResource):
         outward = {"https": (443, "0.0.0.0/0")}  # Google, and AWS's own endpoints.
         state = service.oauth.state
         if isinstance(state, ValkeyState):
-            outward["oauth-state"] = (state.port, args.estate.vpc_cidr)
+            for number, cidr in enumerate(args.estate.vpc_cidrs, 1):
+                outward["oauth-state" if number == 1 else f"oauth-state-{number}"] = (state.port, cidr)
         for purpose, (port, cidr) in outward.items():
             aws.vpc.SecurityGroupEgressRule(
                 f"{self._name}-to-{purpose}",

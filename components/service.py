@@ -156,11 +156,6 @@ def _log_configuration(service: Service, estate: Estate) -> dict[str, Any]:
     }
 
 
-def task_role_name(service: Service) -> str:
-    """The physical name of the running server's role."""
-    return f"{service.name}-task-role"
-
-
 def log_group_name(service: Service) -> str:
     """Where the service's log lines go."""
     return f"/ecs/{service.name}"
@@ -420,13 +415,13 @@ class McpService(pulumi.ComponentResource):
                 # hold there: who gets an object names no prefix.
                 {"Sid": "TokensBucket", "Action": "s3:ListBucket", "Resource": bucket},
             ]
-        keys = sorted({key for name in service.buckets if (key := estate.bucket_keys.get(name))})
-        if keys:
+        bucket_keys = sorted({key for name in service.buckets if (key := estate.bucket_keys.get(name))})
+        if bucket_keys:
             statements.append(
                 {
                     "Sid": "BucketKeys",
                     "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-                    "Resource": keys,
+                    "Resource": bucket_keys,
                     "Condition": {"StringEquals": {"kms:ViaService": f"s3.{estate.region}.amazonaws.com"}},
                 }
             )
@@ -443,6 +438,18 @@ class McpService(pulumi.ComponentResource):
                     ],
                 }
             )
+            keys = {key for name in service.permissions.secrets for key in estate.permitted_keys.get(name, ())}
+            if keys:
+                statements.append(
+                    {
+                        "Sid": "SecretKeys",
+                        "Action": "kms:Decrypt",
+                        "Resource": sorted(keys),
+                        "Condition": {
+                            "StringEquals": {"kms:ViaService": f"secretsmanager.{estate.region}.amazonaws.com"}
+                        },
+                    }
+                )
         if service.exec_enabled:
             # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonmessagegatewayservice.html
             statements.append({"Sid": "ExecuteCommand", "Action": _EXEC_ACTIONS, "Resource": "*"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, ValidationInfo
@@ -80,8 +81,8 @@ class Budget(Model):
     """A monthly budget for what this stack's resources cost by their tag Service. AWS counts by tag only from the day
     on which the tag was activated as a cost allocation tag, once for an account, in the Billing console."""
 
-    limit: Annotated[float, Field(gt=0)]
-    """US dollars a month. What to expect: `./ops cost`."""
+    limit: Annotated[Decimal, Field(gt=0, le=2_147_483_647, decimal_places=2)]
+    """US dollars a month, to the cent. What to expect: `./ops cost`."""
     alert_percent: Annotated[int, Field(ge=1, le=1000)] = 80
     """Percent of the limit, spent, from which the topic `warning` is told; it is told as well when AWS expects the
     month to end above the limit. Default 80."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterator
@@ -122,9 +123,11 @@ class Settings(Model):
     @property
     def mark(self) -> str:
         """What ids begin with that the stack writes into a document of somebody else's, such as a bucket's policy:
-        letters and digits alone."""
+        letters and digits alone, and no two stacks have the same."""
         words = f"{self.name_prefix}-{self.environment}".split("-")
-        return "McpOnEcs" + "".join(word.capitalize() for word in words)
+        # Read together, busyb and production2 are the words of busyb and production-2.
+        tail = hashlib.sha256(self.parameter_prefix.encode()).hexdigest()[:8]
+        return "McpOnEcs" + "".join(word.capitalize() for word in words) + tail
 
     @property
     def parameter_prefix(self) -> str:

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from components import account, settings
-from tests.components.program import S3, Account, Deploy, Elbv2, Recorded, run
+from tests.components.program import S3, Account, Deploy, Elbv2, Named, Recorded, run
 from tests.components.pulumi_cli import Cli
 
 PROJECT = Path(__file__).parents[2]
@@ -57,9 +57,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:
     """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
 
-    def client(service: str) -> Elbv2 | S3:
+    def client(service: str) -> Elbv2 | S3 | Named:
         if service in ("s3", "kms"):
             return S3(estate)
+        if service in ("iam", "sns", "cloudwatch", "servicediscovery", "secretsmanager"):
+            return Named(estate)
         if service not in ("elbv2", "acm"):
             raise NoCredentialsError  # So that what is asked beside the listener is asked of nobody.
         return Elbv2(estate)

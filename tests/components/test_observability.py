@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from components import settings
-from components.observability import ERROR_LINE, METRICS, QUERIES, TERMS, filter_pattern
+from components.names import METRICS
+from components.observability import ERROR_LINE, QUERIES, TERMS, filter_pattern
 from tests import picture
 from tests.components.program import ACCOUNT, Account, Deploy, Recorded, Secret, arn
 from tests.conftest import ROOT
@@ -375,6 +376,19 @@ def test_a_collector_in_ecr_may_be_pulled(deploy: Deploy, config: dict[str, Any]
         "arn:aws:ecr:us-east-1:758888582357:repository/busyb-google-workspace-mcp",
         "arn:aws:ecr:us-east-1:210987654321:repository/mirror/collector",
     ]
+
+
+@pytest.mark.parametrize(("limit", "amount"), [(12.34, "12.34"), ("12.3", "12.3"), (50, "50.0"), (0.01, "0.01")])
+def test_a_budget_is_kept_to_the_cent(deploy: Deploy, config: dict[str, Any], limit: Any, amount: str) -> None:
+    config["monitoring"]["budget"] = {"limit": limit}
+    (budget,) = deploy(config).of("aws:budgets/budget:Budget").values()
+    assert budget["limitAmount"] == amount
+
+
+@pytest.mark.parametrize("limit", [12.345, 0, -1, "nan", 1e12])
+def test_a_budget_that_is_no_amount_of_money_is_refused(deploy: Deploy, config: dict[str, Any], limit: Any) -> None:
+    config["monitoring"]["budget"] = {"limit": limit}
+    assert "monitoring.budget.limit" in str(deploy(config, fails=True).error)
 
 
 def test_a_budget_counts_the_stacks_own_resources_and_tells_of_what_is_spent_and_expected(later: Recorded) -> None:
