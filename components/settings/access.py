@@ -19,6 +19,8 @@ class Permissions(Model):
     """What the running server may do beyond nothing."""
 
     bucket: BucketName | None = None
-    """A bucket whose objects the server may read, write and delete, and which it may list."""
+    """A bucket whose objects the server may read, write and delete, all of them, and which it may list. workspace-mcp
+    needs none with OAuth 2.1, and `tokens` without it. Default: none."""
     secrets: list[SecretNames] = []
-    """Names of secrets the server itself may read at run time; a trailing * covers what begins so (busyb/*)."""
+    """Names of secrets the server itself may read at run time; a trailing * covers what begins so: busyb/* those of
+    every service with such names. What ECS gives the server (`secrets` of the service) needs none. Default: none."""
