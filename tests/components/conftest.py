@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from components import account, settings
+from engine.cli import Cli
+from tests.components.command_line import CommandLine
 from tests.components.program import S3, Account, Deploy, Elbv2, Named, Recorded, run
-from tests.components.pulumi_cli import Cli
 
 PROJECT = Path(__file__).parents[2]
 
@@ -37,9 +38,9 @@ def config() -> dict[str, Any]:
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """Pulumi's command line, in an empty project; for tests that are marked `with_cli`."""
-    return Cli(tmp_path)
+def cli(pulumi_cli: Cli, tmp_path: Path) -> CommandLine:
+    """Pulumi's command line in an empty project; for tests that are marked `engine`."""
+    return CommandLine(pulumi_cli, tmp_path)
 
 
 @pytest.fixture

@@ -14,9 +14,8 @@ from pulumi.runtime import settings as runtime
 
 from components import settings
 from components.settings import SettingsError, parse
+from tests.components.command_line import CommandLine
 from tests.components.program import Deploy, Secret, only
-from tests.components.pulumi_cli import Cli
-from tests.stacks import with_cli
 
 PREFIX = settings.NAMESPACE
 SERVICE = f"{PREFIX}:services.google-workspace"
@@ -139,8 +138,8 @@ def test_the_address_of_a_subscription_may_be_a_secret_and_stays_one(
     assert parse(texts(subscribed(CIPHERTEXT))).monitoring
 
 
-@with_cli
-def test_the_way_to_do_it_right_is_right(cli: Cli, config: dict[str, Any]) -> None:
+@pytest.mark.engine
+def test_the_way_to_do_it_right_is_right(cli: CommandLine, config: dict[str, Any]) -> None:
     lines = [f"  {PREFIX}:{name}: {json.dumps(value)}\n" for name, value in config.items()]
     cli.file.write_text(cli.file.read_text() + "config:\n" + "".join(lines))
     cli("config", "set", "--secret", "--path", f"{SERVICE}.environment.API_KEY", PLAIN)

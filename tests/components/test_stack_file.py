@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from components.settings import NAMESPACE, SettingsError, parse, read_stack_file
+from tests.components.command_line import CommandLine
 from tests.components.program import only
-from tests.components.pulumi_cli import Cli
-from tests.stacks import with_cli
 
 
 def refused_file(path: Path) -> str:
@@ -98,8 +97,8 @@ def test_values_of_a_stack_file_are_handed_over_as_the_engine_does(tmp_path: Pat
         assert raw[f"a:plain{number}"] == plain
 
 
-@with_cli
-def test_the_engine_reads_a_stack_file_in_the_same_way(cli: Cli) -> None:
+@pytest.mark.engine
+def test_the_engine_reads_a_stack_file_in_the_same_way(cli: CommandLine) -> None:
     salt = cli.file.read_text()
     cli.file.write_text(salt + written(cli.folder).read_text())
     found = json.loads(cli("config", "--json"))
@@ -113,8 +112,8 @@ def test_the_engine_reads_a_stack_file_in_the_same_way(cli: Cli) -> None:
             assert text == entry.get("value", ""), key
 
 
-@with_cli
-def test_what_a_mistake_says_to_do_about_a_number_writes_text(cli: Cli, config: dict[str, Any]) -> None:
+@pytest.mark.engine
+def test_what_a_mistake_says_to_do_about_a_number_writes_text(cli: CommandLine, config: dict[str, Any]) -> None:
     key = f"{NAMESPACE}:services.google-workspace.environment.PYTHON_VERSION"
     only(config)["environment"] = {"PYTHON_VERSION": 3.1}
     texts = {f"{NAMESPACE}:{k}": v if isinstance(v, str) else json.dumps(v) for k, v in config.items()}
