@@ -13,7 +13,8 @@ import pulumi
 import pulumi_aws as aws
 
 from components.estate import Estate
-from components.service import canonical_json, task_role_name
+from components.names import task_role_name
+from components.service import canonical_json
 from components.settings import Settings
 
 

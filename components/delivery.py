@@ -337,6 +337,8 @@ def _look_ups(place: _Place) -> Iterator[Grant]:
             "route53:ListHostedZones",
             "servicediscovery:DiscoverInstances",
             "servicediscovery:ListNamespaces",
+            "servicediscovery:ListServices",
+            "secretsmanager:ListSecrets",
             "ssm:DescribeParameters",
         ),
     )
@@ -359,7 +361,9 @@ def _look_ups(place: _Place) -> Iterator[Grant]:
         resources=tuple(place.buckets({name for service in services for name in service.buckets})),
         read=("s3:GetBucketLocation", "s3:GetEncryptionConfiguration", "s3:ListBucket"),
     )
-    yield Grant(sid="BucketsKeys", resources=tuple(set(estate.bucket_keys.values())), read=("kms:DescribeKey",))
+    keys = {*estate.bucket_keys.values(), *(key for keys in estate.permitted_keys.values() for key in keys)}
+    keys |= {secret.kms_key for secret in estate.secrets.values() if secret.kms_key}
+    yield Grant(sid="BucketsKeys", resources=tuple(keys), read=("kms:DescribeKey",))
     yield Grant(sid="GivenRoles", resources=tuple(estate.execution_roles.values()), read=("iam:GetRole",))
     yield Grant(
         sid="Zones",

@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import pulumi
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from components import account, rollout
+from components import account, ownership, rollout
+from components.listener import certificate_names, listener_holders, rule_conflicts
 from components.rollout import HealthyRevision
-from components.routing import ListenerRule, is_target_group_of, listener_rules, overlaps
 from components.settings import Service, Settings
 
 T = TypeVar("T")
@@ -75,8 +75,8 @@ class Estate:
     """`aws`, or another partition's name."""
     vpc: str
     """VPC id."""
-    vpc_cidr: str
-    """The VPC's IPv4 range."""
+    vpc_cidrs: tuple[str, ...]
+    """The VPC's IPv4 ranges, the first of them the one that it was made with."""
     subnets: tuple[str, ...]
     """Ids of the tasks' subnets."""
     cluster: str
@@ -101,6 +101,9 @@ class Estate:
     """Configured name or id -> id."""
     secrets: dict[str, FoundSecret]
     """Configured name or ARN -> what was found."""
+    permitted_keys: dict[str, tuple[str, ...]]
+    """Configured name of `permissions.secrets`, or beginning of names with a * -> ARNs of the customers' keys that
+    encrypt what has such a name."""
     execution_roles: dict[str, str]
     """Configured name -> ARN."""
     hosted_zones: dict[str, str]
@@ -194,6 +197,10 @@ async def look_up(
             lambda name: _secret(name, place, findings),
         ),
         _each(
+            {name for s in services for name in s.permissions.secrets},
+            lambda name: _permitted_keys(name, findings),
+        ),
+        _each(
             {s.execution_role for s in services if s.execution_role},
             lambda name: findings.look_up(
                 f"execution role {name}",
@@ -213,9 +220,11 @@ async def look_up(
             ),
         ),
     )
-    (vpc, cluster, namespace, balancer, healthy), (secrets, roles, bucket_keys, zones), _ = await asyncio.gather(
-        things, named, _pipeline(settings, place, findings)
-    )
+    (
+        (vpc, cluster, namespace, balancer, healthy),
+        (secrets, permitted, roles, bucket_keys, zones),
+        _,
+    ) = await asyncio.gather(things, named, _pipeline(settings, place, findings))
     groups: dict[str, str | None] = {}
     subnets: dict[str, dict[str, Any] | None] = {}
     if vpc:
@@ -234,6 +243,16 @@ async def look_up(
         findings.add(
             f"cluster {estate.cluster}", place, f"it is {cluster['status']}", "name an active cluster in estate.cluster"
         )
+    if namespace:
+        names = ownership.conflicts(
+            settings,
+            client=findings.client,
+            topic_arn=lambda name: f"arn:{partition['partition']}:sns:{region['region']}:{caller['accountId']}:{name}",
+            namespace=namespace["id"],
+            warn=findings.warn,
+        )
+        for conflict in await asyncio.to_thread(list, names):
+            findings.add(*conflict)
     if findings.found:
         raise EstateError(findings.found)
     assert vpc and cluster and namespace
@@ -242,7 +261,7 @@ async def look_up(
         region=region["region"],
         partition=partition["partition"],
         vpc=vpc["id"],
-        vpc_cidr=vpc["cidrBlock"],
+        vpc_cidrs=_ranges(vpc),
         subnets=tuple(subnet["id"] for subnet in map(subnets.get, estate.task_subnets) if subnet),
         cluster=cluster["arn"],
         cluster_name=cluster["clusterName"],
@@ -255,6 +274,7 @@ async def look_up(
         load_balancer_security_groups=tuple(sorted(balancer["securityGroups"])) if balancer else (),
         security_groups={name: found for name, found in groups.items() if found},
         secrets={name: found for name, found in secrets.items() if found},
+        permitted_keys=permitted,
         execution_roles={name: role["arn"] for name, role in roles.items() if role},
         bucket_keys={name: key for name, key in bucket_keys.items() if key},
         healthy=healthy or {},
@@ -297,6 +317,16 @@ async def _vpc(wanted: str, place: str, findings: _Findings) -> dict[str, Any] |
     return await findings.look_up(
         f"VPC {wanted}", place, "correct estate.vpc; aws ec2 describe-vpcs", findings.ask("aws:ec2/getVpc:getVpc", **by)
     )
+
+
+def _ranges(vpc: dict[str, Any]) -> tuple[str, ...]:
+    """A VPC may have been given more ranges since: https://docs.aws.amazon.com/vpc/latest/userguide/vpc-cidr-blocks.html"""
+    further = {
+        association["cidrBlock"]
+        for association in vpc.get("cidrBlockAssociations") or ()
+        if association["state"] == "associated"
+    }
+    return vpc["cidrBlock"], *sorted(further - {vpc["cidrBlock"]})
 
 
 async def _subnet(wanted: str, vpc: dict[str, Any], findings: _Findings) -> dict[str, Any] | None:
@@ -345,7 +375,51 @@ async def _secret(name: str, place: str, findings: _Findings) -> FoundSecret | N
         "correct it under secrets, or create it: aws secretsmanager create-secret",
         findings.ask("aws:secretsmanager/getSecret:getSecret", **by),
     )
-    return FoundSecret(arn=found["arn"], kms_key=found.get("kmsKeyId") or None) if found else None
+    if not found:
+        return None
+    key = found.get("kmsKeyId") or None
+    if key:
+        key = await findings.look_up(
+            f"the key {key} of secret {name}",
+            place,
+            "allow kms:DescribeKey on it, or encrypt the secret with a key that exists",
+            asyncio.to_thread(_customer_key, key, findings),
+        )
+    return FoundSecret(arn=found["arn"], kms_key=key)
+
+
+async def _permitted_keys(name: str, findings: _Findings) -> tuple[str, ...]:
+    """ARNs of the customers' keys that encrypt the secrets of a name, or of all names that begin so."""
+
+    def ask() -> tuple[str, ...]:
+        wanted = name.removesuffix("*")
+        # Filtered by the beginning: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Filter.html
+        pages = findings.client("secretsmanager").get_paginator("list_secrets")
+        found = [
+            secret
+            for page in pages.paginate(Filters=[{"Key": "name", "Values": [wanted]}])
+            for secret in page["SecretList"]
+            if secret["Name"] == name or (name.endswith("*") and secret["Name"].startswith(wanted))
+        ]
+        keys = {key for secret in found if (key := secret.get("KmsKeyId"))}
+        return tuple(sorted({arn for key in keys if (arn := _customer_key(key, findings))}))
+
+    try:
+        return await asyncio.to_thread(ask)
+    except (BotoCoreError, ClientError) as error:
+        findings.warn(
+            f"The keys of the secrets {name} could not be asked ({error}); where these are a customer's, "
+            "the server cannot read them."
+        )
+        return ()
+
+
+def _customer_key(key: str, findings: _Findings) -> str | None:
+    """The ARN of a key by id, alias or ARN; None for AWS's own, which needs no further right."""
+    if re.fullmatch(r"arn:[^:]+:kms:[^:]+:\d+:key/.+", key):
+        return key
+    found = findings.client("kms").describe_key(KeyId=key)["KeyMetadata"]
+    return str(found["Arn"]) if found["KeyManager"] == "CUSTOMER" else None
 
 
 async def _bucket(name: str, settings: Settings, place: str, findings: _Findings) -> str | None:
@@ -381,7 +455,7 @@ def _bucket_settings(name: str, settings: Settings, findings: _Findings) -> str 
         policy = json.loads(_unless_missing(s3.get_bucket_policy, name).get("Policy", "{}"))
         statements = policy.get("Statement", [])
         ids = [s.get("Sid", "unnamed") for s in (statements if isinstance(statements, list) else [statements])]
-        if foreign := [sid for sid in ids if not sid.startswith(settings.mark)]:
+        if foreign := [sid for sid in ids if not re.fullmatch(rf"{settings.mark}(TlsOnly|Tasks\d+)", sid)]:
             findings.add(
                 f"the policy of bucket {name}",
                 "for statements of others, which this stack would remove",
@@ -394,7 +468,7 @@ def _bucket_settings(name: str, settings: Settings, findings: _Findings) -> str 
             rule.get("ID", "unnamed")
             for rule in _unless_missing(s3.get_bucket_lifecycle_configuration, name).get("Rules", [])
         ]
-        if foreign := [rule for rule in ids if not rule.startswith(settings.mark)]:
+        if foreign := [rule for rule in ids if rule != settings.mark]:
             findings.add(
                 f"the lifecycle rules of bucket {name}",
                 "for rules of others, which this stack would remove",
@@ -404,10 +478,7 @@ def _bucket_settings(name: str, settings: Settings, findings: _Findings) -> str 
             )
     encryption = _unless_missing(s3.get_bucket_encryption, name).get("ServerSideEncryptionConfiguration", {"Rules": []})
     keys = [rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in encryption["Rules"]]
-    if not any(keys):
-        return None
-    key = findings.client("kms").describe_key(KeyId=keys[0])["KeyMetadata"]
-    return str(key["Arn"]) if key["KeyManager"] == "CUSTOMER" else None
+    return _customer_key(keys[0], findings) if any(keys) else None
 
 
 def _unless_missing(ask: Callable[..., dict[str, Any]], bucket: str) -> dict[str, Any]:
@@ -471,30 +542,6 @@ async def _listener(
     return found
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TakenRule:
-    """A rule that stands on the listener, with its target groups by name."""
-
-    arn: str
-    """The rule's."""
-    priority: int
-    """Its number, 1 to 50000."""
-    hosts: tuple[str, ...]
-    """Host patterns; none: any host."""
-    paths: tuple[str, ...]
-    """Path patterns; none: any path."""
-    narrowed: bool
-    """Whether it has other conditions too (header, query, regular expression): host and path do not decide then."""
-    target_groups: tuple[str, ...]
-    """Names of the groups that it forwards to."""
-
-    @property
-    def holder(self) -> str:
-        """Words for who has it."""
-        to = f" to target group {', '.join(self.target_groups)}" if self.target_groups else ""
-        return f"rule {self.priority} ({' '.join((*self.hosts, *self.paths)) or 'any request'}){to}"
-
-
 def _check_rules(listener: str, services: list[Service], findings: _Findings) -> None:
     try:
         taken = listener_holders(findings.client("elbv2"), listener)
@@ -524,106 +571,3 @@ def _check_certificates(listener: str, services: list[Service], findings: _Findi
                 f"they cover {', '.join(sorted(names)) or 'nothing'}",
                 "add one to the listener: aws elbv2 add-listener-certificates; or choose another routing.host",
             )
-
-
-def certificate_names(client: Callable[[str], Any], listener: str) -> set[str]:
-    """The names, in lower case, that the listener's certificates cover. `client` gives a boto3 client."""
-    pages = client("elbv2").get_paginator("describe_listener_certificates").paginate(ListenerArn=listener)
-    arns = {certificate["CertificateArn"] for page in pages for certificate in page["Certificates"]}
-    found = [client("acm").describe_certificate(CertificateArn=arn)["Certificate"] for arn in sorted(arns)]
-    return {name.lower() for each in found for name in (each["DomainName"], *each.get("SubjectAlternativeNames", []))}
-
-
-def listener_holders(elbv2: Any, listener: str) -> list[TakenRule]:
-    """The listener's rules but the default one, in order of priority. `elbv2`: a boto3 client."""
-    pages = elbv2.get_paginator("describe_rules").paginate(ListenerArn=listener)
-    rules = [_taken(rule) for page in pages for rule in page["Rules"] if not rule["IsDefault"]]
-    return sorted(rules, key=lambda rule: rule.priority)
-
-
-def _taken(rule: dict[str, Any]) -> TakenRule:
-    values: dict[str, list[str]] = {"host-header": [], "path-pattern": []}
-    narrowed = False
-    for condition in rule["Conditions"]:
-        # Old rules have their values at the condition itself, new ones in a member named after the field.
-        config = next((condition[member] for member in condition if member.endswith("Config")), condition)
-        narrowed |= condition["Field"] not in values or not config.get("Values")
-        values.setdefault(condition["Field"], []).extend(config.get("Values") or [])
-    groups = {
-        group
-        for action in rule["Actions"]
-        for group in [
-            action.get("TargetGroupArn"),
-            *(g["TargetGroupArn"] for g in action.get("ForwardConfig", {}).get("TargetGroups", [])),
-        ]
-        if group
-    }
-    return TakenRule(
-        arn=rule["RuleArn"],
-        priority=int(rule["Priority"]),
-        hosts=tuple(values["host-header"]),
-        paths=tuple(values["path-pattern"]),
-        narrowed=narrowed,
-        target_groups=tuple(sorted(arn.split("/")[1] for arn in groups)),
-    )
-
-
-def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tuple[str, str, str, str]]:
-    """What stands in the way of the services' rules: (what, where, why, remedy) each.
-
-    A rule that forwards to one of a service's own target groups is no conflict, so a hand-made one can be adopted.
-    """
-    conflicts = []
-    for service in services:
-        foreign = [rule for rule in taken if not forwards_to(rule, service)]
-        wanted = listener_rules(service)
-        others = {rule.priority for other in services if other is not service for rule in listener_rules(other)}
-        for rule in wanted:
-            for holder in foreign:
-                if holder.priority == rule.priority:
-                    free = free_priority({r.priority for r in foreign} | others, len(wanted), wanted[0].priority)
-                    conflicts.append(
-                        (
-                            f"listener priority {rule.priority} for {service.key}",
-                            "among the listener's rules",
-                            f"it is taken by {holder.holder}",
-                            f"set services.{service.key}.routing.priority to {free}",
-                        )
-                    )
-                elif _takes_requests(rule, holder):
-                    conflicts.append(
-                        (
-                            f"address {rule.host}{' '.join(rule.paths)} for {service.key}",
-                            "among the listener's rules",
-                            f"its requests go to {holder.holder}"
-                            if holder.priority < rule.priority
-                            else f"it would take the requests of {holder.holder}",
-                            f"choose another path or host in services.{service.key}.routing, or remove that rule",
-                        )
-                    )
-    return conflicts
-
-
-def forwards_to(rule: TakenRule, service: Service) -> bool:
-    """Whether `rule` leads to one of the service's own target groups, whoever made it."""
-    return any(is_target_group_of(service, name) for name in rule.target_groups)
-
-
-def _takes_requests(rule: ListenerRule, holder: TakenRule) -> bool:
-    """Whether the one with the lower priority number takes requests that are meant for the other."""
-    if holder.narrowed:
-        return False  # Not decided here, and so not refused.
-    catch_all = not holder.paths or {"*", "/*"} & set(holder.paths)
-    if holder.priority > rule.priority and (catch_all or not (rule.paths or holder.hosts)):
-        return False  # It is there for what nobody else takes.
-    # Of a host of its own, a service needs the MCP endpoint; what else the host's paths are for is not known.
-    paths = rule.paths or ("/mcp",)
-    return overlaps((rule.host,), [h.lower() for h in holder.hosts] or ["*"]) and overlaps(paths, holder.paths or ["*"])
-
-
-def free_priority(taken: set[int], count: int, after: int) -> str:
-    """The first `count` consecutive priorities above `after` that nobody has, in words."""
-    free = next((p for p in range(after + 1, 50_001 - count) if not taken & set(range(p, p + count))), None)
-    if free is None:
-        return "a lower number"
-    return f"{free}, which is free" if count == 1 else f"{free}; {free} to {free + count - 1} are free"

@@ -83,10 +83,8 @@ class Notifications(pulumi.ComponentResource):
                 f"{name}-subscription-{number}",
                 topic=self.topics[subscription.topic],
                 protocol=subscription.protocol,
-                # A webhook's address is all that it takes to send to it.
-                endpoint=pulumi.Output.secret(subscription.endpoint)
-                if subscription.protocol == "https"
-                else subscription.endpoint,
+                # A webhook's address is all that it takes to send to it, and a person's is nobody else's business.
+                endpoint=pulumi.Output.secret(subscription.endpoint),
                 opts=child,
             )
         if monitoring.slack:
@@ -143,7 +141,7 @@ def _budget(
         name,
         name=f"{stack.name_prefix}-{stack.environment}-mcp",
         budget_type="COST",
-        limit_amount=f"{budget.limit:.1f}",
+        limit_amount=f"{budget.limit:.2f}".removesuffix("0"),  # As AWS writes it: 50.0 and 12.34.
         limit_unit="USD",
         time_unit="MONTHLY",
         cost_filters=[

@@ -17,13 +17,11 @@ import pulumi
 import pulumi_aws as aws
 
 from components.estate import Estate
+from components.names import METRICS
 from components.notifications import message
 from components.routing import Routing
 from components.service import McpService, log_group_name
 from components.settings import Service, Severity, Topic
-
-METRICS = "McpOnEcs"
-"""Namespace of the metrics that the log filters make."""
 
 TERMS: dict[str, tuple[str, ...]] = {
     # The server writes `[ERROR] ...` or the name of a part, and what follows in red (critical: in magenta); its

@@ -6,6 +6,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,7 +15,7 @@ from pydantic_core import PydanticUndefined
 
 from components.settings import NAMESPACE, Settings
 
-_WORDS = {str: "text", int: "number", bool: "true or false", dict: "map", list: "list"}
+_WORDS = {str: "text", int: "number", Decimal: "number", bool: "true or false", dict: "map", list: "list"}
 
 
 def markdown() -> str:
@@ -22,10 +23,15 @@ def markdown() -> str:
     lines = [
         "# Configuration",
         "",
-        "Generated from `components/settings.py` by `python -m components.reference`; a test keeps it fresh.",
+        "Generated from `components/settings/` by `python -m components.reference`; a test keeps it fresh.",
         f"Keys of `Pulumi.<stack>.yaml` begin with `{NAMESPACE}:`. Set one with",
         f"`pulumi config set --path {NAMESPACE}:services.google-workspace.memory 2048`.",
         "A key that is not listed here is refused.",
+        "",
+        "Text stays as it is written: in `environment`, `variables` and `image.args` with the spaces and lines at",
+        "its ends. What YAML takes for a number, a truth or a date is no text: write `PYTHON_VERSION: '3.10'`, or set",
+        "it with `--type string`. A secret (`--secret`, `secure:`) is refused but in the address of a subscription;",
+        "what a server must know goes into AWS Secrets Manager, and `secrets` names it.",
     ]
     for path, model in _models(Settings, NAMESPACE + ":"):
         lines += ["", f"## `{path.rstrip('.')}`", "", " ".join((model.__doc__ or "").split()), ""]

@@ -3,157 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
-import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import pulumi
 import pulumi_aws as aws
 
-from components.settings import (
-    HostRouting,
-    PatternRouting,
-    PrefixRouting,
-    PublicRouting,
-    RewriteRouting,
-    Service,
-    ValkeyState,
-)
-
-if TYPE_CHECKING:
-    from components.estate import Estate
-
-WELL_KNOWN = "/.well-known"
-_VALUES_PER_RULE = 5
-"""Condition values that AWS allows a listener rule: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html"""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ListenerRule:
-    """One rule on the listener: for `host` and one of `paths` (none: any), forward, rewritten first if `rewrite` says
-    so."""
-
-    part: str
-    """What the rule is for; the end of its logical name."""
-    priority: int
-    """Place among the listener's rules, 1 to 50000."""
-    host: str
-    """Host name that it is for."""
-    paths: tuple[str, ...] = ()
-    """Path patterns."""
-    rewrite: tuple[str, str] | None = None
-    """Regular expression on the path and query, and what to put in place of a match ($1 is the first group)."""
-
-
-def listener_rules(service: Service) -> list[ListenerRule]:
-    """The rules of the service's strategy, in order of priority; none for an internal service."""
-    routing = service.public
-    if routing is None:
-        return []
-    return [
-        ListenerRule(part=part, priority=routing.priority + offset, host=routing.host, paths=paths, rewrite=rewrite)
-        for offset, (part, paths, rewrite) in enumerate(_plan(routing))
-    ]
-
-
-_Plan = list[tuple[str, tuple[str, ...], tuple[str, str] | None]]
-"""What each rule is for, its path patterns, and its rewrite."""
-
-
-def _plan(routing: PublicRouting) -> _Plan:
-    match routing:
-        case RewriteRouting():
-            return _rewrite(routing)
-        case HostRouting():
-            return [("host", (), None)]
-        case PrefixRouting():
-            return _prefix(routing)
-        case PatternRouting():
-            return _pattern(routing)
-
-
-def _rewrite(routing: RewriteRouting) -> _Plan:
-    # A client takes the metadata's address from the public URL by putting the well-known path before its path
-    # (RFC 8414 section 3.1, RFC 9728 section 3.1), so those two live outside of the prefix.
-    server = f"{WELL_KNOWN}/oauth-authorization-server"
-    return [
-        ("path", _below(routing.path), strip_prefix(routing.path)),
-        ("authorization-server", (f"{server}{routing.path}",), (f"^{_literally(server + routing.path)}", server)),
-        # The server answers on this one as it is, because its external URL has the prefix.
-        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{routing.path}/mcp",), None),
-    ]
-
-
-def _prefix(routing: PrefixRouting) -> _Plan:
-    return [
-        ("path", _below(routing.path), None),
-        ("authorization-server", (f"{WELL_KNOWN}/oauth-authorization-server{routing.path}",), None),
-        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{routing.path}/*",), None),
-    ]
-
-
-def _pattern(routing: PatternRouting) -> _Plan:
-    size = _VALUES_PER_RULE - 1  # One value is the host.
-    return [
-        (f"pattern-{number}", tuple(routing.patterns[start : start + size]), None)
-        for number, start in enumerate(range(0, len(routing.patterns), size), 1)
-    ]
-
-
-def _below(path: str) -> tuple[str, str]:
-    return path, f"{path}/*"  # Not `path*`: that would take /google-workspace-2 as well.
-
-
-def strip_prefix(path: str) -> tuple[str, str]:
-    """The rewrite that takes `path` off the front, and slashes off both ends, of a path with its query.
-
-    Slashes at the end go because the server would redirect /mcp/ to /mcp without knowing the prefix: on a shared host
-    that is another service's address, and a client would take its bearer token there. More than one at the front go
-    because `//name` is an address on another host wherever it is repeated.
-    """
-    return rf"^{_literally(path)}/*((?:[^?]*[^/?])?)/*((?:\?.*)?)$", "/$1$2"
-
-
-def _literally(path: str) -> str:
-    return path.replace(
-        ".", r"\."
-    )  # The only character of a configured path that means something in a regular expression.
-
-
-def overlaps(ours: Iterable[str], theirs: Iterable[str]) -> bool:
-    """Whether some text matches one of `ours` and one of `theirs`, both with the wildcards * and ?."""
-    return any(_intersect(a, b) for a, b in itertools.product(ours, theirs))
-
-
-@functools.cache
-def _intersect(a: str, b: str) -> bool:
-    if not a or not b:
-        return not (a + b).strip("*")
-    if a[0] == "*":
-        return _intersect(a[1:], b) or _intersect(a, b[1:])
-    if b[0] == "*":
-        return _intersect(b, a)
-    return (a[0] == b[0] or "?" in (a[0], b[0])) and _intersect(a[1:], b[1:])
-
-
-def target_group_name(service: Service) -> str:
-    """`<name>-tg` on the default port, `<name>-<port>` on another.
-
-    A group's port is fixed, so a change of port needs another group, which is made while the old one still has the
-    rules: they need different names (AWS: "already exists").
-    """
-    return f"{service.name}-{_other_port(service) or 'tg'}"
-
-
-def _other_port(service: Service) -> str:
-    return "" if service.port == Service.model_fields["port"].default else str(service.port)
-
-
-def is_target_group_of(service: Service, name: str) -> bool:
-    """Whether `name` is what `target_group_name` says for some port of the service."""
-    return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)", name) is not None
+from components.estate import Estate
+from components.listener_rules import ListenerRule, host_regex
+from components.names import other_port, target_group_name
+from components.settings import HostRouting, PublicRouting, Service, ValkeyState
 
 
 def internal_url(service: Service, estate: Estate) -> str:
@@ -224,7 +82,7 @@ class Routing(pulumi.ComponentResource):
             # Another resource for another port, not a replacement of this one: where the change fails, both groups are
             # in the state, and to go back is to lead the rules to the old one. A replaced group would still be there,
             # waiting for its deletion, and its name would be taken.
-            "-".join(filter(None, (self._name, "target-group", _other_port(service)))),
+            "-".join(filter(None, (self._name, "target-group", other_port(service)))),
             name=target_group_name(service),
             vpc_id=args.estate.vpc,
             port=service.port,
@@ -258,7 +116,7 @@ class Routing(pulumi.ComponentResource):
                 tags=args.tags,
                 opts=self._child,
             )
-            for number, rule in enumerate(listener_rules(service), 1)
+            for number, rule in enumerate(service.listener_rules, 1)
         ]
         if isinstance(routing, HostRouting) and routing.hosted_zone:
             assert args.estate.load_balancer_dns_name and args.estate.load_balancer_zone
@@ -323,7 +181,8 @@ class Routing(pulumi.ComponentResource):
         outward = {"https": (443, "0.0.0.0/0")}  # Google, and AWS's own endpoints.
         state = service.oauth.state
         if isinstance(state, ValkeyState):
-            outward["oauth-state"] = (state.port, args.estate.vpc_cidr)
+            for number, cidr in enumerate(args.estate.vpc_cidrs, 1):
+                outward["oauth-state" if number == 1 else f"oauth-state-{number}"] = (state.port, cidr)
         for purpose, (port, cidr) in outward.items():
             aws.vpc.SecurityGroupEgressRule(
                 f"{self._name}-to-{purpose}",
@@ -340,7 +199,10 @@ class Routing(pulumi.ComponentResource):
 
 
 def _conditions(rule: ListenerRule) -> list[aws.lb.ListenerRuleConditionArgsDict]:
-    host: aws.lb.ListenerRuleConditionArgsDict = {"host_header": {"values": [rule.host]}}
+    regex = host_regex(rule.host)
+    host: aws.lb.ListenerRuleConditionArgsDict = {
+        "host_header": {"regex_values": [regex]} if regex else {"values": [rule.host]}
+    }
     return [host, {"path_pattern": {"values": list(rule.paths)}}] if rule.paths else [host]
 
 

@@ -11,11 +11,12 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import rollout, server
+from components import rollout
 from components.estate import Estate
 from components.registry import Registry
 from components.routing import Routing, internal_url
 from components.settings import Autoscaling, Service
+from components.settings.server import TRACES_PORT
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at
@@ -77,7 +78,7 @@ def check_sizes(services: Iterable[Service], estate: Estate) -> None:
 
 def container_definitions(service: Service, estate: Estate, image: str) -> str:
     """The task's container definitions, as canonical JSON. `image`: `repository@sha256:...`."""
-    environment = server.environment(service, internal_url=internal_url(service, estate))
+    environment = service.container_environment(internal_url(service, estate))
     health = service.health
     return canonical_json(
         [
@@ -122,7 +123,7 @@ def _collector(service: Service, estate: Estate) -> list[dict[str, Any]]:
         return []
     # The image's own configuration would also make metrics, which cost, and take them from outside of the task.
     configuration = {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"localhost:{server.TRACES_PORT}"}}}},
+        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"localhost:{TRACES_PORT}"}}}},
         "processors": {"batch": {}},
         "exporters": {"awsxray": {"region": estate.region}},
         "service": {
@@ -153,11 +154,6 @@ def _log_configuration(service: Service, estate: Estate) -> dict[str, Any]:
             "awslogs-stream-prefix": "ecs",
         },
     }
-
-
-def task_role_name(service: Service) -> str:
-    """The physical name of the running server's role."""
-    return f"{service.name}-task-role"
 
 
 def log_group_name(service: Service) -> str:
@@ -419,13 +415,13 @@ class McpService(pulumi.ComponentResource):
                 # hold there: who gets an object names no prefix.
                 {"Sid": "TokensBucket", "Action": "s3:ListBucket", "Resource": bucket},
             ]
-        keys = sorted({key for name in service.buckets if (key := estate.bucket_keys.get(name))})
-        if keys:
+        bucket_keys = sorted({key for name in service.buckets if (key := estate.bucket_keys.get(name))})
+        if bucket_keys:
             statements.append(
                 {
                     "Sid": "BucketKeys",
                     "Action": ["kms:Decrypt", "kms:GenerateDataKey"],
-                    "Resource": keys,
+                    "Resource": bucket_keys,
                     "Condition": {"StringEquals": {"kms:ViaService": f"s3.{estate.region}.amazonaws.com"}},
                 }
             )
@@ -442,6 +438,18 @@ class McpService(pulumi.ComponentResource):
                     ],
                 }
             )
+            keys = {key for name in service.permissions.secrets for key in estate.permitted_keys.get(name, ())}
+            if keys:
+                statements.append(
+                    {
+                        "Sid": "SecretKeys",
+                        "Action": "kms:Decrypt",
+                        "Resource": sorted(keys),
+                        "Condition": {
+                            "StringEquals": {"kms:ViaService": f"secretsmanager.{estate.region}.amazonaws.com"}
+                        },
+                    }
+                )
         if service.exec_enabled:
             # These actions know no resources: https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonmessagegatewayservice.html
             statements.append({"Sid": "ExecuteCommand", "Action": _EXEC_ACTIONS, "Resource": "*"})

@@ -19,9 +19,8 @@ from typing import Any
 
 import grpc
 
-from components import estate as estates
 from components import settings as configuration
-from components.routing import listener_rules
+from components.listener import forwards_to, listener_holders, rule_conflicts
 from engine.deployment import DeploymentFailed
 from operations.target import OperationError, Target
 from policies.registrations import Registration, registrations
@@ -322,12 +321,12 @@ def _own_rules(target: Target, found: Survey) -> dict[str, str]:
     listener = next((one["ListenerArn"] for one in listeners if one["Port"] == settings.estate.listener_port), None)
     if listener is None:
         return {}
-    taken = estates.listener_holders(elbv2, listener)
-    found.conflicts += estates.rule_conflicts(taken, public)
+    taken = listener_holders(elbv2, listener)
+    found.conflicts += rule_conflicts(taken, public)
     rules: dict[str, str] = {}
     for service in public:
-        own = {rule.priority: rule for rule in taken if estates.forwards_to(rule, service)}
-        declared = {rule.priority: f"{service.key}-rule-{n}" for n, rule in enumerate(listener_rules(service), 1)}
+        own = {rule.priority: rule for rule in taken if forwards_to(rule, service)}
+        declared = {rule.priority: f"{service.key}-rule-{n}" for n, rule in enumerate(service.listener_rules, 1)}
         rules |= {name: own.pop(priority).arn for priority, name in declared.items() if priority in own}
         moved = [name for name in declared.values() if name not in rules][: len(own)]
         left = list(own.values())

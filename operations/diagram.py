@@ -88,7 +88,8 @@ def _always(told: str) -> Callable[[Inputs], str]:
 
 
 def _rule(inputs: Inputs) -> str:
-    values = {kind: condition[kind]["values"] for condition in inputs["conditions"] for kind in condition}
+    texts = {kind: condition[kind] for condition in inputs["conditions"] for kind in condition}
+    values = {kind: found.get("values") or found["regexValues"] for kind, found in texts.items()}
     paths = values.get("pathPattern", values["hostHeader"])
     told = [
         f"{path}(/*)" if f"{path}/*" in paths else path

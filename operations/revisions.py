@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from components import rollout
+from components.names import target_group_name
 from components.rollout import HealthyRevision
-from components.routing import target_group_name
 from components.service import log_group_name
 from components.settings import TOPICS, Service
 from operations.target import Target, revision, service_name

@@ -17,7 +17,7 @@ from ruamel.yaml.error import YAMLError
 
 from checks import Check, deployment
 from components import rollout
-from components.routing import target_group_name
+from components.names import target_group_name
 from components.service import log_group_name
 from components.settings import NAMESPACE, Service
 from operations.revisions import Revision, healthy, history

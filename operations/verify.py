@@ -12,8 +12,9 @@ from typing import Any
 import checks
 from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
+from components.listener_rules import host_regex
+from components.names import target_group_name
 from components.observability import ERROR_LINE
-from components.routing import listener_rules, target_group_name
 from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target, service_name
@@ -74,12 +75,13 @@ def _rules(target: Target, service: Service) -> str:
     listener = next(entry["ListenerArn"] for entry in listeners if entry["Port"] == estate.listener_port)
     pages = elb.get_paginator("describe_rules").paginate(ListenerArn=listener)
     standing = {rule["Priority"]: rule for page in pages for rule in page["Rules"]}
-    for wanted in listener_rules(service):
+    for wanted in service.listener_rules:
         rule = standing.get(str(wanted.priority))
         if rule is None:
             raise Failed(f"there is no rule {wanted.priority} ({wanted.part})")
         seen = _conditions(rule)
-        if seen.get("host-header") != [wanted.host] or sorted(seen.get("path-pattern", [])) != sorted(wanted.paths):
+        host = host_regex(wanted.host) or wanted.host
+        if seen.get("host-header") != [host] or sorted(seen.get("path-pattern", [])) != sorted(wanted.paths):
             raise Failed(f"rule {wanted.priority} is for {seen}, not for {wanted.host}{' '.join(wanted.paths)}")
         rewrites = [
             (rewrite["Regex"], rewrite["Replace"])
@@ -88,13 +90,14 @@ def _rules(target: Target, service: Service) -> str:
         ]
         if rewrites != ([wanted.rewrite] if wanted.rewrite else []):
             raise Failed(f"rule {wanted.priority} rewrites {rewrites or 'nothing'}, not {wanted.rewrite or 'nothing'}")
-    return ", ".join(f"{rule.priority} {rule.part}" for rule in listener_rules(service))
+    return ", ".join(f"{rule.priority} {rule.part}" for rule in service.listener_rules)
 
 
 def _conditions(rule: dict[str, Any]) -> dict[str, list[str]]:
     return {
         c["Field"]: next(
-            (c[member].get("Values", []) for member in c if member.endswith("Config")), c.get("Values", [])
+            (c[member].get("Values") or c[member].get("RegexValues", []) for member in c if member.endswith("Config")),
+            c.get("Values", []),
         )
         for c in rule["Conditions"]
     }

@@ -24,7 +24,7 @@ import checks
 import policies
 from checks import Check, deployment
 from components import settings as configuration
-from components.routing import target_group_name
+from components.names import target_group_name
 from components.settings import Service, Settings
 from engine.cli import BUILD, Cli, EngineMissing
 from engine.deployment import Deployment, DeploymentFailed, Listener, Result

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from typing import Any
 
-from components.routing import target_group_name
+from components.names import target_group_name
 from components.service import log_group_name
 from components.settings import Service, Settings
 from rehearsal.emulator import Account

@@ -58,6 +58,13 @@ def test_pinned_actions_are_kept_up_to_date() -> None:
     assert [update["package-ecosystem"] for update in yaml.safe_load(file.read_text())["updates"]] == ["github-actions"]
 
 
+def test_a_job_that_builds_the_stacks_image_runs_where_the_variable_says() -> None:
+    builds = re.compile(r"(pulumi up|\./rehearse|\./test)\b")
+    jobs = [job for file in FILES for job in read(file.stem)["jobs"].values()]
+    chosen = {job["runs-on"] for job in jobs if any(builds.search(step.get("run", "")) for step in job["steps"])}
+    assert chosen == {"${{ vars.RUNNER || 'ubuntu-24.04' }}"}
+
+
 def test_the_schema_refuses_a_mistyped_key(tmp_path: Path) -> None:
     broken = tmp_path / "deploy.yml"
     broken.write_text((ROOT / ".github/workflows/deploy.yml").read_text().replace("steps:", "step:"))

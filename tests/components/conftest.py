@@ -12,7 +12,9 @@ import pytest
 from botocore.exceptions import NoCredentialsError
 
 from components import account, settings
-from tests.components.program import S3, Account, Deploy, Elbv2, Recorded, run
+from engine.cli import Cli
+from tests.components.command_line import CommandLine
+from tests.components.program import S3, Account, Deploy, Elbv2, Named, Recorded, run
 
 PROJECT = Path(__file__).parents[2]
 
@@ -36,6 +38,12 @@ def config() -> dict[str, Any]:
 
 
 @pytest.fixture
+def cli(pulumi_cli: Cli, tmp_path: Path) -> CommandLine:
+    """Pulumi's command line in an empty project; for tests that are marked `engine`."""
+    return CommandLine(pulumi_cli, tmp_path)
+
+
+@pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with a small build context in `image/`, so that nothing is staged in the project."""
     context = tmp_path / "image"
@@ -50,9 +58,11 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:
     """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
 
-    def client(service: str) -> Elbv2 | S3:
+    def client(service: str) -> Elbv2 | S3 | Named:
         if service in ("s3", "kms"):
             return S3(estate)
+        if service in ("iam", "sns", "cloudwatch", "servicediscovery", "secretsmanager"):
+            return Named(estate)
         if service not in ("elbv2", "acm"):
             raise NoCredentialsError  # So that what is asked beside the listener is asked of nobody.
         return Elbv2(estate)

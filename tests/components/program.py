@@ -85,6 +85,8 @@ class Account:
     """Service -> its revisions that became healthy, as the parameter holds them."""
     running: str | None = None
     """ARN of the task definition that ECS runs after the deployment; None: the one just deployed."""
+    named: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Name of a role, topic, Cloud Map service -> its tags; of a dashboard -> its body; or `refused`."""
     rules: list[dict[str, Any]] = dataclasses.field(
         default_factory=lambda: [
             listener_rule(1, ["/mcp/quickbooks*"], "quickbooks-tg"),
@@ -331,6 +333,47 @@ def _readable(value: Any) -> Any:
     return value
 
 
+class Named:
+    """Stands for boto3's clients where the program asks whose the names are that it would use."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def get_role(self, *, RoleName: str) -> dict[str, Any]:
+        return {"Role": {"RoleName": RoleName, "Tags": self._tags(RoleName, "NoSuchEntity")}}
+
+    def list_tags_for_resource(self, *, ResourceArn: str = "", ResourceARN: str = "") -> dict[str, Any]:
+        return {"Tags": self._tags((ResourceArn or ResourceARN).split(":")[-1], "ResourceNotFound")}
+
+    def get_dashboard(self, *, DashboardName: str) -> dict[str, Any]:
+        return {"DashboardBody": self._named(DashboardName, "ResourceNotFound")}
+
+    def get_paginator(self, operation: str) -> Named:
+        assert operation in ("list_services", "list_secrets")
+        return self
+
+    def paginate(self, *, Filters: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        if Filters[0]["Key" if "Key" in Filters[0] else "Name"] == "name":
+            (beginning,) = Filters[0]["Values"]
+            for name, key in self.account.secrets.items():
+                if name.startswith(beginning):
+                    yield {"SecretList": [{"Name": name, **({"KmsKeyId": key} if key else {})}]}
+            return
+        assert Filters == [{"Name": "NAMESPACE_ID", "Values": ["ns-1"], "Condition": "EQ"}]
+        for name in self.account.named:  # A page each.
+            yield {"Services": [{"Name": name, "Arn": f"arn:aws:servicediscovery:::{name}"}]}
+
+    def _tags(self, name: str, missing: str) -> list[dict[str, str]]:
+        return [{"Key": key, "Value": value} for key, value in self._named(name, missing).items()]
+
+    def _named(self, name: str, missing: str) -> Any:
+        found = self.account.named.get(name)
+        if found is None or found == "refused":
+            code = missing if found is None else "AccessDenied"
+            raise ClientError({"Error": {"Code": code, "Message": "not you"}}, "Get")
+        return found
+
+
 class S3:
     """Stands for boto3's clients where the program asks for a bucket's policy, rules and key."""
 
@@ -349,7 +392,9 @@ class S3:
         return {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}}
 
     def describe_key(self, *, KeyId: str) -> dict[str, Any]:
-        manager = "AWS" if KeyId == "alias/aws/s3" else "CUSTOMER"
+        manager = "AWS" if KeyId.startswith("alias/aws/") else "CUSTOMER"
+        if KeyId == "gone":
+            raise ClientError({"Error": {"Code": "NotFoundException", "Message": "no such key"}}, "DescribeKey")
         return {"KeyMetadata": {"Arn": arn("kms", f"key/{KeyId.rpartition('/')[2]}"), "KeyManager": manager}}
 
     def _set(self, bucket: str, name: str, missing: str) -> Any:

@@ -10,12 +10,15 @@ import pytest
 
 from components.estate import EstateError
 from tests.components.program import ACCOUNT, Account, Deploy, Recorded, arn, only
+from tests.components.test_settings import parsed
 from tests.stacks import INTERNAL
 
 BUCKET = "busyb-oauth-tokens-758888582357"
 ARN = f"arn:aws:s3:::{BUCKET}"
+MARK = "McpOnEcsBusybProduction706d52f4"
+"""Of the prefix busyb and the environment production, and of no other stack."""
 TLS_ONLY = {
-    "Sid": "McpOnEcsBusybProductionTlsOnly",
+    "Sid": f"{MARK}TlsOnly",
     "Effect": "Deny",
     "Principal": "*",
     "Action": "s3:*",
@@ -61,7 +64,7 @@ def test_production_protects_its_bucket_in_all_ways_that_shut_nobody_out(
         "lifecycle": {
             "rules": [
                 {
-                    "id": "McpOnEcsBusybProduction",
+                    "id": MARK,
                     "status": "Enabled",
                     "filter": {"prefix": ""},
                     "noncurrentVersionExpiration": {"noncurrentDays": 30},
@@ -120,10 +123,33 @@ def test_lifecycle_rules_of_others_are_not_overwritten(deploy: Deploy, config: d
 
 
 def test_what_this_stack_wrote_itself_is_no_finding(deploy: Deploy, config: dict[str, Any], estate: Account) -> None:
-    estate.bucket_settings = {
-        BUCKET: {"policy": {"Statement": [TLS_ONLY]}, "rules": [{"ID": "McpOnEcsBusybProduction"}]}
-    }
+    estate.bucket_settings = {BUCKET: {"policy": {"Statement": [TLS_ONLY]}, "rules": [{"ID": MARK}]}}
     assert of_bucket(deploy(config))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "environment"),
+    [("busyb", "production2"), ("busyb", "production-2"), ("busyb-production", "2"), ("busyb", "production-tasks1")],
+)
+def test_what_a_stack_with_a_longer_name_wrote_is_somebody_elses(
+    deploy: Deploy, config: dict[str, Any], estate: Account, prefix: str, environment: str
+) -> None:
+    only(config)["name"] = "busyb-google-workspace-mcp"  # Fits, whatever the prefix.
+    theirs = parsed({**config, "namePrefix": prefix, "environment": environment}).mark
+    for found, text in (
+        ({"policy": {"Statement": [{**TLS_ONLY, "Sid": f"{theirs}TlsOnly"}]}}, f"it has {theirs}TlsOnly"),
+        ({"policy": {"Statement": [{**TLS_ONLY, "Sid": f"{MARK}TlsOnly2"}]}}, f"it has {MARK}TlsOnly2"),
+        ({"rules": [{"ID": theirs}]}, f"it has {theirs}"),
+    ):
+        estate.bucket_settings = {BUCKET: found}
+        assert text in finding(deploy(config, fails=True))
+
+
+def test_no_two_stacks_have_one_mark(config: dict[str, Any]) -> None:
+    stacks = [("a-b", "c"), ("a", "b-c"), ("ab", "c"), ("a", "bc"), ("a", "b2"), ("a", "b-2"), ("a-b", "2")]
+    marks = {parsed({**config, "namePrefix": prefix, "environment": name}).mark for prefix, name in stacks}
+    assert len(marks) == len(stacks)
+    assert all(mark.isalnum() for mark in marks)
 
 
 def test_a_bucket_that_does_not_show_its_policy_is_a_finding_and_no_reason_to_overwrite(
@@ -176,7 +202,7 @@ def test_tokens_can_be_shut_to_all_but_the_task(deploy: Deploy, internal: dict[s
     internal["buckets"][BUCKET] = {"tasksOnly": True}
     (statement,) = json.loads(of_bucket(deploy(internal, preview=True))["policy"]["policy"])["Statement"]
     assert statement == {
-        "Sid": "McpOnEcsBusybProductionTasks1",
+        "Sid": f"{MARK}Tasks1",
         "Effect": "Deny",
         "Principal": "*",
         "Action": ["s3:DeleteObject*", "s3:GetObject*", "s3:PutObject*"],

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from components import settings
-from components.observability import ERROR_LINE, METRICS, QUERIES, TERMS, filter_pattern
+from components.names import METRICS
+from components.observability import ERROR_LINE, QUERIES, TERMS, filter_pattern
 from tests import picture
 from tests.components.program import ACCOUNT, Account, Deploy, Recorded, Secret, arn
 from tests.conftest import ROOT
@@ -245,30 +246,13 @@ def test_people_are_subscribed_and_a_channel_is_told(deploy: Deploy, config: dic
     recorded = deploy(config)
     found = recorded.of("aws:sns/topicSubscription:TopicSubscription").values()
     assert {(i["topic"], i["protocol"], i["endpoint"]) for i in found} == {
-        (topic("critical-alerts"), "sms", "+15550100"),
-        (topic("google-workspace-mcp-deployments"), "email", "team@example.com"),
+        (topic("critical-alerts"), "sms", Secret("+15550100")),
+        (topic("google-workspace-mcp-deployments"), "email", Secret("team@example.com")),
     }
     (slack,) = recorded.of("aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration").values()
     assert len(slack["snsTopicArns"]) == 4
     assert "notifications-slack-role" in {r.name for r in recorded.resources}
     assert "notifications-slack-policy" not in {r.name for r in recorded.resources}, "a channel may do nothing"
-
-
-def test_a_webhooks_address_is_a_secret_wherever_it_is_kept(deploy: Deploy, config: dict[str, Any]) -> None:
-    hook = {"topic": "critical", "protocol": "https"}
-    people = {"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}
-    config["monitoring"]["subscriptions"] = [{**hook, "endpoint": "https://hooks.example.com/key"}, people]
-    found = [i["endpoint"] for i in deploy(config).of("aws:sns/topicSubscription:TopicSubscription").values()]
-    # In whichever order: one of them waits for its secret.
-    assert len(found) == 2
-    assert Secret("https://hooks.example.com/key") in found
-    assert "team@example.com" in found
-    # As `pulumi config set --secret --path` writes it, and as it is read where there is no engine to decrypt it.
-    config["monitoring"]["subscriptions"] = [{**hook, "endpoint": {"secure": "v1:abc"}}]
-    (inputs,) = deploy(config).of("aws:sns/topicSubscription:TopicSubscription").values()
-    assert inputs["endpoint"] == Secret(settings.NOWHERE)
-    config["monitoring"]["subscriptions"] = [{**people, "endpoint": {"secure": "v1:abc"}}]
-    assert "takes an e-mail address" in str(deploy(config, fails=True).error), "addresses of people are no secrets"
 
 
 def test_without_monitoring_nothing_of_it_is_made(deploy: Deploy, config: dict[str, Any]) -> None:
@@ -392,6 +376,19 @@ def test_a_collector_in_ecr_may_be_pulled(deploy: Deploy, config: dict[str, Any]
         "arn:aws:ecr:us-east-1:758888582357:repository/busyb-google-workspace-mcp",
         "arn:aws:ecr:us-east-1:210987654321:repository/mirror/collector",
     ]
+
+
+@pytest.mark.parametrize(("limit", "amount"), [(12.34, "12.34"), ("12.3", "12.3"), (50, "50.0"), (0.01, "0.01")])
+def test_a_budget_is_kept_to_the_cent(deploy: Deploy, config: dict[str, Any], limit: Any, amount: str) -> None:
+    config["monitoring"]["budget"] = {"limit": limit}
+    (budget,) = deploy(config).of("aws:budgets/budget:Budget").values()
+    assert budget["limitAmount"] == amount
+
+
+@pytest.mark.parametrize("limit", [12.345, 0, -1, "nan", 1e12])
+def test_a_budget_that_is_no_amount_of_money_is_refused(deploy: Deploy, config: dict[str, Any], limit: Any) -> None:
+    config["monitoring"]["budget"] = {"limit": limit}
+    assert "monitoring.budget.limit" in str(deploy(config, fails=True).error)
 
 
 def test_a_budget_counts_the_stacks_own_resources_and_tells_of_what_is_spent_and_expected(later: Recorded) -> None:

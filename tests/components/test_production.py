@@ -16,6 +16,7 @@ from tests.components.program import (
     Deploy,
     Recorded,
     Secret,
+    only,
     secret_arn,
     target_group_arn,
 )
@@ -302,11 +303,12 @@ def test_the_execution_role_may_pull_this_image_write_this_log_and_read_these_se
     ]
 
 
+@pytest.mark.parametrize("given", ["arn:aws:kms:us-east-1:758888582357:key/1", "1", "alias/1"])
 def test_the_execution_role_may_decrypt_secrets_that_have_a_key_of_their_own(
-    deploy: Deploy, config: dict[str, Any], estate: Account
+    deploy: Deploy, config: dict[str, Any], estate: Account, given: str
 ) -> None:
     key = "arn:aws:kms:us-east-1:758888582357:key/1"
-    estate.secrets["busyb/google-oauth-client-secret"] = key
+    estate.secrets["busyb/google-oauth-client-secret"] = given
     policy = json.loads(deploy(config).inputs("google-workspace-execution-policy")["policy"])
     assert policy["Statement"][-1] == {
         "Sid": "SecretKeys",
@@ -314,6 +316,54 @@ def test_the_execution_role_may_decrypt_secrets_that_have_a_key_of_their_own(
         "Action": "kms:Decrypt",
         "Resource": [key],
     }
+
+
+def test_the_key_that_aws_manages_takes_no_right(deploy: Deploy, config: dict[str, Any], estate: Account) -> None:
+    estate.secrets = dict.fromkeys(estate.secrets, "alias/aws/secretsmanager")
+    recorded = deploy(config)
+    for part in ("execution", "task"):
+        assert "kms:Decrypt" not in recorded.inputs(f"google-workspace-{part}-policy")["policy"]
+
+
+def test_a_key_of_a_secret_that_cannot_be_asked_is_told(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    estate.secrets["busyb/google-oauth-client-secret"] = "gone"
+    text = str(deploy(config, fails=True).error)
+    assert "the key gone of secret busyb/google-oauth-client-secret" in text
+    assert "do       allow kms:DescribeKey on it" in text
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["busyb/*"], ["1", "2"]),
+        (["busyb/mail"], ["2"]),
+        (["busyb/mai"], []),
+        (["busyb/plain"], []),
+        (["busyb/m*", "other/*"], ["2", "3"]),
+    ],
+)
+def test_the_task_may_decrypt_what_it_may_read_and_nothing_else(
+    deploy: Deploy, config: dict[str, Any], estate: Account, names: list[str], keys: list[str]
+) -> None:
+    estate.secrets |= {"busyb/own": "alias/1", "busyb/mail": "2", "busyb/plain": None, "other/x": "3", "busy": "4"}
+    only(config)["permissions"]["secrets"] = names
+    statements = json.loads(deploy(config).inputs("google-workspace-task-policy")["policy"])["Statement"]
+    found = [statement for statement in statements if statement["Sid"] == "SecretKeys"]
+    assert found == (
+        [
+            {
+                "Sid": "SecretKeys",
+                "Effect": "Allow",
+                "Action": "kms:Decrypt",
+                "Resource": [f"arn:aws:kms:us-east-1:758888582357:key/{key}" for key in keys],
+                "Condition": {"StringEquals": {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"}},
+            }
+        ]
+        if keys
+        else []
+    )
 
 
 def test_the_task_definition_is_a_fargate_task_of_the_wanted_size(production: Recorded) -> None:

@@ -23,7 +23,9 @@ def test_every_key_has_a_meaning_and_a_default() -> None:
     assert [row for row in cells if not row[2] and "Default" not in row[3]] == [], "a default, or words for it"
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "components").glob("*.py")), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "components").rglob("*.py")), ids=lambda file: "/".join(file.parts[-2:])
+)
 def test_every_public_field_of_a_component_has_a_docstring(file: Path) -> None:
     bare = [
         f"{owner.name}.{field.target.id}"

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from components.routing import listener_rules, overlaps, target_group_name
+from components.listener_rules import overlaps
+from components.names import target_group_name
 from components.settings import RewriteRouting, Service
 
 SECRETS = {name: {"secret": "s", "key": "K"} for name in ("GOOGLE_OAUTH_CLIENT_ID", "GOOGLE_OAUTH_CLIENT_SECRET")}
@@ -27,7 +28,7 @@ def service(path: str = "/google-workspace") -> Service:
 def forwarded(request: str, path: str = "/google-workspace") -> str | None:
     """What the server gets of a request's path and query, or None where no rule takes it. As the load balancer does:
     conditions see the path alone, in order of priority; the rewrite sees the query too."""
-    for rule in listener_rules(service(path)):
+    for rule in service(path).listener_rules:
         if overlaps([request.partition("?")[0]], rule.paths):  # No wildcard in a request: overlapping is matching.
             if rule.rewrite is None:
                 return request
@@ -99,7 +100,7 @@ def test_a_request_outside_of_the_prefix_is_left_to_others(request_: str) -> Non
 def test_a_dot_in_the_prefix_stands_for_itself() -> None:
     assert forwarded("/v1.0/mcp", "/v1.0") == "/mcp"
     assert forwarded(f"{SERVER}/v1.0", "/v1.0") == SERVER
-    regex, _ = listener_rules(service("/v1.0"))[0].rewrite or ("", "")
+    regex, _ = service("/v1.0").listener_rules[0].rewrite or ("", "")
     assert not re.match(regex, "/v1x0/mcp")
 
 

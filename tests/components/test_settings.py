@@ -6,13 +6,12 @@ import copy
 import json
 import random
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from components import settings
-from components.settings import Settings, SettingsError, parse, read_stack_file
+from components.settings import Settings, SettingsError, parse
 from tests.components.program import Deploy, only
 from tests.stacks import INTERNAL
 
@@ -53,6 +52,17 @@ def wrong(key: str, value: Any, allowed: str, do: str | None = None) -> str:
     return f"  {key}\n      is       {shown}\n      allowed  {allowed}\n      do       {do or command}"
 
 
+def not_text(key: str, value: Any) -> str:
+    """A value that YAML does not take for text, where text is wanted."""
+    quote = "'" if set(key) & set("[]{}$ ") else ""
+    return wrong(
+        key,
+        value,
+        "text; without quotation marks YAML takes it for something else: 010 for 8, 3.10 for 3.1",
+        f"pulumi config set --path {quote}{key}{quote} --type string <value>",
+    )
+
+
 def unset(key: str, allowed: str) -> str:
     command = f"pulumi config set --path {key} <value>"
     return f"  {key}\n      is       not set\n      allowed  {allowed}\n      do       {command}"
@@ -63,13 +73,16 @@ def at_odds(key: str, text: str) -> str:
     return f"  {key}\n      {text}"
 
 
-NAME = "1 to 40 lower-case letters, digits and single hyphens between them, starting with a letter"
-HOST = "a host name like api.example.com: no https:// before it, no port or path behind it"
-PATH = "a path like /google-workspace: letters, digits, . _ ~ and - between slashes, none starting with a dot"
+NAME = "1 to 40 lower-case letters, digits and hyphens between them"
+LENGTH = "at most 26 characters, and not beginning with sg-, as ids of security groups do"
+HOST = "a host name like api.example.com, of at most 128 characters: no https:// before it, no port or path behind it"
+PATH = (
+    "a path like /google-workspace: at most 87 letters, digits, . _ ~ and - between slashes, none starting with a dot"
+)
 BUCKET = "a bucket's name, without s3:// and without a path"
 REFERENCE = "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?"
 URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
-TAG = "1 to 256 letters, digits, spaces and . : / = + - _ @"
+TAG = "at most 256 letters, digits, spaces and . : / = + - _ @"
 
 ONE_VALUE: dict[str, tuple[Change, str]] = {
     "cpu that Fargate has not": (
@@ -84,7 +97,29 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         service(health=[1]),
         wrong(f"{SERVICE}.health", [1], "keys with values below it"),
     ),
-    "a number for text": (service(environment={"A": 1}), wrong(f"{SERVICE}.environment.A", 1, "a valid string")),
+    "a number for text": (service(environment={"A": 8}), not_text(f"{SERVICE}.environment.A", 8)),
+    "a fraction for text": (service(environment={"A": 3.1}), not_text(f"{SERVICE}.environment.A", 3.1)),
+    "a truth for text": (service(environment={"A": True}), not_text(f"{SERVICE}.environment.A", True)),
+    "a number for a build argument": (service(image={"args": {"A": 8}}), not_text(f"{SERVICE}.image.args.A", 8)),
+    "a number for a tag": (service(tags={"CostCenter": 4711}), not_text(f"{SERVICE}.tags.CostCenter", 4711)),
+    "nothing for text": (
+        service(environment={"A": None}),
+        wrong(
+            f"{SERVICE}.environment.A",
+            None,
+            "a valid string",
+            f"pulumi config set --path {SERVICE}.environment.A <value>; "
+            f"or pulumi config rm --path {SERVICE}.environment.A",
+        ),
+    ),
+    "a date without quotation marks": (
+        service(environment={"A": "2027-01-31 00:00:00 +0000 UTC"}),
+        wrong(
+            f"{SERVICE}.environment.A",
+            "2027-01-31 00:00:00 +0000 UTC",
+            'text; a date in quotation marks, such as "2027-01-31", or YAML takes it for a time',
+        ),
+    ),
     "a privileged port": (service(port=80), wrong(f"{SERVICE}.port", 80, "greater than or equal to 1024")),
     "too many tasks": (
         service(desiredCount=101),
@@ -204,7 +239,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "a subnet that is no text": (
         lambda config: config["estate"].update(taskSubnets=["10.0.10.0/24", 5]),
-        wrong(f"{PREFIX}:estate.taskSubnets[1]", 5, "a valid string"),
+        not_text(f"{PREFIX}:estate.taskSubnets[1]", 5),
     ),
     "no services": (
         lambda config: config.update(services={}),
@@ -221,7 +256,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     "a quote in a name": (service(name="a'b"), wrong(f"{SERVICE}.name", "a'b", NAME)),
     "a name too long for a target group": (
         service(name="a" * 27),
-        wrong(f"{SERVICE}.name", "a" * 27, "at most 26 characters"),
+        wrong(f"{SERVICE}.name", "a" * 27, LENGTH),
     ),
     "an environment that is no name": (
         lambda config: config.update(environment="Production!"),
@@ -247,7 +282,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f'{SERVICE}.environment["a b"]',
             "a b",
-            "a variable's name: letters, digits and underscores, no digit at the start",
+            "a variable's name: printable characters of ASCII, without spaces and without =",
             "rename the key",
         ),
     ),
@@ -259,6 +294,43 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
             "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
             "which are set for you",
             "rename the key",
+        ),
+    ),
+    "a tag that is set for you, in other capitals": (
+        lambda config: config.update(tags={"environment": "staging"}),
+        wrong(
+            f"{PREFIX}:tags.environment",
+            "environment",
+            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
+            "which are set for you",
+            "rename the key",
+        ),
+    ),
+    "tags that differ by capitals alone": (
+        lambda config: (config.update(tags={"Team": "a"}), only(config).update(tags={"team": "b"})),
+        at_odds(
+            f"{PREFIX}:services",
+            "google-workspace has the tags Team and team, which are the same to IAM; spell them alike",
+        ),
+    ),
+    "more tags than AWS takes": (
+        lambda config: config.update(tags={f"T{n}": "x" for n in range(46)}),
+        at_odds(f"{PREFIX}:services", "google-workspace has 46 tags; AWS takes 50, and 5 are ours"),
+    ),
+    "a prefix that Parameter Store keeps for itself": (
+        lambda config: config.update(namePrefix="aws-team"),
+        wrong(
+            f"{PREFIX}:namePrefix",
+            "aws-team",
+            f"{NAME}; not beginning with aws or ssm, which Parameter Store keeps for itself",
+        ),
+    ),
+    "a host that is not in ASCII": (
+        routing(host="mcp.пример.рф"),
+        wrong(
+            f"{SERVICE}.routing.host",
+            "mcp.пример.рф",
+            "a host name in its ASCII form, which is mcp.xn--e1afmkfd.xn--p1ai",
         ),
     ),
     # What must be there.
@@ -448,7 +520,7 @@ def test_a_mistake_is_told_with_its_key_its_value_what_is_allowed_and_what_to_do
 def test_the_name_that_a_key_makes_is_held_to_the_same_length(config: dict[str, Any]) -> None:
     config["services"]["a" * 30] = config["services"].pop("google-workspace")
     key = f"{PREFIX}:services.{'a' * 30}.name"
-    assert mistakes(config) == [wrong(key, f"busyb-{'a' * 30}-mcp", "at most 26 characters")]
+    assert mistakes(config) == [wrong(key, f"busyb-{'a' * 30}-mcp", LENGTH)]
 
 
 @pytest.mark.parametrize(
@@ -654,6 +726,35 @@ def test_rubbish_for_json_is_told_by_its_key(text: str) -> None:
     assert second.startswith(f"  {PREFIX}:estate\n")
 
 
+@pytest.mark.parametrize(
+    "text", [" ", "\n", "-----BEGIN KEY-----\nx\n-----END KEY-----\n", "\ta, ", "a\r\n", "é \u2028"]
+)
+@pytest.mark.parametrize("server", ["workspace-mcp", "other"])
+def test_the_text_of_a_variable_reaches_the_container_as_it_is_written(
+    deploy: Deploy, config: dict[str, Any], text: str, server: str
+) -> None:
+    only(config)["environment"] = {"PAYLOAD": text}
+    if server == "other":
+        only(config).update(server="other", oauth={}, variables={"TEMPLATE": f"{text}{{port}}{text}"})
+    (definition,) = deploy(config).of("aws:ecs/taskDefinition:TaskDefinition").values()
+    (container,) = json.loads(definition["containerDefinitions"])
+    variables = {variable["name"]: variable["value"] for variable in container["environment"]}
+    assert variables["PAYLOAD"] == text
+    assert variables.get("TEMPLATE") == (f"{text}8000{text}" if server == "other" else None)
+
+
+def test_a_build_argument_reaches_the_build_as_it_is_written(config: dict[str, Any]) -> None:
+    only(config)["image"] = {"args": {"A": " x \n"}}
+    assert parsed(config).services["google-workspace"].image.args == {"A": " x \n"}
+
+
+def test_an_exception_ends_on_its_day_however_yaml_takes_it(config: dict[str, Any]) -> None:
+    entry = {"rule": "r", "resource": "*", "reason": "until it is mended", "owner": "team"}
+    for written in ("2027-01-31", "2027-01-31 00:00:00 +0000 UTC"):
+        config["policyExceptions"] = [{**entry, "expires": written}]
+        assert [str(e.expires) for e in parsed(config).policy_exceptions] == ["2027-01-31"]
+
+
 def test_numbers_may_be_written_as_text(config: dict[str, Any]) -> None:
     only(config).update(cpu="1024", memory="2048")
     assert parsed(config).services["google-workspace"].memory == 2048
@@ -672,48 +773,6 @@ def test_a_mistake_stops_the_program_before_it_asks_or_registers_anything(
     recorded = deploy(config, fails=True)
     assert isinstance(recorded.error, SettingsError)
     assert (recorded.calls, recorded.resources) == ([], [])
-
-
-# The stack's file.
-
-
-def refused_file(path: Path) -> str:
-    with pytest.raises(SettingsError) as refused:
-        read_stack_file(path)
-    return refused.value.mistakes[0]
-
-
-def test_a_missing_stack_file_is_told_by_name(tmp_path: Path) -> None:
-    assert refused_file(tmp_path / "Pulumi.staging.yaml") == (
-        "  Pulumi.staging.yaml: No such file or directory; write it, or name another stack"
-    )
-
-
-@pytest.mark.parametrize(
-    "content", [b"config: [", b"a: b: c", b"\xff\xfe\x00", b"config:\n  ? [a, b]\n  : c", b"\x00", b"- [" * 5000]
-)
-def test_a_stack_file_that_is_not_yaml_is_told_by_name(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "Pulumi.staging.yaml"
-    path.write_bytes(content)
-    assert refused_file(path).startswith("  Pulumi.staging.yaml is not the YAML of a stack: ")
-
-
-@pytest.mark.parametrize("content", ["", "config:", "config: text", "other: {}", "- config", "text", "5"])
-def test_a_stack_file_without_configuration_is_told_by_name(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "Pulumi.staging.yaml"
-    path.write_text(content)
-    assert refused_file(path) == "  Pulumi.staging.yaml has no `config:` with keys below it"
-
-
-def test_values_of_a_stack_file_are_handed_over_as_the_engine_does(tmp_path: Path) -> None:
-    path = tmp_path / "Pulumi.staging.yaml"
-    path.write_text(
-        'config:\n  a:text: x\n  a:number: 5\n  a:flag: true\n  a:list: [1, "é"]\n  a:day: {d: 2027-01-31}\n'
-    )
-    raw = read_stack_file(path)
-    assert (raw["a:text"], raw["a:number"], raw["a:flag"]) == ("x", "5", "true")
-    assert json.loads(raw["a:list"]) == [1, "é"]
-    assert json.loads(raw["a:day"]) == {"d": "2027-01-31"}
 
 
 def test_the_production_stack_is_valid(config: dict[str, Any]) -> None:

@@ -271,6 +271,24 @@ def test_two_tasks_share_their_oauth_state_in_valkey(deploy: Deploy, config: dic
     assert (egress["cidrIpv4"], egress["fromPort"], egress["toPort"]) == ("10.0.0.0/16", 6380, 6380)
 
 
+def test_the_store_is_reached_in_every_range_of_the_vpc(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    only(config).update({"securityGroups": []})
+    only(config)["oauth"]["state"] = {"backend": "valkey", "host": "cache.busyb.local"}
+    estate.vpcs[0]["cidrBlockAssociations"] = [
+        {"cidrBlock": "100.64.0.0/16", "state": "associated"},
+        {"cidrBlock": "10.0.0.0/16", "state": "associated"},
+        {"cidrBlock": "10.9.0.0/16", "state": "disassociated"},
+    ]
+    recorded = deploy(config)
+    egress = recorded.of("aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule")
+    assert {name: inputs["cidrIpv4"] for name, inputs in egress.items() if "oauth-state" in name} == {
+        "google-workspace-to-oauth-state": "10.0.0.0/16",
+        "google-workspace-to-oauth-state-2": "100.64.0.0/16",
+    }
+
+
 def test_a_number_of_tasks_that_follows_their_cpu_is_not_reset(deploy: Deploy, config: dict[str, Any]) -> None:
     only(config).update({"desiredCount": 2, "autoscaling": {"minimum": 2, "maximum": 6, "cpuPercent": 50}})
     only(config)["oauth"]["state"] = {"backend": "valkey", "host": "cache.busyb.local"}

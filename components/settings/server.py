@@ -3,9 +3,11 @@ with them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from components.settings import PrefixRouting, Service
+from components.settings.routing import PrefixRouting, Routing
+from components.settings.sign_in import OAuth, Tokens
+from components.settings.telemetry import Logs, Tracing
 
 TRACES_PORT = 4318
 """Where the collector beside the server takes OpenTelemetry's traces, by HTTP."""
@@ -50,82 +52,70 @@ _SECRET = frozenset(
 """Variables of workspace-mcp that hold secrets."""
 
 
-def environment(service: Service, *, internal_url: str) -> dict[str, str]:
-    """All plain environment variables of the service's container: `environment`'s, and those that follow from settings.
-
-    `internal_url`: the address inside the VPC, `http://name.namespace:port`, which is the server's own where nothing
-    is public.
-    """
-    return {**service.environment, **_derived(service, internal_url)}
+def instead(*, oauth_enabled: bool) -> dict[str, str]:
+    """Variables of workspace-mcp that configuration must not set, even where the settings do not set them either, each
+    with the reason."""
+    return _INSTEAD | (_WITH_OAUTH if oauth_enabled else {})
 
 
-def refused(service: Service, names: Iterable[str]) -> dict[str, str]:
-    """Those of `names` that configuration must not set as variables, each with the reason."""
-    instead = dict.fromkeys(_derived(service, "http://name.namespace:0"), "it follows from other settings")
-    if service.server == "workspace-mcp":
-        instead |= _INSTEAD | (_WITH_OAUTH if service.oauth.enabled else {})
-    return {name: instead[name] for name in sorted(names) if name in instead}
+def secret(names: Iterable[str]) -> list[str]:
+    """Those of `names` that hold secrets of workspace-mcp, and so must not be plain variables."""
+    return sorted(_SECRET.intersection(names))
 
 
-def secret(service: Service, names: Iterable[str]) -> list[str]:
-    """Those of `names` that hold secrets, and so must not be plain variables."""
-    return sorted(_SECRET.intersection(names)) if service.server == "workspace-mcp" else []
-
-
-def _derived(service: Service, internal_url: str) -> dict[str, str]:
-    variables = (
-        _workspace_mcp(service, internal_url) if service.server == "workspace-mcp" else _other(service, internal_url)
-    )
-    if service.logs.format == "json":
+def for_any(*, name: str, logs: Logs, tracing: Tracing | None, routing: Routing) -> dict[str, str]:
+    """What any server is told. `name`: the service's, by which its traces are found."""
+    variables: dict[str, str] = {}
+    if logs.format == "json":
         variables["LOG_FORMAT"] = "json"  # Read by image/sitecustomize.py.
-    if service.tracing:
+    if tracing:
         variables |= {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://localhost:{TRACES_PORT}",
             "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-            "OTEL_SERVICE_NAME": service.name,
+            "OTEL_SERVICE_NAME": name,
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-            "OTEL_TRACES_SAMPLER_ARG": f"{service.tracing.sample_percent / 100:g}",
+            "OTEL_TRACES_SAMPLER_ARG": f"{tracing.sample_percent / 100:g}",
         }
-    if isinstance(service.routing, PrefixRouting):
-        variables[service.routing.variable] = service.routing.path
+    if isinstance(routing, PrefixRouting):
+        variables[routing.variable] = routing.path
     return variables
 
 
-def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
-    url = service.url or internal_url
+def workspace_mcp(*, url: str, port: int, oauth: OAuth, tokens: Tokens | None) -> dict[str, str]:
+    """What workspace-mcp is told. `url`: its own address, without a trailing slash."""
     variables = {
         "WORKSPACE_MCP_TRANSPORT": "streamable-http",  # Unset, the server speaks stdio and exits with 0 at once.
         "WORKSPACE_MCP_HOST": "0.0.0.0",  # noqa: S104  # Its own default without OAuth 2.1 is 127.0.0.1, which fails target health.
-        "PORT": str(service.port),
+        "PORT": str(port),
         "WORKSPACE_EXTERNAL_URL": url,
-        "MCP_ENABLE_OAUTH21": "true" if service.oauth.enabled else "false",  # Only the very word `true` switches it on.
+        "MCP_ENABLE_OAUTH21": "true" if oauth.enabled else "false",  # Only the very word `true` switches it on.
         "FORWARDED_ALLOW_IPS": "*",  # The security group admits the load balancer only; unset, /mcp/ redirects to http://.
         "FASTMCP_LOG_LEVEL": "WARNING",  # Keeps `?code=` out of the access log.
         "WORKSPACE_MCP_DISABLE_LOCAL_FILES": "true",  # The task's files are no caller's.
         "WORKSPACE_MCP_LOG_LEVEL": "INFO",  # DEBUG writes what people search for, and the parameters of their sign-ins.
         "FASTMCP_ENABLE_RICH_LOGGING": "false",  # Its own default draws boxes 80 columns wide: no line is whole.
     }
-    if not service.oauth.enabled:
+    if not oauth.enabled:
         variables["WORKSPACE_MCP_STATELESS_MODE"] = (
             "false"  # The image has it on, and it ends the server without OAuth.
         )
-        if service.tokens:
+        if tokens:
             variables |= {
                 # For the image's launcher. The server itself, in an image without it, would refuse the word.
                 "WORKSPACE_MCP_CREDENTIAL_STORE_BACKEND": "s3",
-                "WORKSPACE_MCP_S3_BUCKET": service.tokens.bucket,
-                "WORKSPACE_MCP_S3_PREFIX": service.tokens.prefix,
+                "WORKSPACE_MCP_S3_BUCKET": tokens.bucket,
+                "WORKSPACE_MCP_S3_PREFIX": tokens.prefix,
             }
     else:
-        state = service.oauth.state
+        state = oauth.state
         variables |= {
             "WORKSPACE_MCP_STATELESS_MODE": "true",  # A session would bind a client to one task.
             "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND": state.backend,
         }
-        if service.oauth.client_redirect_uris:
-            variables["WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"] = ",".join(service.oauth.client_redirect_uris)
-        if service.oauth.allowed_origins:
-            variables["OAUTH_ALLOWED_ORIGINS"] = ",".join(service.oauth.allowed_origins)
+        if oauth.client_redirect_uris:
+            variables["WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"] = ",".join(oauth.client_redirect_uris)
+        if oauth.allowed_origins:
+            variables["OAUTH_ALLOWED_ORIGINS"] = ",".join(oauth.allowed_origins)
         if state.backend == "valkey":
             prefix = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_"
             variables |= {
@@ -137,13 +127,14 @@ def _workspace_mcp(service: Service, internal_url: str) -> dict[str, str]:
     return variables
 
 
-def _other(service: Service, internal_url: str) -> dict[str, str]:
-    url = service.url or internal_url
+def filled_in(templates: Mapping[str, str], *, url: str, port: int) -> dict[str, str]:
+    """What another server is told: name -> template, with the facts of its deployment filled in. `url`: its own
+    address, without a trailing slash."""
     facts = {
         "url": url,
         "origin": "/".join(url.split("/", 3)[:3]),
         "host": url.split("/")[2],
         "path": "/" + "/".join(url.split("/", 3)[3:]),
-        "port": str(service.port),
+        "port": str(port),
     }
-    return {name: template.format(**facts) for name, template in service.variables.items()}
+    return {name: template.format(**facts) for name, template in templates.items()}

@@ -1,0 +1,124 @@
+"""The rules that a service has on the load balancer's listener: for which requests, and what they rewrite.
+
+Texts alone: nothing here knows the configuration, and nothing makes a resource.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterable, Sequence
+
+WELL_KNOWN = "/.well-known"
+_VALUES_PER_RULE = 5
+"""Condition values that AWS allows a listener rule: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ListenerRule:
+    """One rule on the listener: for `host` and one of `paths` (none: any), forward, rewritten first if `rewrite` says
+    so."""
+
+    part: str
+    """What the rule is for; the end of its logical name."""
+    priority: int
+    """Place among the listener's rules, 1 to 50000."""
+    host: str
+    """Host name that it is for."""
+    paths: tuple[str, ...] = ()
+    """Path patterns."""
+    rewrite: tuple[str, str] | None = None
+    """Regular expression on the path and query, and what to put in place of a match ($1 is the first group)."""
+
+
+def host_regex(host: str) -> str | None:
+    """The regular expression by which a rule knows `host`, or None where its name will do.
+
+    As a name, AWS takes "only alphabetical characters after the final '.'", and so no xn--p1ai.
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_HostHeaderConditionConfig.html
+    """
+    return None if host.rpartition(".")[2].isalpha() else f"^{_literally(host)}$"
+
+
+Plan = list[tuple[str, tuple[str, ...], tuple[str, str] | None]]
+"""What each rule is for, its path patterns, and its rewrite."""
+
+
+def rules(plan: Plan, *, host: str, priority: int) -> list[ListenerRule]:
+    """The plan's rules for a host, in order of priority, of which `priority` is the first."""
+    return [
+        ListenerRule(part=part, priority=priority + offset, host=host, paths=paths, rewrite=rewrite)
+        for offset, (part, paths, rewrite) in enumerate(plan)
+    ]
+
+
+def for_rewrite(path: str) -> Plan:
+    """A path that the load balancer strips."""
+    # A client takes the metadata's address from the public URL by putting the well-known path before its path
+    # (RFC 8414 section 3.1, RFC 9728 section 3.1), so those two live outside of the prefix.
+    server = f"{WELL_KNOWN}/oauth-authorization-server"
+    return [
+        ("path", _below(path), strip_prefix(path)),
+        ("authorization-server", (f"{server}{path}",), (f"^{_literally(server + path)}", server)),
+        # The server answers on this one as it is, because its external URL has the prefix.
+        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{path}/mcp",), None),
+    ]
+
+
+def for_host() -> Plan:
+    """A whole host."""
+    return [("host", (), None)]
+
+
+def for_prefix(path: str) -> Plan:
+    """A path that the server strips itself."""
+    return [
+        ("path", _below(path), None),
+        ("authorization-server", (f"{WELL_KNOWN}/oauth-authorization-server{path}",), None),
+        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{path}/*",), None),
+    ]
+
+
+def for_patterns(patterns: Sequence[str]) -> Plan:
+    """Paths that are forwarded as they come: as many to a rule as AWS allows beside the host."""
+    size = _VALUES_PER_RULE - 1  # One value is the host.
+    return [
+        (f"pattern-{number}", tuple(patterns[start : start + size]), None)
+        for number, start in enumerate(range(0, len(patterns), size), 1)
+    ]
+
+
+def _below(path: str) -> tuple[str, str]:
+    return path, f"{path}/*"  # Not `path*`: that would take /google-workspace-2 as well.
+
+
+def strip_prefix(path: str) -> tuple[str, str]:
+    """The rewrite that takes `path` off the front, and slashes off both ends, of a path with its query.
+
+    Slashes at the end go because the server would redirect /mcp/ to /mcp without knowing the prefix: on a shared host
+    that is another service's address, and a client would take its bearer token there. More than one at the front go
+    because `//name` is an address on another host wherever it is repeated.
+    """
+    return rf"^{_literally(path)}/*((?:[^?]*[^/?])?)/*((?:\?.*)?)$", "/$1$2"
+
+
+def _literally(path: str) -> str:
+    # The only character of a configured path or host that means something in a regular expression.
+    return path.replace(".", r"\.")
+
+
+def overlaps(ours: Iterable[str], theirs: Iterable[str]) -> bool:
+    """Whether some text matches one of `ours` and one of `theirs`, both with the wildcards * and ?."""
+    return any(_intersect(a, b) for a, b in itertools.product(ours, theirs))
+
+
+@functools.cache
+def _intersect(a: str, b: str) -> bool:
+    if not a or not b:
+        return not (a + b).strip("*")
+    if a[0] == "*":
+        return _intersect(a[1:], b) or _intersect(a, b[1:])
+    if b[0] == "*":
+        return _intersect(b, a)
+    return (a[0] == b[0] or "?" in (a[0], b[0])) and _intersect(a[1:], b[1:])

@@ -1,0 +1,34 @@
+"""Physical names that more than one component has to know."""
+
+from __future__ import annotations
+
+import re
+
+from components.settings import Service
+
+METRICS = "McpOnEcs"
+"""Namespace of the metrics that the log filters make."""
+
+
+def target_group_name(service: Service) -> str:
+    """`<name>-tg` on the default port, `<name>-<port>` on another.
+
+    A group's port is fixed, so a change of port needs another group, which is made while the old one still has the
+    rules: they need different names (AWS: "already exists").
+    """
+    return f"{service.name}-{other_port(service) or 'tg'}"
+
+
+def other_port(service: Service) -> str:
+    """The service's port as text, if it is not the default; else empty."""
+    return "" if service.port == Service.model_fields["port"].default else str(service.port)
+
+
+def is_target_group_of(service: Service, name: str) -> bool:
+    """Whether `name` is what `target_group_name` says for some port of the service."""
+    return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)", name) is not None
+
+
+def task_role_name(service: Service) -> str:
+    """The physical name of the running server's role."""
+    return f"{service.name}-task-role"

@@ -1,0 +1,88 @@
+"""The stack's configuration: its shape, its defaults, and the only place that reads it.
+
+`load()` reads it inside a Pulumi program, `read_stack_file()` outside of one (rehearsal, operations); both end in
+`parse()`, which reports every mistake at once in one `SettingsError`.
+"""
+
+from components.settings.access import Permissions, SecretKey
+from components.settings.buckets import BucketOptions
+from components.settings.delivery import Delivery
+from components.settings.errors import SettingsError
+from components.settings.estate import Estate
+from components.settings.image import Image
+from components.settings.model import NAMESPACE
+from components.settings.monitoring import (
+    NOWHERE,
+    TOPICS,
+    Alarms,
+    Budget,
+    Monitoring,
+    Severity,
+    Slack,
+    Subscription,
+    Topic,
+    Topics,
+)
+from components.settings.policy_exceptions import PolicyException
+from components.settings.reading import load, load_policy_exceptions, parse
+from components.settings.routing import (
+    HostRouting,
+    InternalRouting,
+    PatternRouting,
+    PrefixRouting,
+    PublicRouting,
+    RewriteRouting,
+    Routing,
+)
+from components.settings.service import Service
+from components.settings.sign_in import MemoryState, OAuth, Tokens, ValkeyState
+from components.settings.stack import Settings
+from components.settings.stack_file import read_stack_file
+from components.settings.tasks import FARGATE_MEMORY, Autoscaling, Discovery, Health
+from components.settings.telemetry import LOG_RETENTION_DAYS, Logs, Tracing
+
+__all__ = [
+    "FARGATE_MEMORY",
+    "LOG_RETENTION_DAYS",
+    "NAMESPACE",
+    "NOWHERE",
+    "TOPICS",
+    "Alarms",
+    "Autoscaling",
+    "BucketOptions",
+    "Budget",
+    "Delivery",
+    "Discovery",
+    "Estate",
+    "Health",
+    "HostRouting",
+    "Image",
+    "InternalRouting",
+    "Logs",
+    "MemoryState",
+    "Monitoring",
+    "OAuth",
+    "PatternRouting",
+    "Permissions",
+    "PolicyException",
+    "PrefixRouting",
+    "PublicRouting",
+    "RewriteRouting",
+    "Routing",
+    "SecretKey",
+    "Service",
+    "Settings",
+    "SettingsError",
+    "Severity",
+    "Slack",
+    "Subscription",
+    "Tokens",
+    "Topic",
+    "Topics",
+    "Tracing",
+    "ValkeyState",
+    "load",
+    "load_policy_exceptions",
+    "parse",
+    "read_stack_file",
+]
