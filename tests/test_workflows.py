@@ -19,6 +19,7 @@ import yaml
 
 from engine.cli import VERSION
 from operations.comment import marker
+from operations.notify import message
 from rehearsal.emulator import Emulator
 from tests.conftest import ROOT
 
@@ -393,3 +394,11 @@ def test_a_topic_that_cannot_be_reached_is_a_warning_and_slack_is_told(tmp_path:
 def test_where_nobody_is_to_be_told_nothing_happens(tmp_path: Path) -> None:
     done = notify(tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_was_denied_says_whose_deployment_it_is() -> None:
+    log = (
+        "error: updating IAM Policy: AccessDenied: not authorized to perform: iam:CreatePolicyVersion\n" + "line\n" * 40
+    )
+    assert "Those an administrator deploys: pulumi up --target '**Delivery**'" in message("x", log=log, failed=True)
+    assert "administrator" not in message("x", log="error: time-out", failed=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -17,40 +18,55 @@ POLICIES_LIMIT = 10
 """Managed policies of a role."""
 
 
+Statement = Mapping[str, Any]
+
+
 class OversizedPolicy(pulumi.RunError):
     """The deploy role's rights are more than IAM takes."""
 
 
 def policies(rights: Sequence[Grant], *, write: bool) -> list[str]:
     """`rights` as policy documents, each as full as IAM takes it. Raises `OversizedPolicy`."""
-    documents: list[str] = []
-    statements: list[dict[str, Any]] = []
+    documents: list[list[Statement]] = [[]]
     for grant in rights:
         if not grant.resources or not (grant.read or (write and grant.write)):
             continue
-        statement = {
-            "Sid": grant.sid,
-            "Effect": "Allow",
-            "Action": _brief(*grant.read, *(grant.write if write else ())),
-            "Resource": _brief(*grant.resources),
-            "Condition": grant.condition,
-        }
-        if statements and len(_document([*statements, statement])) > POLICY_LIMIT:
-            documents.append(_document(statements))
-            statements = []
-        statements.append(statement)
-    documents.append(_document(statements))
-    longest = max(len(document) for document in documents)
-    if len(documents) > POLICIES_LIMIT or longest > POLICY_LIMIT:
+        for statement in _fitting(grant.sid, grant, write=write):
+            room = (each for each in documents if len(_document([*each, statement])) <= POLICY_LIMIT)
+            into = next(room, None)
+            if into is None:
+                documents.append(into := [])
+            into.append(statement)
+    if len(documents) > POLICIES_LIMIT:
         raise OversizedPolicy(
-            f"The pipeline's role needs {len(documents)} policies, the longest of {longest:,} characters; IAM takes "
-            f"{POLICIES_LIMIT} of {POLICY_LIMIT:,}, and nothing was changed. Spread the services over several "
-            "stacks, each with a delivery of its own."
+            f"The pipeline's role needs {len(documents)} policies of {POLICY_LIMIT:,} characters; IAM takes "
+            f"{POLICIES_LIMIT}, and nothing was changed. Spread the services over several stacks, each with a delivery "
+            "of its own."
         )
-    return documents
+    return [_document(statements) for statements in documents]
 
 
-def _document(statements: Sequence[Mapping[str, Any]]) -> str:
+def _fitting(sid: str, grant: Grant, *, write: bool) -> Iterator[Statement]:
+    """The grant as a statement; as several where its resources are more than a policy takes."""
+    statement = {
+        "Sid": sid,
+        "Effect": "Allow",
+        "Action": _brief(*grant.read, *(grant.write if write else ())),
+        "Resource": _brief(*grant.resources),
+        "Condition": grant.condition,
+    }
+    half = len(grant.resources) // 2
+    if len(_document([statement])) <= POLICY_LIMIT or not half:
+        yield statement
+        return
+    first, second = (
+        dataclasses.replace(grant, resources=part) for part in (grant.resources[:half], grant.resources[half:])
+    )
+    yield from _fitting(f"{sid}1", first, write=write)
+    yield from _fitting(f"{sid}2", second, write=write)
+
+
+def _document(statements: Sequence[Statement]) -> str:
     return canonical_json({"Version": "2012-10-17", "Statement": statements})
 
 

@@ -48,18 +48,28 @@ def nowhere(service: str, resource: str) -> str:
     return f"arn:{{partition}}:{service}:::{resource}"
 
 
-def marked(keys: str) -> dict[str, str | tuple[str, ...]]:
-    """The tags by which this stack's resources are known where AWS makes up their names. `keys`: aws:ResourceTag for
-    what a resource has, aws:RequestTag for what the call gives it."""
-    return {f"{keys}/ManagedBy": "pulumi", f"{keys}/Environment": "{environment}", f"{keys}/Service": "{tagged}"}
+def marked(keys: str, service: str = "{service_tag}") -> dict[str, str | tuple[str, ...]]:
+    """The tags by which this stack's resources are known where AWS makes up their names.
+
+    keys: aws:ResourceTag for what a resource has, aws:RequestTag for what the call gives it. service: value of the tag
+    Service; default: any of the stack's services.
+    """
+    return {f"{keys}/ManagedBy": "pulumi", f"{keys}/Environment": "{environment}", f"{keys}/Service": service}
 
 
-OURS: Condition = {"StringEquals": marked("aws:ResourceTag")}
-"""Only what has the stack's tags."""
-BECOMES_OURS: Condition = {"StringEquals": marked("aws:RequestTag")}
-"""Only what gets the stack's tags by this call."""
-TAKES_NOBODYS: Condition = {
-    "StringEquals": marked("aws:RequestTag"),
-    "StringEqualsIfExists": marked("aws:ResourceTag"),
-}
-"""The same for tagging: what is new has no tags yet, and what has others is somebody else's."""
+def ours(service: str = "{service_tag}") -> Condition:
+    """Only what has the stack's tags."""
+    return {"StringEquals": marked("aws:ResourceTag", service)}
+
+
+def becomes_ours(service: str = "{service_tag}") -> Condition:
+    """Only what gets the stack's tags by this call."""
+    return {"StringEquals": marked("aws:RequestTag", service)}
+
+
+def takes_nobodys(service: str = "{service_tag}") -> Condition:
+    """The same for tagging: what is new has no tags yet, and what has others is somebody else's."""
+    return {
+        "StringEquals": marked("aws:RequestTag", service),
+        "StringEqualsIfExists": marked("aws:ResourceTag", service),
+    }

@@ -63,14 +63,12 @@ def facts(settings: Settings, estate: Estate) -> Facts:
     services, delivery = list(settings.services.values()), settings.delivery
     assert delivery
     topic = delivery.topic or (settings.monitoring.topics.deployments if settings.monitoring else None)
-    tagged = [settings.tags_for(service)["Service"] for service in services]
     return {
         "partition": [estate.partition],
         "region": [estate.region],
         "account": [estate.account],
         "environment": [settings.environment],
-        # Values of the tag Service on what is the stack's.
-        "tagged": [*tagged, *(["notifications"] if settings.monitoring else [])],
+        "service_tag": [settings.tags_for(service)["Service"] for service in services],
         "service": sorted({service.name for service in services}),
         "vpc": [estate.vpc],
         "cluster": [estate.cluster],

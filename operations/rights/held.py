@@ -64,17 +64,13 @@ def roles_of(config: Mapping[str, str]) -> Roles:
     return roles_in(registrations(config))
 
 
-def roles_in(registered: Iterable[Registration]) -> Roles:
-    """The roles among a program's registrations. Raises `OperationError` where there are none."""
+def roles_in(registered: Iterable[Registration], in_force: Mapping[str, tuple[Statement, ...]] | None = None) -> Roles:
+    """The roles among a program's registrations; `in_force`: with the statements that an account has of them instead.
+
+    Raises `OperationError` where there are none.
+    """
     found = list(registered)
-    statements: dict[str, tuple[Statement, ...]] = {}
-    for part in PARTS:
-        documents = [
-            json.loads(each.inputs["policy"])
-            for each in found
-            if each.type == "aws:iam/policy:Policy" and each.name.startswith(f"delivery-{part}-policy-")
-        ]
-        statements[part] = tuple(statement for document in documents for statement in document["Statement"])
+    statements = in_force or {part: tuple(_statements(found, part)) for part in PARTS}
     if not all(statements.values()):
         raise OperationError(
             "The stack has no pipeline, so there are no roles. Configure delivery: see docs/pipeline.md", 2
@@ -100,6 +96,12 @@ def roles_in(registered: Iterable[Registration]) -> Roles:
             canonical=functools.partial(_canonical, _shapes(known)),
         ),
     )
+
+
+def _statements(registered: Iterable[Registration], part: str) -> Iterator[Statement]:
+    for each in registered:
+        if each.type == "aws:iam/policy:Policy" and each.name.startswith(f"delivery-{part}-policy-"):
+            yield from json.loads(each.inputs["policy"])["Statement"]
 
 
 def _first(registered: Iterable[Registration], of: Any) -> dict[str, Any]:
@@ -172,22 +174,32 @@ def refusals(roles: Roles, calls: Iterable[Call]) -> Iterator[Refusal]:
     """What of `calls` the roles that make them would be refused, each once."""
     seen: set[tuple[str, ...]] = set()
     for call in calls:
-        if administrators(roles, call):
+        try:
+            if administrators(roles, call):
+                continue
+            wanted = asked(roles, call)
+        except requests.Incomplete as error:
+            yield _refusal("deploy", call, Request(f"{call.service}:{call.operation}", "?"), str(error))
             continue
-        for request in asked(roles, call):
+        for request in wanted:
             for role in makers(call):
                 key = (role, call.service, call.operation, request.action, request.resource)
                 if key in seen or allowing(roles.statements[role], request):
                     continue
                 seen.add(key)
-                yield Refusal(
-                    role=role,
-                    phase=call.phase,
-                    call=f"{call.service} {call.operation}",
-                    action=request.action,
-                    resource=request.resource,
-                    remedy=_remedy(roles.statements[role], request, "write" if role == "deploy" else "read"),
-                )
+                remedy = _remedy(roles.statements[role], request, "write" if role == "deploy" else "read")
+                yield _refusal(role, call, request, remedy)
+
+
+def _refusal(role: str, call: Call, request: Request, remedy: str) -> Refusal:
+    return Refusal(
+        role=role,
+        phase=call.phase,
+        call=f"{call.service} {call.operation}",
+        action=request.action,
+        resource=request.resource,
+        remedy=remedy,
+    )
 
 
 def _remedy(statements: Iterable[Statement], request: Request, kind: str) -> str:

@@ -56,10 +56,18 @@ def _keys(prefix: str, given: Mapping[str, str]) -> dict[str, str]:
     return {f"{prefix}/{key}": value for key, value in given.items()}
 
 
+class Incomplete(ValueError):
+    """A call was recorded without what its rights depend on."""
+
+
 def of(call: Call, stack: Stack) -> list[Request]:
-    """What IAM is asked about `call`; nothing for what nobody can be denied."""
+    """What IAM is asked about `call`; nothing for what nobody can be denied. Raises `Incomplete`."""
     ask = _SERVICES.get(call.service) or _plain(call.service)
-    return list(ask(call.operation, call.parameters, stack))
+    try:
+        return list(ask(call.operation, call.parameters, stack))
+    except (KeyError, TypeError, AttributeError):
+        known = ", ".join(call.parameters) or "nothing"
+        raise Incomplete(f"recorded without the resource that it is about, with {known}: record it whole") from None
 
 
 Given = Mapping[str, Any]
@@ -141,14 +149,14 @@ def _logs(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
         return
     name = given.get("logGroupName") or first(given, "resourceArn", "logGroupIdentifier").partition("log-group:")[2]
     group = stack.arn("logs", f"log-group:{name.removesuffix(':*')}")
+    # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
     if operation in ("ListTagsForResource", "TagResource", "UntagResource"):
-        wholes = [group]
+        whole = group
     elif operation == "GetLogEvents":
-        wholes = [f"{group}:log-stream:{given.get('logStreamName', _MADE)}"]
+        whole = f"{group}:log-stream:{given.get('logStreamName', _MADE)}"
     else:
-        # The reference writes a log group's ARN without anything behind it, IAM's own messages with: both are asked.
-        wholes = [group, f"{group}:log-stream:"]
-    yield from (Request(f"logs:{operation}", whole) for whole in wholes)
+        whole = f"{group}:*"
+    yield Request(f"logs:{operation}", whole)
     if operation == "CreateLogGroup":
         yield Request("logs:TagResource", group)
 

@@ -1,6 +1,6 @@
 """Images, roles, logs, task definitions, services and their scaling."""
 
-from components.delivery.right import BECOMES_OURS, OURS, TAKES_NOBODYS, Right, arn, global_arn
+from components.delivery.right import Right, arn, becomes_ours, global_arn, ours, takes_nobodys
 
 _REPOSITORY, _LIFECYCLE = "aws:ecr/repository:Repository", "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 _IMAGE, _ROLE, _ROLE_POLICY = "docker:index/image:Image", "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
@@ -54,22 +54,21 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         ),
     ),
     _LOG_GROUP: (
+        # With :* behind it for all actions but those on tags:
+        # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html
         Right(
-            # The reference writes the ARN as it is, IAM's messages with :* behind it.
             sid="Logs",
-            on=(arn("logs", "log-group:{its.name}"), arn("logs", "log-group:{its.name}:*")),
+            on=(arn("logs", "log-group:{its.name}:*"),),
             write=(
                 "logs:CreateLogGroup",
                 "logs:DeleteLogGroup",
                 "logs:DeleteRetentionPolicy",
                 "logs:FilterLogEvents",
+                "logs:GetLogEvents",
                 "logs:PutRetentionPolicy",
             ),
         ),
-        # Of its streams.
-        Right(sid="LogsLines", on=(arn("logs", "log-group:{its.name}:*"),), write=("logs:GetLogEvents",)),
         Right(
-            # Without: https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_ListTagsForResource.html
             sid="LogsTags",
             on=(arn("logs", "log-group:{its.name}"),),
             read=("logs:ListTagsForResource",),
@@ -142,7 +141,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="VerifyTasks",
             on=(arn("ecs", "task/{cluster_name}/*"),),
             write=("ecs:StopTask",),
-            condition=OURS,
+            condition=ours(),
         ),
     ),
     _SERVICE: (
@@ -153,6 +152,8 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             write=(
                 "ecs:CreateService",
                 "ecs:DeleteService",
+                # Waiting for a steady state: IAM asks for the service, and for its deployment below.
+                "ecs:DescribeServiceDeployments",
                 "ecs:ListServiceDeployments",
                 "ecs:TagResource",
                 "ecs:UntagResource",
@@ -160,12 +161,8 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             ),
         ),
         Right(
-            # Waiting for a steady state. IAM asks for the service and for its deployment.
             sid="ServicesDeployments",
-            on=(
-                arn("ecs", "service/{cluster_name}/{its.name}"),
-                arn("ecs", "service-deployment/{cluster_name}/{its.name}/*"),
-            ),
+            on=(arn("ecs", "service-deployment/{cluster_name}/{its.name}/*"),),
             write=("ecs:DescribeServiceDeployments",),
         ),
     ),
@@ -180,13 +177,13 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewScaling",
             on=_SCALABLE,
             write=("application-autoscaling:RegisterScalableTarget",),
-            condition=BECOMES_OURS,
+            condition=becomes_ours(),
         ),
         Right(
             sid="NewScalingTags",
             on=_SCALABLE,
             write=("application-autoscaling:TagResource",),
-            condition=TAKES_NOBODYS,
+            condition=takes_nobodys(),
         ),
         Right(
             sid="Scaling",
@@ -200,7 +197,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "application-autoscaling:TagResource",
                 "application-autoscaling:UntagResource",
             ),
-            condition=OURS,
+            condition=ours(),
         ),
         Right(
             # It makes alarms of its own, with the rights of who asks.

@@ -1,10 +1,12 @@
 """Alarms, dashboards, saved queries, events, topics with their key, Slack, budgets."""
 
-from components.delivery.right import BECOMES_OURS, OURS, TAKES_NOBODYS, Right, arn, global_arn, marked
+from components.delivery.right import Right, arn, becomes_ours, global_arn, marked, ours, takes_nobodys
 
 _ROLE, _TOPIC = "aws:iam/role:Role", "aws:sns/topic:Topic"
 _SLACK = "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration"
 _CHATBOT = (global_arn("chatbot", "chat-configuration/slack-channel/{its.configuration_name}"),)
+_NOTIFICATIONS = "notifications"
+"""Value of the tag Service on the topics' key, and on the channel in Slack."""
 _KEYS = (arn("kms", "key/*"),)
 
 RIGHTS: dict[str, tuple[Right, ...]] = {
@@ -43,7 +45,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     "aws:cloudwatch/logMetricFilter:LogMetricFilter": (
         Right(
             sid="MetricFilters",
-            on=(arn("logs", "log-group:{its.name}"), arn("logs", "log-group:{its.name}:*")),
+            on=(arn("logs", "log-group:{its.name}:*"),),
             of="aws:cloudwatch/logGroup:LogGroup",
             read=("logs:DescribeMetricFilters",),
             write=("logs:DeleteMetricFilter", "logs:PutMetricFilter"),
@@ -107,7 +109,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             # https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html
             sid="NewKeys",
             write=("kms:CreateKey", "kms:TagResource"),
-            condition=TAKES_NOBODYS,
+            condition=takes_nobodys(_NOTIFICATIONS),
         ),
         Right(
             sid="Keys",
@@ -124,7 +126,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "kms:UpdateAlias",
                 "kms:UpdateKeyDescription",
             ),
-            condition=OURS,
+            condition=ours(_NOTIFICATIONS),
         ),
         Right(
             # Whoever publishes to an encrypted topic needs its key.
@@ -132,7 +134,10 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             on=_KEYS,
             write=("kms:Decrypt", "kms:GenerateDataKey"),
             condition={
-                "StringEquals": {**marked("aws:ResourceTag"), "kms:ViaService": "sns.{region}.amazonaws.com"},
+                "StringEquals": {
+                    **marked("aws:ResourceTag", _NOTIFICATIONS),
+                    "kms:ViaService": "sns.{region}.amazonaws.com",
+                },
             },
         ),
     ),
@@ -160,7 +165,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right(
             sid="NewSlack",
             write=("chatbot:CreateSlackChannelConfiguration",),
-            condition=BECOMES_OURS,
+            condition=becomes_ours(_NOTIFICATIONS),
         ),
         Right(
             sid="PassSlackRole",

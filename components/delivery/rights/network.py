@@ -1,6 +1,6 @@
 """Load balancing, discovery, security groups, DNS."""
 
-from components.delivery.right import BECOMES_OURS, OURS, Right, arn, marked, nowhere
+from components.delivery.right import Right, arn, becomes_ours, marked, nowhere, ours
 
 _GROUPS, _GROUP_RULES = arn("ec2", "security-group/*"), arn("ec2", "security-group-rule/*")
 _DISCOVERY = arn("servicediscovery", "service/*")
@@ -26,7 +26,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewRules",
             on=("{listener}",),
             write=("elasticloadbalancing:CreateRule",),
-            condition=BECOMES_OURS,
+            condition=becomes_ours(),
         ),
         Right(
             sid="NewRulesTags",
@@ -44,7 +44,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "elasticloadbalancing:RemoveTags",
                 "elasticloadbalancing:SetRulePriorities",
             ),
-            condition=OURS,
+            condition=ours(),
         ),
     ),
     # Ids are made up by AWS, so here too tags say which are ours.
@@ -54,7 +54,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewDiscovery",
             on=(arn("servicediscovery", "namespace/{namespace}"), _DISCOVERY),
             write=("servicediscovery:CreateService",),
-            condition=BECOMES_OURS,
+            condition=becomes_ours(),
         ),
         Right(
             # The service authorization reference has no resources for these two, so it takes *. A new service has no
@@ -68,7 +68,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             on=(_DISCOVERY,),
             read=("servicediscovery:GetService",),
             write=("servicediscovery:DeleteService", "servicediscovery:UpdateService"),
-            condition=OURS,
+            condition=ours(),
         ),
         Right(
             # A changed TTL is an operation of Cloud Map's, which the provider waits for.
@@ -82,7 +82,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewSecurityGroups",
             on=(_GROUPS,),
             write=("ec2:CreateSecurityGroup",),
-            condition=BECOMES_OURS,
+            condition=becomes_ours(),
         ),
         Right(
             sid="SecurityGroupsVpc",
@@ -116,20 +116,20 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "ec2:RevokeSecurityGroupEgress",
                 "ec2:RevokeSecurityGroupIngress",
             ),
-            condition=OURS,
+            condition=ours(),
         ),
         Right(
             sid="SecurityGroupRules",
             on=(_GROUP_RULES,),
             write=("ec2:CreateTags", "ec2:DeleteTags", "ec2:ModifySecurityGroupRules"),
-            condition=OURS,
+            condition=ours(),
         ),
         Right(
             # The rule that is being made has no tags but those asked for.
             sid="NewSecurityGroupRules",
             on=(_GROUP_RULES,),
             write=("ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"),
-            condition=BECOMES_OURS,
+            condition=becomes_ours(),
         ),
         # Before a group goes, the provider looks for what hangs on it.
         Right(sid="SecurityGroupsUsers", write=("ec2:DescribeNetworkInterfaces",)),
