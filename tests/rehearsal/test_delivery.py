@@ -38,6 +38,8 @@ class Seen:
     roles: Roles
     beside: tuple[int | None, list[str]]
     """What became of a one-off task whose task definition nobody may deregister."""
+    left: set[str]
+    """ARNs of the identity providers and of roles of ours after the stack was destroyed."""
 
 
 def in_force(account: Account, part: str) -> tuple[Statement, ...]:
@@ -105,12 +107,20 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         beside = run_beside(refusing(target([]), "DeregisterTaskDefinition"), service, code)
         rehearsal.deploy(other)
         rollback(target(operated), service)
-    yield Seen(before, operated, held.roles_in(registrations(stack.config), statements), beside)
+        rehearsal.destroy()
+        iam = rehearsal.account.client("iam")
+        left = {provider["Arn"] for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]}
+        left |= {role["Arn"] for role in iam.list_roles()["Roles"] if "-mcp" in role["RoleName"]}
+    yield Seen(before, operated, held.roles_in(registrations(stack.config), statements), beside, left)
 
 
 def test_all_that_the_pipelines_operations_ask_is_allowed_to_the_role_that_deploys(seen: Seen) -> None:
     assert {call.operation for call in seen.operated} >= {"RunTask", "UpdateService", "PutParameter"}
     assert list(held.refusals(seen.roles, seen.operated)) == []
+
+
+def test_githubs_identity_provider_stays_when_the_stack_goes_and_its_roles_do_not(seen: Seen) -> None:
+    assert seen.left == {expected.arn("iam", "oidc-provider/token.actions.githubusercontent.com", "")}
 
 
 def test_a_clean_up_that_is_refused_is_a_note_and_takes_no_answer_away(seen: Seen) -> None:
