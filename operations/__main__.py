@@ -301,16 +301,13 @@ def _rights(options: argparse.Namespace, output: Output) -> int:
     roles = held.roles_of(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml"))
     if not options.calls:
         output.record("roles", roles.statements)
-        rows = [
-            {"role": role, "statement": s["Sid"], "action": "\n".join(texts(s["Action"]))}
-            | {
-                "resource": "\n".join(texts(s["Resource"])),
-                "if": json.dumps(s["Condition"]) if "Condition" in s else "",
-            }
-            for role, statements in roles.statements.items()
-            for s in statements
-        ]
-        output.table(rows)
+        for role, statements in roles.statements.items():
+            for statement in statements:
+                output.say(f"{role}: {statement['Sid']}")
+                output.say(f"    may  {' '.join(texts(statement['Action']))}")
+                output.say(f"    on   {' '.join(texts(statement['Resource']))}")
+                if "Condition" in statement:
+                    output.say(f"    if   {json.dumps(statement['Condition'])}")
         return 0
     found = list(held.refusals(roles, recorded))
     output.record("refused", [dataclasses.asdict(refusal) for refusal in found])

@@ -75,6 +75,8 @@ def test_a_recording_that_the_roles_allow_ends_with_0(tmp_path: Path) -> None:
 def test_without_a_recording_it_lists_what_the_roles_may_do() -> None:
     with in_a_file(stack("production")) as name:
         found = json.loads(ops("--stack", name, "--json").stdout)["roles"]
+        told = ops("--stack", name).stdout
+    assert "deploy: Cluster\n    may  ecs:DescribeClusters\n    on   arn:aws:ecs:" in told
     assert found.keys() == {"deploy", "preview"}
     assert {"Services", "Pipeline"} <= {statement["Sid"] for statement in found["deploy"]}
 
