@@ -112,6 +112,9 @@ class Estate:
     """Bucket -> ARN of the customer's key that it encrypts with; no entry for keys that need no further right."""
     healthy: dict[str, tuple[HealthyRevision, ...]]
     """Service -> revisions that became healthy in earlier deployments, newest first."""
+    state_bucket_key: str | None
+    """ARN of the customer's key that the bucket of the pipeline's state encrypts with; None: there is none, or it could
+    not be asked."""
 
 
 class _Findings:
@@ -223,7 +226,7 @@ async def look_up(
     (
         (vpc, cluster, namespace, balancer, healthy),
         (secrets, permitted, roles, bucket_keys, zones),
-        _,
+        state_bucket_key,
     ) = await asyncio.gather(things, named, _pipeline(settings, place, findings))
     groups: dict[str, str | None] = {}
     subnets: dict[str, dict[str, Any] | None] = {}
@@ -278,12 +281,16 @@ async def look_up(
         execution_roles={name: role["arn"] for name, role in roles.items() if role},
         bucket_keys={name: key for name, key in bucket_keys.items() if key},
         healthy=healthy or {},
+        state_bucket_key=state_bucket_key,
         hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
     )
 
 
-async def _pipeline(settings: Settings, place: str, findings: _Findings) -> None:
-    if settings.delivery and not settings.delivery.create_provider:
+async def _pipeline(settings: Settings, place: str, findings: _Findings) -> str | None:
+    """The ARN of the customer's key that the bucket of the stack's state encrypts with, if any."""
+    if settings.delivery is None:
+        return None
+    if not settings.delivery.create_provider:
         await findings.look_up(
             "GitHub's OIDC provider",
             place,
@@ -293,6 +300,16 @@ async def _pipeline(settings: Settings, place: str, findings: _Findings) -> None
                 url="https://token.actions.githubusercontent.com",
             ),
         )
+    try:
+        return await asyncio.to_thread(_bucket_key, settings.delivery.state_bucket, findings)
+    except NoCredentialsError:
+        return None
+    except (BotoCoreError, ClientError) as error:
+        findings.warn(
+            f"How state bucket {settings.delivery.state_bucket} is encrypted could not be asked: {error}. If it is with"
+            " a key of yours, the pipeline cannot write the state until an administrator who may ask runs pulumi up."
+        )
+        return None
 
 
 async def _each(names: Iterable[str], look_up: Callable[[str], Awaitable[T]]) -> dict[str, T]:
@@ -476,6 +493,11 @@ def _bucket_settings(name: str, settings: Settings, findings: _Findings) -> str 
                 f"remove buckets.{name}.keepVersionsDays, and have its owner enable versioning with a rule that "
                 "expires old versions",
             )
+    return _bucket_key(name, findings)
+
+
+def _bucket_key(name: str, findings: _Findings) -> str | None:
+    s3 = findings.client("s3")
     encryption = _unless_missing(s3.get_bucket_encryption, name).get("ServerSideEncryptionConfiguration", {"Rules": []})
     keys = [rule["ApplyServerSideEncryptionByDefault"].get("KMSMasterKeyID") for rule in encryption["Rules"]]
     return _customer_key(keys[0], findings) if any(keys) else None

@@ -291,6 +291,34 @@ def _diagram(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+def _rights(options: argparse.Namespace, output: Output) -> int:
+    from components import settings
+    from operations.rights import calls, held
+    from operations.rights.judge import texts
+    from policies.registrations import ROOT
+
+    recorded = calls.read(options.calls) if options.calls else []
+    roles = held.roles_of(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml"))
+    if not options.calls:
+        output.record("roles", roles.statements)
+        for role, statements in roles.statements.items():
+            for statement in statements:
+                output.say(f"{role}: {statement['Sid']}")
+                output.say(f"    may  {' '.join(texts(statement['Action']))}")
+                output.say(f"    on   {' '.join(texts(statement['Resource']))}")
+                if "Condition" in statement:
+                    output.say(f"    if   {json.dumps(statement['Condition'])}")
+        return 0
+    found = list(held.refusals(roles, recorded))
+    output.record("refused", [dataclasses.asdict(refusal) for refusal in found])
+    for refusal in found:
+        output.say(f"the {refusal.role} role is refused {refusal.action} on {refusal.resource}")
+        output.say(f"    call: {refusal.call}, {refusal.phase}")
+        output.say(f"    do: {refusal.remedy}")
+    output.say(f"{len(recorded)} different calls: {len(found)} requests refused")
+    return 1 if found else 0
+
+
 def _adopt(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations import adopt
 
@@ -344,6 +372,7 @@ _WITHOUT_ACCOUNT: dict[str, Callable[[argparse.Namespace, Output], int]] = {
     "policies": _policies,
     "cost": _cost,
     "diagram": _diagram,
+    "rights": _rights,
 }
 """Verbs that need the stack's configuration alone."""
 
@@ -411,6 +440,12 @@ def _arguments() -> argparse.Namespace:
         "diagram", parents=[common], help="the stack as a picture, drawn from what the program registers", epilog=EXIT
     )
     diagram.add_argument("--mermaid", action="store_true", help="as Mermaid, for Markdown (default: SVG)")
+    rights = verbs.add_parser(
+        "rights", parents=[common], help="what the pipeline's roles may do, and whether it is enough", epilog=EXIT
+    )
+    rights.add_argument(
+        "--calls", type=Path, metavar="FILE", help="hold the roles against calls that a provider was seen to make"
+    )
     return parser.parse_args()
 
 

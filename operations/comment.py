@@ -51,6 +51,8 @@ _WORDS = {"create": "create", "update": "update", "delete": "delete", "import": 
 _ORDER = ("replace", "delete", "update", "create", "import")
 _UNDECIDED = "not decided at preview"
 _STACK = "pulumi:pulumi:Stack"
+_PIPELINE = "mcp-on-ecs:index:Delivery"
+"""The component of the pipeline's roles, which these may not change themselves."""
 
 
 def marker(stack: str) -> str:
@@ -135,6 +137,14 @@ def _previewed(preview: Sequence[Event], steps: Sequence[_Step], whole: str) -> 
     if replaced := [step for step in steps if step.action == "replace"]:
         names = ", ".join(step.shown for step in replaced[:5]) + (" ..." if len(replaced) > 5 else "")
         yield f"> [!WARNING]\n> Replaced, so gone for a moment or for good: {names}"
+    if own := [step for step in steps if step.pipeline]:
+        names = ", ".join(step.shown for step in own[:5]) + (" ..." if len(own) > 5 else "")
+        yield (
+            f"> [!IMPORTANT]\n> An administrator deploys this, from this branch: the pipeline's own roles change "
+            f"({names}), and they may not change themselves. Where rights are added, "
+            "`pulumi up --target '**Delivery**'`; where a service or anything else is removed, the whole `pulumi up`. "
+            "Until then the workflow `deploy` fails with AccessDenied: docs/pipeline.md."
+        )
     if steps:
         table = ["| | resource | type | because of |", "|---|---|---|---|", *(step.row for step in steps)]
         fitting = _fitting(table, "preview", whole)
@@ -185,6 +195,8 @@ class _Step:
     name: str
     type: str
     because: tuple[str, ...]
+    pipeline: bool
+    """Whether it is a part of the pipeline's roles."""
 
     @property
     def shown(self) -> str:
@@ -210,7 +222,8 @@ def _steps(preview: Sequence[Event]) -> Iterator[_Step]:
             continue
         because = step.get("keys") if action == "replace" else None
         because = because or step.get("diffs") or step.get("detailedDiff") or ()
-        found[step["urn"]] = _Step(action, name, qualified.rpartition("$")[2], tuple(because))
+        pipeline = _PIPELINE in qualified.split("$")
+        found[step["urn"]] = _Step(action, name, qualified.rpartition("$")[2], tuple(because), pipeline)
     yield from sorted(found.values(), key=lambda step: _ORDER.index(step.action))
 
 

@@ -20,6 +20,10 @@ from pathlib import Path
 
 _LINES, _WIDTH = 15, 300
 """Of the log's end: as much as a person reads on a telephone."""
+_DENIED = (
+    "AccessDenied: does the change touch the pipeline's own roles? Those an administrator deploys: "
+    "pulumi up --target '**Delivery**', or the whole pulumi up where something is removed. See docs/pipeline.md"
+)
 _AFTER_FAILURE = "What runs: ./ops status. Back: ./ops rollback, or the workflow rollback. See docs/runbook.md"
 
 
@@ -30,7 +34,8 @@ def message(subject: str, *, steps: str = "", log: str = "", url: str = "", fail
     commit, actor = os.environ.get("GITHUB_SHA", "")[:7], os.environ.get("GITHUB_ACTOR", "")
     whose = f"commit {commit} by {actor}" if commit else ""
     head = [subject, whose, steps]
-    tail = [_AFTER_FAILURE if failed else "", url]
+    denied = failed and re.search(r"AccessDenied|UnauthorizedOperation|not authorized to perform", log)
+    tail = [_DENIED if denied else "", _AFTER_FAILURE if failed else "", url]
     paragraphs = ["\n".join(line for line in paragraph if line) for paragraph in (head, lines, tail)]
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 

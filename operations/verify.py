@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import re
 import time
 from collections.abc import Callable
 from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 import checks
 from checks import Check, deployment
@@ -131,16 +134,16 @@ def _inside(target: Target, service: Service) -> str:
         "import sys,urllib.request as u;"
         f"sys.exit(0 if u.urlopen('http://{name}:{service.port}{service.health.path}',timeout=20).status==200 else 1)"
     )
-    code = run_beside(target, service, ["python3", "-c", question])
+    code, left = run_beside(target, service, ["python3", "-c", question])
+    address, notes = f"http://{name}:{service.port}{service.health.path}", "".join(f"; {note}" for note in left)
     if code != 0:
-        raise Failed(
-            f"a task in the same subnets asked http://{name}:{service.port}{service.health.path} and ended with {code}"
-        )
-    return f"http://{name}:{service.port}{service.health.path} answers 200 from a task in the same subnets"
+        raise Failed(f"a task in the same subnets asked {address} and ended with {code}{notes}")
+    return f"{address} answers 200 from a task in the same subnets{notes}"
 
 
-def run_beside(target: Target, service: Service, command: list[str]) -> int | None:
-    """The exit code of `command` in a one-off task with the service's image, network and roles; None: did not start.
+def run_beside(target: Target, service: Service, command: list[str]) -> tuple[int | None, list[str]]:
+    """The exit code of `command` in a one-off task with the service's image, network and roles, None if it did not
+    start; and notes on what could not be cleaned up.
 
     The image's entry point is the server, and ECS cannot override that when it runs a task: so a task definition of
     its own is registered for it, and deregistered again.
@@ -168,23 +171,38 @@ def run_beside(target: Target, service: Service, command: list[str]) -> int | No
         containerDefinitions=[container],
         **{name: running[name] for name in same if running.get(name)},
     )["taskDefinition"]["taskDefinitionArn"]
+    # By its tags the pipeline's role knows which of the cluster's tasks it may stop.
+    left: list[str] = []
+    tags = [{"key": key, "value": value} for key, value in target.settings.tags_for(service).items()]
     try:
         task = ecs.run_task(
             cluster=cluster,
             taskDefinition=probe,
             launchType="FARGATE",
             networkConfiguration=described["networkConfiguration"],
+            tags=tags,
         )["tasks"][0]["taskArn"]
         deadline = time.monotonic() + _HEALTH_LIMIT
         while time.monotonic() < deadline:
             (seen,) = ecs.describe_tasks(cluster=cluster, tasks=[task])["tasks"]
             if seen["lastStatus"] == "STOPPED":
-                return next((c["exitCode"] for c in seen["containers"] if "exitCode" in c), None)
+                return next((c["exitCode"] for c in seen["containers"] if "exitCode" in c), None), left
             time.sleep(1)
-        ecs.stop_task(cluster=cluster, task=task, reason="verify took too long")
-        return None
+        stop = functools.partial(ecs.stop_task, cluster=cluster, task=task, reason="verify took too long")
+        left += _tidied(stop, f"aws ecs stop-task --cluster {cluster} --task {task}")
+        return None, left
     finally:
-        ecs.deregister_task_definition(taskDefinition=probe)
+        deregister = functools.partial(ecs.deregister_task_definition, taskDefinition=probe)
+        left += _tidied(deregister, f"aws ecs deregister-task-definition --task-definition {probe}")
+
+
+def _tidied(tidy: Callable[[], Any], command: str) -> list[str]:
+    """A note with `command` where `tidy` failed: what was asked has its answer all the same."""
+    try:
+        tidy()
+    except (BotoCoreError, ClientError) as error:
+        return [f"not cleaned up ({error}); do: {command}"]
+    return []
 
 
 def _errors(target: Target, service: Service) -> str:

@@ -199,7 +199,8 @@ def _roles_and_buckets(account: Account, settings: Settings) -> None:
     }
     for role in sorted({service.execution_role for service in services if service.execution_role}):
         account.client("iam").create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(trust))
-    for bucket in sorted({name for service in services for name in service.buckets}):
+    state = {settings.delivery.state_bucket} if settings.delivery else set()
+    for bucket in sorted({name for service in services for name in service.buckets} | state):
         place = (
             {}
             if account.region == "us-east-1"

@@ -263,7 +263,7 @@ def _iam(client: Client) -> Iterator[Entry]:
         yield Entry(f"iam policy {policy['PolicyName']}", (arn, policy["PolicyId"]), document)
     for provider in _pages(iam, "list_open_id_connect_providers", "OpenIDConnectProviderList"):
         document = iam.get_open_id_connect_provider(OpenIDConnectProviderArn=provider["Arn"])
-        yield Entry(f"iam identity provider {document['Url']}", (provider["Arn"],), document)
+        yield Entry(f"{IDENTITY_PROVIDER}{document['Url']}", (provider["Arn"],), document)
 
 
 def _logs(client: Client) -> Iterator[Entry]:
@@ -343,6 +343,7 @@ def _secretsmanager(client: Client) -> Iterator[Entry]:
         yield Entry(f"secret {secret['Name']}", (secret["ARN"], *versions), secret)
 
 
+IDENTITY_PROVIDER = "iam identity provider "
 BUCKET_SETTING = "bucket setting "
 """How the key of a bucket's setting begins."""
 

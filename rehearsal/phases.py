@@ -153,8 +153,10 @@ def _look_for_remains(before: inventory.Inventory, now: inventory.Inventory) -> 
     Raises `RehearsalError` for anything else of ours, and where the estate was touched.
     """
     left = inventory.added(before, now)
-    # Revisions are kept, so that there is one to go back to (skipDestroy), and what protects a bucket (retainOnDelete).
-    kept = [key for key in left if key.startswith(("task definition ", inventory.BUCKET_SETTING))]
+    # Revisions are kept, so that there is one to go back to (skipDestroy); what protects a bucket, and what all the
+    # account's pipelines sign in by, are retained (retainOnDelete).
+    stays = ("task definition ", inventory.BUCKET_SETTING, inventory.IDENTITY_PROVIDER)
+    kept = [key for key in left if key.startswith(stays)]
     wrong = [f"{key} is left" for key in left if key not in kept] + inventory.changed(before, now)
     if wrong:
         raise RehearsalError("After the destroy the account must be as it was before, but:\n" + "\n".join(wrong))

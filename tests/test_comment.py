@@ -282,3 +282,15 @@ def test_the_command_writes_an_issue_about_drift_or_nothing(tmp_path: Path) -> N
     assert run("--drift", "--preview", written(tmp_path / "some", preview(*SMALL))) == drift(
         "production", preview(*SMALL), run_url=RUN
     )
+
+
+def test_a_change_of_the_pipelines_own_roles_says_that_an_administrator_deploys_it() -> None:
+    policy = step("update", "delivery-deploy-policy-1", "aws:iam/policy:Policy", diffs=["policy"])
+    metadata = policy["resourcePreEvent"]["metadata"]
+    metadata["urn"] = metadata["urn"].replace("index:McpService", "index:Delivery")
+    text = comment("production", preview=preview(policy))
+    assert "An administrator deploys this" in text
+    assert "<code>delivery-deploy-policy-1</code>" in text
+    assert "pulumi up --target '**Delivery**'" in text
+    other = step("update", "google-workspace-policy", "aws:iam/policy:Policy", diffs=["policy"])
+    assert "An administrator" not in comment("production", preview=preview(other))

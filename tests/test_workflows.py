@@ -19,6 +19,7 @@ import yaml
 
 from engine.cli import VERSION
 from operations.comment import marker
+from operations.notify import message
 from rehearsal.emulator import Emulator
 from tests.conftest import ROOT
 
@@ -137,10 +138,10 @@ def test_a_pull_request_from_a_fork_never_sees_credentials() -> None:
             assert "secrets." not in str(job) and "id-token" not in job["permissions"], name
 
 
-def test_a_pull_request_is_rehearsed_on_both_engines_and_they_are_compared() -> None:
+def test_a_pull_request_is_rehearsed_with_own_and_official_providers_and_they_are_compared() -> None:
     scripts = "\n".join(step.get("run", "") for step in steps(read("pull-request")))
-    engines = re.findall(r"\./rehearse production(?: --engine (\w+))?", scripts)
-    assert sorted(engines) == ["", "both", "pulumi"]
+    ways = re.findall(r"\./rehearse production(?: (--(?:providers|compare) \w+))?", scripts)
+    assert sorted(ways) == ["", "--compare providers", "--providers official"]
 
 
 def test_only_deploy_and_rollback_take_the_role_that_deploys() -> None:
@@ -400,3 +401,11 @@ def test_a_topic_that_cannot_be_reached_is_a_warning_and_slack_is_told(tmp_path:
 def test_where_nobody_is_to_be_told_nothing_happens(tmp_path: Path) -> None:
     done = notify(tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_what_was_denied_says_whose_deployment_it_is() -> None:
+    log = (
+        "error: updating IAM Policy: AccessDenied: not authorized to perform: iam:CreatePolicyVersion\n" + "line\n" * 40
+    )
+    assert "Those an administrator deploys: pulumi up --target '**Delivery**'" in message("x", log=log, failed=True)
+    assert "administrator" not in message("x", log="error: time-out", failed=True)

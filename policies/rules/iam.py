@@ -45,6 +45,8 @@ _WITHOUT_RESOURCE = (
     "route53:GetChange",
     "servicediscovery:DiscoverInstances",
     "servicediscovery:GetOperation",
+    "servicediscovery:TagResource",
+    "servicediscovery:UntagResource",
     "ssmmessages:CreateControlChannel",
     "ssmmessages:CreateDataChannel",
     "ssmmessages:OpenControlChannel",

@@ -387,7 +387,10 @@ class S3:
         return {"Rules": self._set(Bucket, "rules", "NoSuchLifecycleConfiguration")}
 
     def get_bucket_encryption(self, *, Bucket: str) -> dict[str, Any]:
-        key = self.account.bucket_settings.get(Bucket, {}).get("key")
+        found = self.account.bucket_settings.get(Bucket, {})
+        if refusal := found.get("refusal"):
+            raise ClientError({"Error": {"Code": refusal, "Message": "not you"}}, "Get")
+        key = found.get("key")
         default = {"SSEAlgorithm": "aws:kms", **({"KMSMasterKeyID": key} if key else {})}
         return {"ServerSideEncryptionConfiguration": {"Rules": [{"ApplyServerSideEncryptionByDefault": default}]}}
 

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from components import delivery
-from components.delivery import OversizedPolicy, UnknownRights
+from components.delivery import OversizedPolicy, UnknownRights, documents, rights
 from components.estate import EstateError
+from operations.rights.judge import Request, allowing
 from policies import evaluate
 from policies.registrations import registrations
 from policies.rules import rules
 from providers import handlers
 from tests.components.program import ACCOUNT, GITHUB, Account, Deploy, Recorded, only
-from tests.iam import Request, allowed, may_assume
-from tests.stacks import INTERNAL, SERVICE, changed, production
+from tests.stacks import INTERNAL, changed, production
 
 DELIVERY = {
     "repository": "busyb-ai/infrastructure",
@@ -71,6 +70,17 @@ def test_previews_are_for_an_environment_of_their_own(deploy: Deploy, delivered:
     }
 
 
+def may_assume(statement: dict[str, Any], *, provider: str, claims: dict[str, str]) -> bool:
+    """Whether a role's trust lets the bearer of a provider's token with `claims` take it."""
+    if statement["Principal"] != {"Federated": provider}:
+        return False
+    issuer = provider.partition(":oidc-provider/")[2]
+    context = {f"{issuer}:{key}": text for key, text in claims.items()}
+    asked = Request("sts:AssumeRoleWithWebIdentity", context=context)
+    policy = {key: value for key, value in statement.items() if key != "Principal"}
+    return allowing([{**policy, "Resource": "*"}], asked) is not None
+
+
 PROVIDER = f"arn:aws:iam::{ACCOUNT}:oidc-provider/{GITHUB}"
 OURS = "repo:busyb-ai/infrastructure"
 DEPLOYING = {"aud": "sts.amazonaws.com", "sub": f"{OURS}:environment:production", "ref": "refs/heads/main"}
@@ -94,7 +104,7 @@ OTHERS = {
 def test_a_token_of_a_fork_or_of_another_branch_is_denied_the_role_that_deploys(
     deploy: Deploy, delivered: dict[str, Any]
 ) -> None:
-    document = {"Statement": [trust(deploy(delivered), "deploy")]}
+    document = trust(deploy(delivered), "deploy")
     assert may_assume(document, provider=PROVIDER, claims=DEPLOYING)
     let_in = [
         who for who, claims in OTHERS.items() if may_assume(document, provider=PROVIDER, claims=DEPLOYING | claims)
@@ -107,7 +117,7 @@ def test_a_token_of_a_fork_or_of_another_branch_is_denied_the_role_that_deploys(
 def test_a_token_is_denied_the_role_of_previews_unless_it_is_of_the_repository_and_its_environment(
     deploy: Deploy, delivered: dict[str, Any]
 ) -> None:
-    document = {"Statement": [trust(deploy(delivered), "preview")]}
+    document = trust(deploy(delivered), "preview")
     assert may_assume(document, provider=PROVIDER, claims=PREVIEWING)
     for sub in ("repo:somebody/infrastructure:environment:preview", f"{OURS}:pull_request", DEPLOYING["sub"]):
         assert not may_assume(document, provider=PROVIDER, claims=PREVIEWING | {"sub": sub})
@@ -115,7 +125,7 @@ def test_a_token_is_denied_the_role_of_previews_unless_it_is_of_the_repository_a
 
 def test_a_repository_with_immutable_subjects_is_named_with_its_ids(deploy: Deploy, delivered: dict[str, Any]) -> None:
     delivered["delivery"]["repository"] = "busyb-ai@123456/infrastructure@456789"
-    document = {"Statement": [trust(deploy(delivered), "deploy")]}
+    document = trust(deploy(delivered), "deploy")
     claims = DEPLOYING | {"sub": "repo:busyb-ai@123456/infrastructure@456789:environment:production"}
     assert may_assume(document, provider=PROVIDER, claims=claims)
     # Somebody who took the names after they were given up.
@@ -152,6 +162,26 @@ def test_the_provider_is_created_where_wanted(deploy: Deploy, delivered: dict[st
     assert (inputs["url"], inputs["clientIdLists"]) == (f"https://{GITHUB}", ["sts.amazonaws.com"])
 
 
+def test_the_provider_stays_when_the_stack_goes_because_an_account_has_one_for_all(
+    deploy: Deploy, delivered: dict[str, Any], estate: Account
+) -> None:
+    delivered["delivery"]["createProvider"] = True
+    kept = {r.type for r in deploy(delivered).resources if r.request.retainOnDelete and r.parent == "delivery"}
+    assert kept == {"aws:iam/openIdConnectProvider:OpenIdConnectProvider"}
+
+
+def test_every_alarm_is_one_that_the_rights_on_alarms_are_about(deploy: Deploy, delivered: dict[str, Any]) -> None:
+    """They go by the service's name, which stands before the alarm's."""
+    recorded = deploy(with_services(delivered, 2))
+    names = [inputs["name"] for inputs in recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm").values()]
+    names += [inputs["alarmName"] for inputs in recorded.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()]
+    alarms = statements(recorded)["Alarms"]
+    assert len(names) > 10
+    for name in names:
+        alarm = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:{name}"
+        assert allowing([alarms], Request("cloudwatch:PutMetricAlarm", alarm)), name
+
+
 def test_the_roles_that_may_be_passed_are_the_two_and_to_ecs_tasks_only(
     deploy: Deploy, delivered: dict[str, Any]
 ) -> None:
@@ -181,6 +211,27 @@ def test_with_a_given_execution_role_that_one_is_passed_and_not_changed(
     assert found["GivenRoles"]["Action"] == "iam:GetRole"
 
 
+def test_a_state_bucket_with_a_key_of_ones_own_takes_data_keys_of_it(
+    deploy: Deploy, delivered: dict[str, Any], estate: Account
+) -> None:
+    key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/99999999-2222-3333-4444-555555555555"
+    assert "StateBucketKey" not in statements(deploy(delivered))
+    estate.bucket_settings["busyb-pulumi-state"] = {"key": key}
+    recorded = deploy(delivered)
+    writes, reads = (statements(recorded, part)["StateBucketKey"] for part in ("deploy", "preview"))
+    assert (writes["Resource"], reads["Resource"]) == (key, key)
+    assert writes["Action"] == ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+    assert reads["Action"] == ["kms:Decrypt", "kms:DescribeKey"]
+
+
+def test_a_state_bucket_that_may_not_be_asked_is_told_and_stops_nothing(
+    deploy: Deploy, delivered: dict[str, Any], estate: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    estate.bucket_settings["busyb-pulumi-state"] = {"refusal": "AccessDenied"}
+    assert "StateBucketKey" not in statements(deploy(delivered))
+    assert "How state bucket busyb-pulumi-state is encrypted could not be asked" in caplog.text
+
+
 def test_rights_come_and_go_with_what_is_declared(deploy: Deploy, delivered: dict[str, Any]) -> None:
     public = statements(deploy(delivered))
     assert {"Push", "Rules", "TargetGroups"} <= public.keys()
@@ -195,7 +246,7 @@ def test_rights_come_and_go_with_what_is_declared(deploy: Deploy, delivered: dic
 def test_a_type_without_rights_stops_the_program(
     deploy: Deploy, delivered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delitem(delivery._RIGHTS, "aws:ssm/parameter:Parameter")
+    monkeypatch.delitem(rights.RIGHTS, "aws:ssm/parameter:Parameter")
     error = deploy(delivered, fails=True).error
     assert isinstance(error, UnknownRights)
     assert "aws:ssm/parameter:Parameter (google-workspace-address, google-workspace-healthy)" in str(error)
@@ -208,7 +259,7 @@ def test_every_type_that_the_program_may_declare_has_rights() -> None:
         "aws:iam/policy:Policy",
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
     }
-    assert {name for name in handlers if name.startswith(("aws:", "docker:"))} - own - delivery._RIGHTS.keys() == set()
+    assert {name for name in handlers if name.startswith(("aws:", "docker:"))} - own - rights.RIGHTS.keys() == set()
 
 
 def with_services(config: dict[str, Any], count: int) -> dict[str, Any]:
@@ -220,20 +271,27 @@ def with_services(config: dict[str, Any], count: int) -> dict[str, Any]:
     return config
 
 
-def test_ten_services_fit_and_every_policy_is_one_that_iam_takes(deploy: Deploy, delivered: dict[str, Any]) -> None:
-    found = deploy(with_services(delivered, 9)).of("aws:iam/policy:Policy")
-    sizes = {name: len(inputs["policy"]) for name, inputs in found.items()}
+@pytest.mark.parametrize(("services", "policies"), [(1, 3), (10, 6), (20, 9)])
+def test_so_many_services_fit_and_every_policy_is_one_that_iam_takes(
+    deploy: Deploy, delivered: dict[str, Any], services: int, policies: int
+) -> None:
+    """docs/pipeline.md says these numbers."""
+    recorded = deploy(with_services(delivered, services - 1))
+    sizes = {name: len(inputs["policy"]) for name, inputs in recorded.of("aws:iam/policy:Policy").items()}
     assert max(sizes.values()) <= 6_144
-    assert 2 <= sum("-deploy-" in name for name in sizes) <= 10
+    assert sum("-deploy-" in name for name in sizes) == policies
+    # None was lost where a statement was too long for a policy.
+    rules = {arn for s in statements(recorded).values() if "events:PutRule" in s["Action"] for arn in s["Resource"]}
+    assert len(rules) == len(recorded.of("aws:cloudwatch/eventRule:EventRule")) >= 4
 
 
 def test_more_than_iam_takes_is_refused(
     deploy: Deploy, delivered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_POLICIES_LIMIT", 1)
+    monkeypatch.setattr(documents, "POLICIES_LIMIT", 1)
     error = deploy(delivered, fails=True).error
     assert isinstance(error, OversizedPolicy)
-    assert "IAM takes 1 of 6,144" in str(error)
+    assert "IAM takes 1, and nothing was changed" in str(error)
 
 
 def test_all_rules_hold_for_the_pipeline_itself() -> None:
@@ -260,131 +318,3 @@ def test_a_wider_trust_would_be_stopped(subject: str, problem: str) -> None:
     role.inputs["assumeRolePolicy"] = json.dumps(document)  # type: ignore[index]
     (rule,) = [rule for rule in rules() if rule.name == "iam-role-limit-github-subject"]
     assert any(problem in violation.problem for violation in evaluate([role], hold_to=[rule]).violations)
-
-
-# --- what the rehearsal of the production stack does not deploy: asked as the service authorization reference says
-# https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
-
-TAGS = {"ManagedBy": "pulumi", "Environment": "production", "Service": "google-workspace-mcp"}
-NEW = {f"aws:RequestTag/{key}": value for key, value in TAGS.items()}
-OWN = {f"aws:ResourceTag/{key}": value for key, value in TAGS.items()}
-FOREIGN = OWN | {"aws:ResourceTag/Service": "core-agent"}
-CHOSEN: dict[str, Any] = {
-    "delivery": DELIVERY,
-    "monitoring.slack": {"workspace": "T0123456789", "channel": "C0123456789"},
-    f"{SERVICE}.autoscaling": {"maximum": 4},
-    f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
-    f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"},
-    f"{SERVICE}.securityGroups": [],
-}
-
-
-def arn(service: str, rest: str, region: str = "us-east-1") -> str:
-    return f"arn:aws:{service}:{region}:{ACCOUNT}:{rest}"
-
-
-def actions(service: str, *names: str, on: str, context: dict[str, str] | None = None) -> list[Request]:
-    return [Request(f"{service}:{name}", (on,), context or {}) for name in names]
-
-
-GROUP, RULE = arn("ec2", "security-group/sg-1"), arn("ec2", "security-group-rule/sgr-1")
-TARGET = arn("application-autoscaling", "scalable-target/0a1b")
-SCALING_ALARM = arn(
-    "cloudwatch", "alarm:TargetTracking-service/busyb-cluster/busyb-google-workspace-mcp-service-High-1"
-)
-SCALING_ROLE = (
-    "aws-service-role/ecs.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_ECSService"
-)
-SLACK = arn("chatbot", "chat-configuration/slack-channel/busyb-production-mcp", "")
-
-
-@pytest.fixture(scope="module")
-def chosen() -> dict[str, dict[str, Any]]:
-    """The statements of the role that deploys, by Sid, where everything that is optional is chosen."""
-    registered = registrations(changed(production("delivery"), CHOSEN).config)
-    documents = [
-        r.inputs["policy"] for r in registered if r.type == "aws:iam/policy:Policy" and "-deploy-policy-" in r.name
-    ]
-    return {statement["Sid"]: statement for text in documents for statement in json.loads(text)["Statement"]}
-
-
-def needed(zone: str) -> list[Request]:
-    change = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "mcp.busyb.ai"}
-    return [
-        # A new security group, its rules, changes of them, and its end.
-        *actions("ec2", "CreateSecurityGroup", on=GROUP, context=NEW),
-        *actions("ec2", "CreateSecurityGroup", on=arn("ec2", "vpc/vpc-0111b7630bcb61b61")),
-        *actions("ec2", "CreateTags", on=GROUP, context={"ec2:CreateAction": "CreateSecurityGroup"}),
-        *actions("ec2", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", on=GROUP, context=OWN),
-        *actions("ec2", "AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress", on=RULE, context=NEW),
-        *actions("ec2", "CreateTags", on=RULE, context={"ec2:CreateAction": "AuthorizeSecurityGroupIngress"}),
-        *actions("ec2", "ModifySecurityGroupRules", on=GROUP, context=OWN),
-        *actions("ec2", "ModifySecurityGroupRules", "CreateTags", "DeleteTags", on=RULE, context=OWN),
-        *actions("ec2", "RevokeSecurityGroupIngress", "RevokeSecurityGroupEgress", on=GROUP, context=OWN),
-        *actions("ec2", "DeleteSecurityGroup", on=GROUP, context=OWN),
-        # The host's record.
-        *actions("route53", "GetHostedZone", "ListResourceRecordSets", on=zone),
-        *actions("route53", "ChangeResourceRecordSets", on=zone, context=change),
-        *actions("route53", "GetChange", on="arn:aws:route53:::change/C1"),
-        # A number of tasks that follows their CPU.
-        *actions("application-autoscaling", "DescribeScalableTargets", "DescribeScalingPolicies", on="*"),
-        *actions("application-autoscaling", "RegisterScalableTarget", on=TARGET, context=NEW),
-        *actions("application-autoscaling", "PutScalingPolicy", "DeregisterScalableTarget", on=TARGET, context=OWN),
-        *actions("cloudwatch", "PutMetricAlarm", "DeleteAlarms", on=SCALING_ALARM),
-        *actions(
-            "iam",
-            "CreateServiceLinkedRole",
-            on=arn("iam", f"role/{SCALING_ROLE}", ""),
-            context={"iam:AWSServiceName": "ecs.application-autoscaling.amazonaws.com"},
-        ),
-        # The channel in Slack.
-        *actions("chatbot", "CreateSlackChannelConfiguration", "DeleteSlackChannelConfiguration", on=SLACK),
-        *actions("chatbot", "DescribeSlackChannelConfigurations", on="*"),
-        *actions(
-            "iam",
-            "PassRole",
-            on=arn("iam", "role/busyb-production-mcp-slack", ""),
-            context={"iam:PassedToService": "chatbot.amazonaws.com"},
-        ),
-    ]
-
-
-def denied(statements: dict[str, dict[str, Any]], requests: list[Request], without: str = "") -> list[Request]:
-    document = {"Statement": [statement for sid, statement in statements.items() if sid != without]}
-    return [request for request in requests if not allowed(document, request)]
-
-
-def test_what_is_optional_may_be_deployed_and_takes_each_of_its_statements(chosen: dict[str, dict[str, Any]]) -> None:
-    (zone,) = [chosen["Zones"]["Resource"]]
-    requests = needed(zone)
-    assert denied(chosen, requests) == []
-    own = ("Zone", "Record", "Scaling", "NewScaling", "Slack", "PassSlack", "SecurityGroup", "NewSecurityGroup")
-    optional = [sid for sid in chosen if sid.startswith(own)]
-    assert len(optional) > 12
-    assert [sid for sid in optional if not denied(chosen, requests, without=sid)] == []
-
-
-def test_nothing_of_others_comes_with_what_is_optional(chosen: dict[str, dict[str, Any]]) -> None:
-    (zone,) = [chosen["Zones"]["Resource"]]
-    other = {"route53:ChangeResourceRecordSetsNormalizedRecordNames": "api.busyb.ai"}
-    to_ecs = {"iam:PassedToService": "ecs-tasks.amazonaws.com"}
-    requests = [
-        *actions("ec2", "CreateSecurityGroup", on=GROUP),
-        *actions("ec2", "AuthorizeSecurityGroupIngress", "DeleteSecurityGroup", on=GROUP, context=FOREIGN),
-        *actions("ec2", "CreateTags", on=GROUP, context=FOREIGN | NEW),
-        *actions("ec2", "AuthorizeSecurityGroupIngress", on=RULE),
-        *actions("route53", "ChangeResourceRecordSets", on=zone, context=other),
-        *actions("route53", "ChangeResourceRecordSets", on=f"{zone}2", context={}),
-        *actions("route53", "DeleteHostedZone", on=zone),
-        *actions("application-autoscaling", "PutScalingPolicy", "DeregisterScalableTarget", on=TARGET, context=FOREIGN),
-        *actions("cloudwatch", "DeleteAlarms", on=SCALING_ALARM.replace("busyb-google-workspace-mcp", "core-agent")),
-        *actions(
-            "iam",
-            "CreateServiceLinkedRole",
-            on=arn("iam", "role/aws-service-role/ecs.amazonaws.com/AWSServiceRoleForECS", ""),
-            context={"iam:AWSServiceName": "ecs.amazonaws.com"},
-        ),
-        *actions("chatbot", "DeleteSlackChannelConfiguration", on=f"{SLACK}-of-others"),
-        *actions("iam", "PassRole", on=arn("iam", "role/busyb-production-mcp-slack", ""), context=to_ecs),
-    ]
-    assert [r for r in requests if r not in denied(chosen, requests)] == []

@@ -1,4 +1,4 @@
-"""What the deployer and a named execution role must be allowed to do, and whether IAM says so.
+"""What the deployer and a named execution role must be allowed to do, and whether IAM says so: `./ops preflight` asks.
 
 Asked for the very resources that the stack is about: for "any resource", IAM would refuse a role that is narrow, as it
 should be.
