@@ -428,6 +428,7 @@ def _repository(place: _Place) -> Iterator[Grant]:
             "ecr:UntagResource",
         ),
     )
+    yield from _push(place)
 
 
 def _lifecycle(place: _Place) -> Iterator[Grant]:
@@ -439,11 +440,13 @@ def _lifecycle(place: _Place) -> Iterator[Grant]:
     )
 
 
-def _image(place: _Place) -> Iterator[Grant]:
+def _push(place: _Place) -> Iterator[Grant]:
     yield Grant(
+        # Also where an image is not built this time: a role that changed with the content of an image, or with a
+        # rollback, would need an administrator for it. PutImage also keeps what became healthy from expiry.
         # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
         sid="Push",
-        resources=tuple(place.arn("ecr", f"repository/{name}") for name in place.beside(_IMAGE, _REPOSITORY)),
+        resources=tuple(place.arn("ecr", f"repository/{name}") for name in place.names(_REPOSITORY)),
         read=("ecr:GetDownloadUrlForLayer",),
         write=(
             "ecr:BatchCheckLayerAvailability",
@@ -657,6 +660,9 @@ def _discovery(place: _Place) -> Iterator[Grant]:
         read=("servicediscovery:GetService", "servicediscovery:ListTagsForResource"),
         write=(
             "servicediscovery:DeleteService",
+            # Before a service is deleted, what is registered still is taken back.
+            "servicediscovery:DeregisterInstance",
+            "servicediscovery:ListInstances",
             "servicediscovery:UntagResource",
             "servicediscovery:UpdateService",
         ),
@@ -969,7 +975,7 @@ _BUCKET_SETTINGS = {
 _RIGHTS: dict[str, Callable[[_Place], Iterator[Grant]]] = {
     _REPOSITORY: _repository,
     _LIFECYCLE: _lifecycle,
-    _IMAGE: _image,
+    _IMAGE: _with_its_sibling,
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
     _ROLE: _role,
     "aws:iam/rolePolicy:RolePolicy": _role_policy,

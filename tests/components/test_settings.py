@@ -291,8 +291,8 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f"{PREFIX}:tags.Environment",
             "Environment",
-            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
-            "which are set for you",
+            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, BuiltTag, "
+            "Name, which are set for you",
             "rename the key",
         ),
     ),
