@@ -81,7 +81,7 @@ def for_prefix(path: str) -> Plan:
 
 
 def for_patterns(patterns: Sequence[str]) -> Plan:
-    """Paths that are forwarded as they come: as many to a rule as AWS allows beside the host, each of which has few enough wildcards."""
+    """Paths that are forwarded as they come: as many to a rule as AWS allows beside the host."""
     together: list[list[str]] = [[]]
     for pattern in patterns:
         more = [*together[-1], pattern]

@@ -18,6 +18,7 @@ import pytest
 from components.registry import healthy_tag
 from components.rollout import NotRolledOut, follow, parse, reach
 from engine.deployment import DeploymentFailed
+from rehearsal.docker import NoBaseImage
 from rehearsal.run import Rehearsal, Stack
 from tests.stacks import SERVICE, changed, production
 
@@ -63,7 +64,7 @@ def failing(rehearsal: Rehearsal, stack: Stack) -> str:
     """What is said of a deployment of `stack`, which must fail. The service's task definition and answers must stay as
     they were."""
     before = service(rehearsal)
-    with asked_all_the_time(rehearsal) as statuses, pytest.raises(DeploymentFailed) as failure:
+    with asked_all_the_time(rehearsal) as statuses, pytest.raises((DeploymentFailed, NoBaseImage)) as failure:
         rehearsal.deploy(stack)
     text = str(failure.value)
     assert service(rehearsal)["taskDefinition"] == before["taskDefinition"], text
