@@ -95,6 +95,8 @@ class Estate:
     """DNS name that AWS gave the load balancer."""
     load_balancer_zone: str | None
     """Hosted zone of that name, for alias records."""
+    load_balancer_dual_stack: bool
+    """Whether it has IPv6 addresses too."""
     load_balancer_security_groups: tuple[str, ...]
     """Ids of the load balancer's security groups."""
     security_groups: dict[str, str]
@@ -274,6 +276,7 @@ async def look_up(
         load_balancer_metric_name=balancer["arn"].partition("loadbalancer/")[2] if balancer else None,
         load_balancer_dns_name=balancer["dnsName"] if balancer else None,
         load_balancer_zone=balancer["zoneId"] if balancer else None,
+        load_balancer_dual_stack=bool(balancer) and "dualstack" in balancer.get("ipAddressType", ""),
         load_balancer_security_groups=tuple(sorted(balancer["securityGroups"])) if balancer else (),
         security_groups={name: found for name, found in groups.items() if found},
         secrets={name: found for name, found in secrets.items() if found},

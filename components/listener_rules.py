@@ -11,8 +11,8 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 WELL_KNOWN = "/.well-known"
-_VALUES_PER_RULE = 5
-"""Condition values that AWS allows a listener rule: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html"""
+_VALUES_PER_RULE, _WILDCARDS_PER_RULE = 5, 6
+"""Condition values, and wildcards in them, that AWS allows a listener rule: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,11 +82,18 @@ def for_prefix(path: str) -> Plan:
 
 def for_patterns(patterns: Sequence[str]) -> Plan:
     """Paths that are forwarded as they come: as many to a rule as AWS allows beside the host."""
-    size = _VALUES_PER_RULE - 1  # One value is the host.
-    return [
-        (f"pattern-{number}", tuple(patterns[start : start + size]), None)
-        for number, start in enumerate(range(0, len(patterns), size), 1)
-    ]
+    together: list[list[str]] = [[]]
+    for pattern in patterns:
+        more = [*together[-1], pattern]
+        # One value is the host, which has no wildcard.
+        if len(more) >= _VALUES_PER_RULE or _wildcards(more) > _WILDCARDS_PER_RULE:
+            together.append([])
+        together[-1].append(pattern)
+    return [(f"pattern-{number}", tuple(each), None) for number, each in enumerate(together, 1)]
+
+
+def _wildcards(patterns: Iterable[str]) -> int:
+    return sum(pattern.count("*") + pattern.count("?") for pattern in patterns)
 
 
 def _below(path: str) -> tuple[str, str]:

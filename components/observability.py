@@ -140,6 +140,8 @@ def alarms(
     """A service's alarms. `load_balancer` and `target_group`: the ends of their ARNs, as metrics name them; None: it
     is internal."""
     limits = service.alarms
+    # Where no task is wanted, none is missed.
+    nobody: Literal["breaching", "notBreaching"] = "breaching" if service.task_range[0] else "notBreaching"
     tasks = {"ClusterName": estate.cluster_name, "ServiceName": f"{service.name}-service"}
     lines = f"./ops logs --service {service.key}"
     for metric, limit in (("CPU", limits.cpu_percent), ("Memory", limits.memory_percent)):
@@ -167,7 +169,7 @@ def alarms(
         compare="LessThanThreshold",
         threshold=1,
         periods=2,
-        missing="breaching",  # No task, no data.
+        missing=nobody,  # No task, no data.
         affects_users=True,
     )
     yield Alarm(
@@ -243,7 +245,7 @@ def alarms(
         compare="LessThanThreshold",
         threshold=1,
         periods=2,
-        missing="breaching",  # No target, no data.
+        missing=nobody,  # No target, no data.
         affects_users=True,
     )
     yield Alarm(
@@ -258,6 +260,22 @@ def alarms(
         threshold=limits.server_errors_per_minute,
         periods=2,
         missing="notBreaching",  # No such answer, no data.
+        affects_users=True,
+    )
+    yield Alarm(
+        part="unreachable",
+        # The load balancer's own 502 and 504 are counted for all its services together, so not they.
+        meaning=f"More than {limits.server_errors_per_minute} connections to a target a minute failed, each a 502 or "
+        f"504 for somebody. Runbook: Targets are unhealthy. {lines}",
+        severity="operations",
+        namespace="AWS/ApplicationELB",
+        metric="TargetConnectionErrorCount",
+        dimensions=group,
+        statistic="Sum",
+        compare="GreaterThanThreshold",
+        threshold=limits.server_errors_per_minute,
+        periods=2,
+        missing="notBreaching",  # No such failure, no data.
         affects_users=True,
     )
     yield Alarm(
@@ -545,7 +563,8 @@ class Observability(pulumi.ComponentResource):
             alarm_actions=[topic],
             ok_actions=[topic],
             tags=args.tags,
-            opts=self._child,
+            # A service that is not there yet has no data either, which would page people at each first deployment.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.running.healthy]),
             **(_with_band(alarm) if alarm.learns else _with_limit(alarm)),
         )
 

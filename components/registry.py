@@ -1,7 +1,12 @@
-"""Where a service's image is kept, and the image itself: built and pushed inside the same `pulumi up`."""
+"""Where a service's image is kept, and the image itself: built and pushed inside the same `pulumi up`.
+
+An image is built once for each content of its context. Content that was pushed before, such as a `git revert` brings
+back, is used as it is: another build of it would be other bytes, under a tag that the registry does not give twice.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
@@ -10,13 +15,34 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 import pulumi_docker as docker
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from components import account
 from components.context import source_revision, stage
 from components.rollout import HealthyRevision
 from components.settings import Image
 
 KEPT_IMAGES = 10
-"""Images that the repository keeps; older ones expire."""
+"""Images that the repository keeps, whatever became of them; older ones expire."""
+KEPT_HEALTHY = 100
+"""Images that became healthy that it keeps. The last ten of these are gone back to, and the one that runs is among
+them; the order in which they were pushed may be another one."""
+HEALTHY = "healthy-"
+"""Beginning of the tag that an image gets when it becomes healthy; the rest is of its digest, as an image needs one."""
+BUILT = "BuiltTag"
+"""Key of the repository's own (AWS) tag that says which image is the one in Pulumi's state, by its content's tag."""
+
+# ECR hands out an image as it is only to who takes its type.
+_MANIFESTS = [
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+]
+
+
+class NotKept(pulumi.RunError):
+    """Images that became healthy could not be kept from expiry."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,7 +85,7 @@ class Registry(pulumi.ComponentResource):
     image: pulumi.Output[str]
     """The image as `repository@sha256:...`, never a tag."""
     tag: str | None
-    """The tag of the image built here, or None for a finished one."""
+    """The tag of the image built here, now or earlier, or None for a finished one."""
     source_revision: str | None
     """The Git revision that the image's source is from, or None for a finished image or outside of Git."""
 
@@ -69,6 +95,7 @@ class Registry(pulumi.ComponentResource):
         context = None if args.image.digest else stage(name, args.image)
         self.tag = context.tag if context else None
         self.source_revision = source_revision(args.image) if context else None
+        finished = args.image.digest or (_built_before(args.repository, context.tag) if context else None)
         repository = aws.ecr.Repository(
             f"{name}-repository",
             name=args.repository,
@@ -78,19 +105,25 @@ class Registry(pulumi.ComponentResource):
             force_delete=True,
             image_scanning_configuration={"scan_on_push": True},
             encryption_configurations=[{"encryption_type": "AES256"}],
-            tags=args.tags,
-            opts=child,
-        )
-        aws.ecr.LifecyclePolicy(
-            f"{name}-lifecycle",
-            repository=repository.name,
-            policy=lifecycle_policy(tag for tag in (self.tag, *(revision.tag for revision in args.healthy)) if tag),
+            # Changed before the image is, so that it never names one that is not in the state.
+            tags={**args.tags, **({BUILT: self.tag} if self.tag and not finished else {})},
             opts=child,
         )
         self.repository_url = repository.repository_url
-        if context is None:
-            self.image = _finished(repository.repository_url, args.image.digest or "")
+        self._name = args.repository
+        aws.ecr.LifecyclePolicy(
+            f"{name}-lifecycle",
+            # What there is to go back to is protected first.
+            repository=repository.name.apply(
+                lambda repository: keep(repository, [revision.digest for revision in args.healthy])
+            ),
+            policy=lifecycle_policy(),
+            opts=child,
+        )
+        if finished:
+            self.image = _finished(repository.repository_url, finished)
         else:
+            assert context
             self.image = docker.Image(
                 f"{name}-image",
                 image_name=pulumi.Output.concat(repository.repository_url, ":", context.tag),
@@ -110,21 +143,100 @@ class Registry(pulumi.ComponentResource):
             ).repo_digest
         self.register_outputs({"repositoryUrl": self.repository_url, "image": self.image, "tag": self.tag})
 
+    def kept(self, healthy: pulumi.Output[str]) -> pulumi.Output[str]:
+        """The image, once `healthy` is known and the image is therefore kept from expiry."""
 
-def lifecycle_policy(protected: Iterable[str]) -> str:
-    """Keep the last images, and besides those that `protected` tags name, however many are pushed after them.
+        def keep_own(facts: list[str]) -> str:
+            image, repository_url, _ = facts
+            if image.startswith(f"{repository_url}@"):
+                keep(self._name, [image.partition("@")[2]])
+            return image
 
-    A tag of its own rule, first: what matches a rule is out of reach of the rules behind it, and a single image never
-    exceeds a count of one. https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
+        return pulumi.Output.all(self.image, self.repository_url, healthy).apply(keep_own)
+
+
+def _built_before(repository: str, tag: str) -> str | None:
+    """The digest of what the repository has under the content's tag, if that is not the image in Pulumi's state.
+
+    That one goes on being declared, and is the same there. Where nobody can be asked, it is built.
+    """
+    try:
+        ecr = account.client("ecr")
+        found = ecr.batch_get_image(
+            repositoryName=repository, imageIds=[{"imageTag": tag}], acceptedMediaTypes=_MANIFESTS
+        )["images"]
+        if not found:
+            return None
+        (described,) = ecr.describe_repositories(repositoryNames=[repository])["repositories"]
+        tags = ecr.list_tags_for_resource(resourceArn=described["repositoryArn"])["tags"]
+    except NoCredentialsError:
+        return None
+    except (BotoCoreError, ClientError) as error:
+        missing = isinstance(error, ClientError) and error.response["Error"]["Code"] == "RepositoryNotFoundException"
+        if not missing:
+            pulumi.log.warn(f"Whether {repository} has {tag} already could not be asked, so it is built: {error}")
+        return None
+    return None if {"Key": BUILT, "Value": tag} in tags else str(found[0]["imageId"]["imageDigest"])
+
+
+def keep(repository: str, digests: Sequence[str]) -> str:
+    """Tag those of the images that the repository has, so that they do not expire. The repository's name.
+
+    Nothing at a preview. Raises `NotKept`.
+    """
+    if digests and not pulumi.runtime.is_dry_run():
+        try:
+            _tag_healthy(account.client("ecr"), repository, digests)
+        except (BotoCoreError, ClientError) as error:
+            raise NotKept(
+                f"The images in {repository} that there is to go back to could not be kept from expiry: {error}\n"
+                "  do       allow ecr:BatchGetImage and ecr:PutImage on it, and run pulumi up again"
+            ) from None
+    return repository
+
+
+def _tag_healthy(ecr: Any, repository: str, digests: Iterable[str]) -> None:
+    def images(by: str, values: Iterable[str]) -> dict[str, Any]:
+        wanted = [{by: value} for value in values]
+        found: dict[str, Any] = ecr.batch_get_image(
+            repositoryName=repository, imageIds=wanted, acceptedMediaTypes=_MANIFESTS
+        )
+        return found
+
+    tags = {healthy_tag(digest): digest for digest in digests}
+    untagged = [failure["imageId"]["imageTag"] for failure in images("imageTag", tags)["failures"]]
+    for image in images("imageDigest", map(tags.__getitem__, untagged))["images"] if untagged else ():
+        digest = image["imageId"]["imageDigest"]
+        # Somebody else may be faster.
+        with contextlib.suppress(ecr.exceptions.ImageAlreadyExistsException):
+            ecr.put_image(
+                repositoryName=repository,
+                imageManifest=image["imageManifest"],
+                imageManifestMediaType=image["imageManifestMediaType"],
+                imageDigest=digest,
+                imageTag=healthy_tag(digest),
+            )
+
+
+def healthy_tag(digest: str) -> str:
+    """The tag that keeps the image `sha256:...` from expiry."""
+    return HEALTHY + digest.partition(":")[2][:16]
+
+
+def lifecycle_policy() -> str:
+    """Keep the last images, and besides those that became healthy, however many are pushed after them.
+
+    What matches a rule is out of reach of the rules behind it. The policy is the same for every deployment: one that
+    named images would be changed by the deployment that makes them healthy, and so leave a change behind.
+    https://docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html
     """
     rules: list[tuple[str, dict[str, Any]]] = [
         (
-            f"keep {tag}, which a healthy revision uses",
-            {"tagStatus": "tagged", "tagPatternList": [tag], "countNumber": 1},
-        )
-        for tag in dict.fromkeys(protected)
+            f"keep what became healthy, the last {KEPT_HEALTHY}",
+            {"tagStatus": "tagged", "tagPatternList": [f"{HEALTHY}*"], "countNumber": KEPT_HEALTHY},
+        ),
+        (f"keep the last {KEPT_IMAGES}", {"tagStatus": "any", "countNumber": KEPT_IMAGES}),
     ]
-    rules.append((f"keep the last {KEPT_IMAGES}", {"tagStatus": "any", "countNumber": KEPT_IMAGES}))
     return json.dumps(
         {
             "rules": [

@@ -1,15 +1,20 @@
-"""Whether ECS kept what was deployed: after a rollback of its own, ECS looks as steady as after a success.
+"""The rollout of a service: that ECS begins it, that it ends well, and why it did not.
 
-`checked` fails the `up` with the reason; what passes is remembered in a parameter, as what there is to go back to.
+The provider does not wait for it (`waitForSteadyState` is off). It would judge by what its own call began: a deployment
+that failed in an earlier run it does not begin again, and of one that ECS rolled back it says no more than that.
+`deployed` waits in the program instead, in one place for every way in which a deployment can end, and judges the
+service's PRIMARY deployment. What passes is remembered in a parameter, as what there is to go back to.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import pulumi
 import pulumi_aws as aws
@@ -19,6 +24,12 @@ from components import account
 
 REMEMBERED = 10
 """Healthy revisions that are remembered, and whose images are kept from expiry."""
+
+LIMIT = 20 * 60.0
+"""Seconds that a rollout may take: as long as the provider waits."""
+
+_PAUSES = (0.2, 5.0)
+"""Seconds between two questions: the first time, and at most."""
 
 _LOG_LINES = 15
 _STOPPED_TASKS = 3
@@ -63,40 +74,204 @@ def remembering(known: Sequence[HealthyRevision], task_definition: str, image: s
     return json.dumps([dataclasses.asdict(entry) for entry in entries[:REMEMBERED]])
 
 
-def checked(
-    service: aws.ecs.Service, task_definition: pulumi.Output[str], log_group: pulumi.Output[str]
+def deployed(
+    service: aws.ecs.Service,
+    task_definition: pulumi.Output[str],
+    log_group: pulumi.Output[str],
+    healthy: Sequence[HealthyRevision],
 ) -> pulumi.Output[str]:
-    """The task definition's ARN, once `service` (which waited for its steady state) runs it. Fails with `NotRolledOut`.
+    """The task definition's ARN, once healthy tasks of it are all that `service` wants. Fails with `NotRolledOut`.
 
-    Not decided at a preview, where nothing has been rolled out yet.
+    Nothing is asked at a preview. `healthy`: what is remembered of earlier deployments.
     """
     if pulumi.runtime.is_dry_run():
         return task_definition
-    found = aws.ecs.get_service_output(
-        cluster_arn=service.cluster, service_name=service.name, opts=pulumi.InvokeOutputOptions(depends_on=[service])
-    )
+    known = frozenset(entry.revision for entry in healthy)
+
+    def say(text: str) -> None:
+        pulumi.log.info(text, resource=service, ephemeral=True)
+
     return pulumi.Output.all(
-        wanted=task_definition,
-        running=found.task_definition,
-        cluster=service.cluster,
-        service=service.name,
-        log_group=log_group,
-    ).apply(_compare)
+        wanted=task_definition, cluster=service.cluster, service=service.name, log_group=log_group
+    ).apply(lambda facts: reach(account.client, **facts, healthy=known, say=say))
 
 
-def _compare(facts: dict[str, str]) -> str:
-    wanted, running = facts["wanted"], facts["running"]
-    if running == wanted:
+async def reach(
+    client: Callable[[str], Any],
+    *,
+    wanted: str,
+    cluster: str,
+    service: str,
+    log_group: str,
+    healthy: frozenset[str] = frozenset(),
+    say: Callable[[str], None] = lambda _text: None,
+) -> str:
+    """`wanted`, a task definition's ARN, once healthy tasks of it are all that the service wants.
+
+    client: gives a boto3 client by service name. healthy: revisions that are remembered. Raises `NotRolledOut`.
+    """
+    try:
+        ecs = client("ecs")
+        begun = await asyncio.to_thread(_begin, ecs, cluster, service, wanted, healthy)
+        seen = await follow(ecs, cluster, service, wanted, begun, say=say)
+    except (BotoCoreError, ClientError) as error:
+        raise NotRolledOut(
+            f"Whether {service} runs {short(wanted)} could not be asked: {error}\n"
+            "  do       mend that, and run pulumi up again; what ECS has begun goes on meanwhile: ./ops status"
+        ) from None
+    if seen.healthy and seen.task_definition == wanted:
         return wanted
-    short = [arn.rsplit("/", 1)[-1] for arn in (wanted, running)]
-    evidence = "\n".join(why(account.client, facts["cluster"], facts["service"], wanted, facts["log_group"]))
-    raise NotRolledOut(
-        f"{facts['service']} runs {short[1]}, not {short[0]}: "
-        "ECS rolled the deployment back, or somebody else deployed.\n"
-        f"{evidence}\n"
-        f"  do       mend the cause and run pulumi up again; {short[1]} serves meanwhile. More: ./ops status\n"
-        f"           to stay on it: ./ops rollback {short[1]}"
+    lines = await asyncio.to_thread(lambda: list(why(client, cluster, service, wanted, log_group)))
+    raise NotRolledOut("\n".join([_what_is(service, wanted, seen), *lines, *_what_to_do(wanted, seen)]))
+
+
+def short(task_definition: str) -> str:
+    """`family:number` of an ARN."""
+    return task_definition.rsplit("/", 1)[-1]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Primary:
+    """A service's PRIMARY deployment, as ECS describes it. Of a service that is gone all is empty."""
+
+    id: str = ""
+    """`ecs-svc/...`"""
+    task_definition: str = ""
+    """ARN of what it rolls out."""
+    state: Literal["COMPLETED", "FAILED", "IN_PROGRESS", "GONE"] = "GONE"
+    """ECS's rolloutState. FAILED: ECS gave it up, and had nothing to go back to."""
+    reason: str = ""
+    """ECS's words for that."""
+    running: int = 0
+    """Tasks of it that run."""
+    wanted: int = 0
+    """Tasks of it that should."""
+    instead: str = ""
+    """Of the deployment that it took the place of, ECS's words for why it gave that up; empty: it says nothing."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it is complete, and all its tasks run."""
+        return self.state == "COMPLETED" and self.running >= self.wanted
+
+    def __str__(self) -> str:
+        return f"{short(self.task_definition)} {self.state}, {self.running} of {self.wanted} tasks"
+
+
+def primary(described: Mapping[str, Any]) -> Primary:
+    """The PRIMARY deployment of a service as boto3 describes it."""
+    found = next((entry for entry in described.get("deployments", []) if entry["status"] == "PRIMARY"), None)
+    if found is None or described.get("status", "ACTIVE") != "ACTIVE":
+        return Primary()
+    return Primary(
+        id=found["id"],
+        task_definition=found["taskDefinition"],
+        state=found.get("rolloutState", "IN_PROGRESS"),
+        reason=found.get("rolloutStateReason", ""),
+        running=found["runningCount"],
+        wanted=found["desiredCount"],
     )
+
+
+def _begin(ecs: Any, cluster: str, service: str, wanted: str, healthy: frozenset[str]) -> dict[str, Any]:
+    """The service with a deployment of `wanted`, which is begun anew where an earlier run's failed. What ECS is about,
+    such as going back, is left to come to its end.
+
+    Asked by UpdateService without a change: it begins nothing, and says what is. DescribeServices may for some seconds
+    show what was before the provider's own update.
+    """
+    place = {"cluster": cluster, "service": service}
+    found: dict[str, Any] = ecs.update_service(**place)["service"]
+    seen = primary(found)
+    if seen.state == "IN_PROGRESS" or (seen.task_definition == wanted and seen.state != "FAILED"):
+        return found
+    if seen.task_definition != wanted and short(wanted) in healthy:
+        # The state has it, so the provider began nothing; and it did not fail, so somebody went back from it.
+        raise NotRolledOut(
+            f"{service} runs {short(seen.task_definition)}, not {short(wanted)}, which was healthy before: somebody "
+            "went back from it, or deployed by other means. Nothing was begun.\n"
+            f"  do       to have {short(wanted)} again: ./ops rollback {short(wanted)}\n"
+            f"           to stay: ./ops rollback {short(seen.task_definition)} keeps its image in the stack's file"
+        )
+    # The state has a deployment that failed too, so the provider finds nothing to change.
+    again = seen.task_definition == wanted
+    return dict(ecs.update_service(**place, taskDefinition=wanted, forceNewDeployment=again)["service"])
+
+
+async def follow(
+    ecs: Any,
+    cluster: str,
+    service: str,
+    wanted: str,
+    begun: Mapping[str, Any],
+    *,
+    say: Callable[[str], None] = lambda _text: None,
+    limit: float = LIMIT,
+) -> Primary:
+    """The PRIMARY deployment once it has come to its end, whichever it is by then; or as it is after `limit` seconds.
+
+    wanted: the task definition's ARN. begun: the service as UpdateService answered; what DescribeServices shows of
+    before it is passed over.
+    say: told how far it is, whenever that changes. Raises boto3's errors.
+    """
+    deadline, (pause, longest), said = time.monotonic() + limit, _PAUSES, ""
+    first, before = primary(begun).id, {entry["id"] for entry in begun["deployments"]}
+    described, caught_up, given_up = begun, False, ""
+    while True:
+        seen = primary(described)
+        deployments = {entry["id"]: entry for entry in described.get("deployments", [])}
+        caught_up = caught_up or (described is not begun and (first in deployments or not deployments.keys() <= before))
+        current = caught_up or described is begun
+        if current and seen.task_definition != wanted:
+            given_up = _given_up(seen, wanted, deployments.values()) or given_up
+        ended = seen.healthy or seen.state in ("FAILED", "GONE")
+        if (ended and current) or time.monotonic() > deadline:
+            return dataclasses.replace(seen, instead=given_up)
+        if str(seen) != said:
+            say(str(seen))
+        said = str(seen)
+        await asyncio.sleep(pause)
+        pause = min(longest, pause * 1.5)
+        answer = await asyncio.to_thread(ecs.describe_services, cluster=cluster, services=[service])
+        described = next(iter(answer["services"]), {})
+
+
+def _given_up(seen: Primary, wanted: str, deployments: Iterable[Mapping[str, Any]]) -> str:
+    """ECS's words for why it gave up the newest deployment of `wanted`, if it says that it did."""
+    mine = [entry for entry in deployments if entry["taskDefinition"] == wanted]
+    newest = max(mine, key=lambda entry: str(entry["createdAt"]), default={})
+    if newest.get("rolloutState") == "FAILED":
+        return str(newest.get("rolloutStateReason") or "it failed")
+    return seen.reason if "rolling back" in seen.reason.lower() or "rollback" in seen.reason.lower() else ""
+
+
+def _what_is(service: str, wanted: str, seen: Primary) -> str:
+    name, running = short(wanted), short(seen.task_definition)
+    because = f": {seen.reason.rstrip('.')}" if seen.reason else ""
+    if seen.state == "GONE":
+        return f"{service} is gone, so {name} does not run: somebody deleted it."
+    if seen.task_definition != wanted:
+        why_not = f"ECS rolled the deployment back: {seen.instead.rstrip('.')}" if seen.instead else _SOMEBODY_ELSE
+        return f"{service} runs {running}, not {name}: {why_not}.\n  now      {seen}{because}"
+    if seen.state == "FAILED":
+        return f"{name} did not become healthy, and {service} has nothing to go back to{because}.\n  now      {seen}"
+    return f"{name} is not healthy after {LIMIT / 60:.0f} minutes; ECS goes on.\n  now      {seen}{because}"
+
+
+_SOMEBODY_ELSE = "another deployment took its place, which somebody else began"
+
+
+def _what_to_do(wanted: str, seen: Primary) -> Iterator[str]:
+    running = short(seen.task_definition)
+    if seen.state == "GONE":
+        yield "  do       pulumi up --refresh makes it again"
+    elif seen.task_definition != wanted and seen.state != "FAILED":
+        yield f"  do       mend the cause and run pulumi up again; {running} serves meanwhile. More: ./ops status"
+        yield f"           to stay on it: ./ops rollback {running}"
+    elif seen.state == "FAILED":
+        yield "  do       mend the cause and run pulumi up again; nothing serves meanwhile. More: ./ops status"
+    else:
+        yield "  do       ./ops status shows how far it is; pulumi up waits for it again"
 
 
 def why(

@@ -120,20 +120,21 @@ class Routing(pulumi.ComponentResource):
         ]
         if isinstance(routing, HostRouting) and routing.hosted_zone:
             assert args.estate.load_balancer_dns_name and args.estate.load_balancer_zone
-            aws.route53.Record(
-                f"{self._name}-record",
-                zone_id=args.estate.hosted_zones[routing.hosted_zone],
-                name=routing.host,
-                type="A",
-                aliases=[
-                    {
-                        "name": args.estate.load_balancer_dns_name,
-                        "zone_id": args.estate.load_balancer_zone,
-                        "evaluate_target_health": True,
-                    }
-                ],
-                opts=self._child,
-            )
+            for type_ in ("A", "AAAA") if args.estate.load_balancer_dual_stack else ("A",):
+                aws.route53.Record(
+                    f"{self._name}-record{'' if type_ == 'A' else '-ipv6'}",
+                    zone_id=args.estate.hosted_zones[routing.hosted_zone],
+                    name=routing.host,
+                    type=type_,
+                    aliases=[
+                        {
+                            "name": args.estate.load_balancer_dns_name,
+                            "zone_id": args.estate.load_balancer_zone,
+                            "evaluate_target_health": True,
+                        }
+                    ],
+                    opts=self._child,
+                )
         return pulumi.Output.all(group.arn, *[rule.arn for rule in rules]).apply(lambda arns: str(arns[0]))
 
     def _discovery(self) -> pulumi.Output[str]:
@@ -147,6 +148,8 @@ class Routing(pulumi.ComponentResource):
                 "dns_records": [{"type": type_, "ttl": discovery.ttl} for type_ in ("A", "SRV")],
             },
             health_check_custom_config={"failure_threshold": 1},
+            # ECS takes the last task's address back some time after its service is gone, and until then AWS refuses.
+            force_destroy=True,
             tags=args.tags,
             opts=self._child,
         ).arn

@@ -200,6 +200,8 @@ class McpService(pulumi.ComponentResource):
     """The log group's name."""
     execution_role_arn: pulumi.Output[str]
     """The role that starts the task."""
+    healthy: pulumi.Resource
+    """The note that it became healthy: what is to come after that depends on it."""
 
     def __init__(self, name: str, args: McpServiceArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         service, estate, tags = args.service, args.estate, args.tags
@@ -285,7 +287,8 @@ class McpService(pulumi.ComponentResource):
             enable_execute_command=service.exec_enabled,
             enable_ecs_managed_tags=True,
             propagate_tags="SERVICE",
-            wait_for_steady_state=True,
+            # `rollout.deployed` waits, so that whatever goes wrong is told with its reasons.
+            wait_for_steady_state=False,
             tags=tags,
             # Without its rights the first task fails, and the deployment with it.
             opts=pulumi.ResourceOptions(
@@ -296,15 +299,14 @@ class McpService(pulumi.ComponentResource):
         )
         if service.autoscaling:
             self._scale(service.autoscaling, ecs_service)
-        self.task_definition_arn = rollout.checked(ecs_service, task_definition.arn, logs.name)
-        aws.ssm.Parameter(
+        known = estate.healthy.get(service.key, ())
+        self.task_definition_arn = rollout.deployed(ecs_service, task_definition.arn, logs.name, known)
+        self.healthy = aws.ssm.Parameter(
             f"{name}-healthy",
             name=rollout.healthy_parameter(args.parameter_prefix, service.key),
             type="String",
-            value=pulumi.Output.all(self.task_definition_arn, args.registry.image).apply(
-                lambda seen: rollout.remembering(
-                    estate.healthy.get(service.key, ()), seen[0], seen[1], args.registry.tag
-                )
+            value=pulumi.Output.all(self.task_definition_arn, args.registry.kept(self.task_definition_arn)).apply(
+                lambda seen: rollout.remembering(known, seen[0], seen[1], args.registry.tag)
             ),
             description=f"Revisions of {service.name} that became healthy, newest first",
             tags=tags,

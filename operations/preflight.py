@@ -7,7 +7,7 @@ import ipaddress
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -49,6 +49,15 @@ def preflight(target: Target) -> list[Check]:
         ),
         ("the shared estate, for information", "", partial(_shared, target)),
     ]
+    if target.settings.estate.load_balancer and any(service.public for service in target.settings.services.values()):
+        questions.append(
+            (
+                "the load balancer lets long answers end",
+                "have its idle timeout raised: aws elbv2 modify-load-balancer-attributes --attributes "
+                "Key=idle_timeout.timeout_seconds,Value=60",
+                lambda: idle_timeout(_attributes(target)),
+            )
+        )
     with ThreadPoolExecutor() as pool:
         found = pool.submit(_estate, target)
         asked = pool.map(_ask, questions)
@@ -240,12 +249,7 @@ def _shared(target: Target) -> str:
     """Findings on what other stacks own: nothing that this deployment could or should change."""
     estate, findings = target.settings.estate, list[str]()
     if estate.load_balancer:
-        elb = target.client("elbv2")
-        arn = elb.describe_load_balancers(Names=[estate.load_balancer])["LoadBalancers"][0]["LoadBalancerArn"]
-        attributes = {
-            attribute["Key"]: attribute["Value"]
-            for attribute in elb.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
-        }
+        attributes = _attributes(target)
         findings += [
             f"{estate.load_balancer}: {words}" for key, words in _BALANCER.items() if attributes.get(key) == "false"
         ]
@@ -260,6 +264,29 @@ def _shared(target: Target) -> str:
     if target.settings.monitoring and target.settings.monitoring.budget and not target.rehearsed:
         findings += _uncounted(target.client("ce"))
     return "; ".join(findings) or "nothing to say"
+
+
+def _attributes(target: Target) -> dict[str, str]:
+    """The load balancer's."""
+    elb = target.client("elbv2")
+    (balancer,) = elb.describe_load_balancers(Names=[target.settings.estate.load_balancer])["LoadBalancers"]
+    found = elb.describe_load_balancer_attributes(LoadBalancerArn=balancer["LoadBalancerArn"])["Attributes"]
+    return {attribute["Key"]: attribute["Value"] for attribute in found}
+
+
+_HEARTBEAT = 15
+"""Seconds after which an MCP server on the Python SDK writes a comment into an answer that streams and is silent."""
+
+
+def idle_timeout(attributes: Mapping[str, str]) -> str:
+    """What a load balancer's idle timeout means. Raises `Failed` where it cuts answers while they stream.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
+    """
+    seconds = int(attributes.get("idle_timeout.timeout_seconds", "60"))
+    if seconds <= _HEARTBEAT:
+        raise Failed(f"it ends what is silent for {seconds} s, and an answer that streams may be for {_HEARTBEAT} s")
+    return f"what is silent for {seconds} s ends in a 504; an answer that streams is silent for {_HEARTBEAT} s at most"
 
 
 def _uncounted(explorer: Any) -> list[str]:

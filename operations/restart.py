@@ -19,11 +19,11 @@ def restart(target: Target, service: Service, say: Callable[[str], None]) -> flo
     if any(d["status"] == "PRIMARY" and d.get("rolloutState") == "IN_PROGRESS" for d in described["deployments"]):
         raise OperationError("A deployment is in progress, which starts new tasks by itself; watch it: ./ops status")
     started = time.monotonic()
-    target.client("ecs").update_service(
+    begun = target.client("ecs").update_service(
         cluster=target.settings.estate.cluster, service=service_name(service), forceNewDeployment=True
-    )
+    )["service"]
     try:
-        wait_until_steady(target, service, described["taskDefinition"], say)
+        wait_until_steady(target, service, described["taskDefinition"], begun, say)
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on replacing the tasks of {revision(described['taskDefinition'])} by itself; "

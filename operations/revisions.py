@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from components import rollout
 from components.names import target_group_name
+from components.registry import healthy_tag
 from components.rollout import HealthyRevision
 from components.service import log_group_name
 from components.settings import TOPICS, Service
@@ -109,9 +110,9 @@ def _in_registry(target: Target, service: Service, digests: set[str]) -> dict[st
         return {}
     present: dict[str, str | None] = {}
     for image in found:
-        present[image["imageId"]["imageDigest"]] = image["imageId"].get("imageTag") or present.get(
-            image["imageId"]["imageDigest"]
-        )
+        digest, tag = image["imageId"]["imageDigest"], image["imageId"].get("imageTag")
+        # The tag that keeps it from expiry says nothing of what it is.
+        present[digest] = tag if tag and tag != healthy_tag(digest) else present.get(digest)
     return present
 
 

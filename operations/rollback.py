@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ruamel.yaml import YAML
@@ -96,9 +98,11 @@ def rollback(
         if in_progress:
             say(f"The deployment of {running.name} is still in progress; this ends it.")
         say(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
-        target.client("ecs").update_service(
+        begun = target.client("ecs").update_service(
             cluster=target.settings.estate.cluster, service=service_name(service), taskDefinition=goal.arn
-        )
+        )["service"]
+    else:
+        begun = target.described(service)
     try:
         noted = [
             _noted(
@@ -112,7 +116,7 @@ def rollback(
                 lambda: _reject(target, service, running, goal),
             ),
         ]
-        wait_until_steady(target, service, goal.arn, say)
+        wait_until_steady(target, service, goal.arn, begun, say)
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on with {goal.name} by itself; watch it: ./ops status. {key} may not be set yet: "
@@ -209,30 +213,30 @@ def _reject(target: Target, service: Service, left: Revision, goal: Revision) ->
     )
 
 
-def wait_until_steady(target: Target, service: Service, definition: str, say: Callable[[str], None]) -> None:
-    """Wait until only healthy tasks of a task definition (its ARN) run. Raises `OperationError` where ECS gave up."""
-    name, said = revision(definition), ""
-    deadline = time.monotonic() + _STEADY_LIMIT
+def wait_until_steady(
+    target: Target, service: Service, definition: str, begun: Mapping[str, Any], say: Callable[[str], None]
+) -> None:
+    """Wait until only healthy tasks of a task definition (its ARN) run. Raises `OperationError` where ECS gave up.
+
+    begun: the service as UpdateService answered.
+    """
+    cluster, name, deadline = target.settings.estate.cluster, revision(definition), time.monotonic() + _STEADY_LIMIT
+    ecs = target.client("ecs")
+    seen = asyncio.run(
+        rollout.follow(ecs, cluster, service_name(service), definition, begun, say=say, limit=_STEADY_LIMIT)
+    )
+    if seen.task_definition != definition or seen.state in ("FAILED", "GONE"):
+        reasons = "\n".join(
+            rollout.why(target.client, cluster, service_name(service), definition, log_group_name(service))
+        )
+        raise OperationError(f"ECS did not keep {name}: {seen.instead or seen.reason or seen}\n{reasons}")
+    said = ""
     while True:
-        described = target.described(service)
-        primary = next(entry for entry in described["deployments"] if entry["status"] == "PRIMARY")
-        told = f"{described['runningCount']} of {described['desiredCount']} tasks, {primary.get('rolloutState', '')}"
-        if revision(primary["taskDefinition"]) != name or primary.get("rolloutState") == "FAILED":
-            reasons = "\n".join(
-                rollout.why(
-                    target.client,
-                    target.settings.estate.cluster,
-                    service_name(service),
-                    definition,
-                    log_group_name(service),
-                )
-            )
-            raise OperationError(f"ECS did not keep {name}: {primary.get('rolloutStateReason', told)}\n{reasons}")
-        if primary.get("rolloutState") == "COMPLETED" and described["runningCount"] == described["desiredCount"]:
-            targets = target.target_health(target_group_name(service)) if service.public else []
-            if all(entry["state"] in ("healthy", "draining") for entry in targets):
-                return
-            told += ", " + ", ".join(f"{entry['target']} {entry['state']}" for entry in targets)
+        targets = target.target_health(target_group_name(service)) if service.public else []
+        waiting = [entry for entry in targets if entry["state"] not in ("healthy", "draining")]
+        if seen.healthy and not waiting:
+            return
+        told = ", ".join([str(seen), *(f"{entry['target']} {entry['state']}" for entry in waiting)])
         if time.monotonic() > deadline:
             raise OperationError(
                 f"After {_STEADY_LIMIT:.0f} s {name} is not steady: {told}. ECS goes on; watch it: ./ops status"

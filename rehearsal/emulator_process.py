@@ -29,6 +29,9 @@ HEALTH_LIMIT = 60.0
 DRAINING = 1.2
 """Seconds between deregistration and stop, in which the edge learns of it; on AWS the group's deregistration delay."""
 
+LATENESS = 0.5
+"""Seconds for which DescribeServices shows the deployments of before UpdateService; on AWS there is no telling."""
+
 # Function of ministack.services.ec2 that makes the id, by the id's prefix.
 ID_MAKERS = {"vpc": "_new_vpc_id", "subnet": "_new_subnet_id", "sg": "_new_sg_id"}
 
@@ -221,6 +224,79 @@ def update_whole_service(ecs: Any) -> None:
         return answer
 
     ecs._ACTION_MAP["UpdateService"] = update_all
+
+
+def describe_services_late(ecs: Any) -> None:
+    """Let DescribeServices show, for a moment after UpdateService began a deployment, the deployments of before it, as
+    AWS may: who looks for the end of one must not take the one before for it."""
+    from ministack.core.responses import json_response
+
+    update, describe = ecs._ACTION_MAP["UpdateService"], ecs._ACTION_MAP["DescribeServices"]
+    before: dict[str, tuple[float, list[dict[str, Any]]]] = {}
+
+    def described(request: dict[str, Any]) -> list[dict[str, Any]]:
+        services: list[dict[str, Any]] = json.loads(describe(request)[2]).get("services", [])
+        return services
+
+    def update_and_note(request: dict[str, Any]) -> Any:
+        place = {"cluster": request.get("cluster", "default"), "services": [request["service"]]}
+        known = described(place)
+        answer = update(request)
+        for old, new in zip(known, described(place), strict=False):
+            if {entry["id"] for entry in old["deployments"]} != {entry["id"] for entry in new["deployments"]}:
+                before[old["serviceArn"]] = time.monotonic() + LATENESS, old["deployments"]
+        return answer
+
+    def describe_late(request: dict[str, Any]) -> Any:
+        answer = describe(request)
+        document = json.loads(answer[2])
+        for service in document.get("services", []):
+            until, deployments = before.get(service["serviceArn"], (0.0, []))
+            if time.monotonic() < until:
+                service["deployments"] = deployments
+        return json_response(document, answer[0])
+
+    ecs._ACTION_MAP |= {"UpdateService": update_and_note, "DescribeServices": describe_late}
+
+
+def hold_rules_to_quotas(alb: Any) -> None:
+    """Refuse a listener rule with more than five condition values, or six wildcards in them, as AWS does.
+
+    https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
+    """
+    for name in ("_parse_conditions", "_error", "_ACTION_MAP"):
+        if not hasattr(alb, name):
+            sys.exit(f"emulator: ministack.services.alb has no {name} any more; adapt rehearsal/emulator_process.py")
+
+    def held(action: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+        def act(parameters: dict[str, Any]) -> Any:
+            values = [value for each in alb._parse_conditions(parameters) for value in each["Values"]]
+            if len(values) > 5:
+                return alb._error("TooManyConditionValues", "A rule can have at most 5 condition values")
+            if sum(value.count("*") + value.count("?") for value in values) > 6:
+                return alb._error("TooManyWildcards", "A rule can have at most 6 wildcards")
+            return action(parameters)
+
+        return act
+
+    alb._ACTION_MAP |= {name: held(alb._ACTION_MAP[name]) for name in ("CreateRule", "ModifyRule")}
+
+
+def keep_services_with_instances(servicediscovery: Any) -> None:
+    """Cloud Map: refuse to delete a service that has instances, as AWS does; MiniStack takes them along."""
+    from ministack.core.responses import error_response_json
+
+    for name in ("_delete_service", "_instances"):
+        if not hasattr(servicediscovery, name):
+            sys.exit(f"emulator: ministack.services.servicediscovery has no {name}; adapt emulator_process.py")
+    delete = servicediscovery._delete_service
+
+    def delete_empty(request: dict[str, Any]) -> Any:
+        if servicediscovery._instances.get(request.get("Id")):
+            return error_response_json("ResourceInUse", "Service contains registered instances; delete them first", 400)
+        return delete(request)
+
+    servicediscovery._delete_service = delete_empty
 
 
 def one_step_at_a_time(ecs: Any) -> None:
@@ -495,6 +571,9 @@ def main() -> None:
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)
     tell_service_deployments(ecs)
+    describe_services_late(ecs)
+    hold_rules_to_quotas(alb)
+    keep_services_with_instances(servicediscovery)
     save_queries(cloudwatch_logs)
     take_namespace_of_dns(servicediscovery)
     if arguments.registry:

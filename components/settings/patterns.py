@@ -130,7 +130,7 @@ https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strat
 in the services' API: `[\\p{L}\\p{Z}\\p{N}_.:/=+\\-@]*`, of which the separators of lines are left out.
 """
 
-OWN_TAGS = ("Environment", "Service", "ManagedBy", "RetentionReason", "Name")
+OWN_TAGS = ("Environment", "Service", "ManagedBy", "RetentionReason", "BuiltTag", "Name")
 """Keys of tags that the program sets itself."""
 
 
@@ -248,10 +248,12 @@ PathPattern = Annotated[
         "a path pattern like /mcp/name*: at most 128 letters, digits and _ - . $ / ~ \" ' @ : + & * ?, "
         "the first of them /, * or ?",
     ),
+    like(r"([^*?]*[*?]){0,6}[^*?]*", "a path pattern with at most six * and ?, which is all that a rule takes"),
 ]
 """A path pattern of a listener rule: `*` stands for any characters, `?` for one. Every path begins with a slash.
 
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/rule-condition-types.html
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html
 """
 
 TopicName = Annotated[str, like(r"[A-Za-z0-9_-]{1,256}", "an SNS topic's name")]

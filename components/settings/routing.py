@@ -82,7 +82,8 @@ class PatternRouting(_Public):
     strategy: Literal["pattern"]
     """Chooses this strategy."""
     patterns: Annotated[list[PathPattern], Field(min_length=1, max_length=20)]
-    """Path patterns that the server's own paths match, such as /mcp/google-workspace*."""
+    """Path patterns that the server's own paths match, such as /mcp/google-workspace*, with up to six wildcards each:
+    a listener rule takes no more."""
     path: PathPrefix | None = None
     """The path that the server's address has behind the host. Default: none."""
 

@@ -76,5 +76,6 @@ class Discovery(Model):
 
     name: DiscoveryName | None = None
     """The name within the namespace. Default: the service's key."""
-    ttl: Annotated[int, Field(ge=1, le=3600)] = 60
-    """Life of the DNS records, in seconds. Default 60."""
+    ttl: Annotated[int, Field(ge=1, le=3600)] = 10
+    """Life of the DNS records, in seconds: so long a consumer may go on asking a task that a deployment has taken away.
+    ECS takes a task's records back when it stops it, not before. Default 10."""

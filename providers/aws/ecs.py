@@ -244,7 +244,7 @@ class Service(Handler):
     }
     name_property = "name"
     unordered = frozenset({"networkConfiguration", "loadBalancers", "capacityProviderStrategies"})
-    # The circuit breaker may have put the service back, which the provider does not report as an error either.
+    # The circuit breaker may have put the service back by now.
     unverified = frozenset({"taskDefinition"})
 
     def create(self, inputs: Properties) -> str:
@@ -265,7 +265,7 @@ class Service(Handler):
         )
         arn = str(found["service"]["serviceArn"])
         try:
-            self._wait(arn, inputs, "create")
+            self._wait(found["service"], inputs, "create")
         except ProviderError as error:
             raise Unfinished(str(error), arn) from None
         return arn
@@ -329,13 +329,20 @@ class Service(Handler):
         if "tags" in changed:
             _retag(self.context, locator, inputs.get("tags"))
         if parameters:
-            self.context.client("ecs").update_service(cluster=locator.split("/")[-2], service=locator, **parameters)
-            self._wait(locator, inputs, "update")
+            cluster = locator.split("/")[-2]
+            found = self.context.client("ecs").update_service(cluster=cluster, service=locator, **parameters)
+            self._wait(found["service"], inputs, "update")
 
-    def _wait(self, arn: str, inputs: Properties, doing: str) -> None:
-        """Wait as the provider does, until the primary deployment is all that runs; only if the program asks for it."""
+    def _wait(self, answer: dict[str, Any], inputs: Properties, doing: str) -> None:
+        """Wait as the provider does, until the deployment of its own call is all that runs; only if the program asks
+        for it. That ECS goes back is an error.
+
+        answer: the service as CreateService or UpdateService answered.
+        """
         if not inputs.get("waitForSteadyState"):
             return
+        arn = answer["serviceArn"]
+        mine = next(entry["id"] for entry in answer["deployments"] if entry["status"] == "PRIMARY")
         deadline = time.monotonic() + self.context.steady_timeout
         cluster = arn.split("/")[-2]
         while True:
@@ -348,17 +355,17 @@ class Service(Handler):
             # The emulator keeps failed deployments in the list for ever; on AWS they go, so they do not count here.
             live = [entry for entry in found["deployments"] if entry.get("rolloutState") != "FAILED"]
             if (
-                len(live) == 1
+                [entry["id"] for entry in live] == [mine]
                 and live[0].get("rolloutState") == "COMPLETED"
                 and found["runningCount"] == found["desiredCount"]
             ):
                 return
-            # Of a first deployment there is none to go back to.
-            failed = not live
+            failed = any(entry["id"] == mine for entry in found["deployments"] if entry not in live)
             if failed or time.monotonic() > deadline:
                 stopped = self._stopped(cluster, found["serviceName"])
                 why = (
-                    "deployment failed: tasks failed to start"
+                    # Of a first deployment there is none to go back to.
+                    f"deployment failed: tasks failed to start{', rolled back' if live else ''}"
                     if failed
                     else "timeout while waiting for state to become 'tfSTABLE' "
                     f"(last state: 'tfPENDING', timeout: {self.context.steady_timeout:.0f}s)"

@@ -14,7 +14,7 @@ from botocore.exceptions import NoCredentialsError
 from components import account, settings
 from engine.cli import Cli
 from tests.components.command_line import CommandLine
-from tests.components.program import S3, Account, Deploy, Elbv2, Named, Recorded, run
+from tests.components.program import S3, Account, Deploy, Ecr, Ecs, Elbv2, Named, Recorded, run
 
 PROJECT = Path(__file__).parents[2]
 
@@ -58,14 +58,12 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) -> Deploy:
     """`deploy(config, preview=False, fails=False)` runs `__main__.py`; an error is raised unless `fails`."""
 
-    def client(service: str) -> Elbv2 | S3 | Named:
-        if service in ("s3", "kms"):
-            return S3(estate)
-        if service in ("iam", "sns", "cloudwatch", "servicediscovery", "secretsmanager"):
-            return Named(estate)
-        if service not in ("elbv2", "acm"):
-            raise NoCredentialsError  # So that what is asked beside the listener is asked of nobody.
-        return Elbv2(estate)
+    def client(service: str) -> Any:
+        kinds: dict[str, Any] = {"s3": S3, "kms": S3, "elbv2": Elbv2, "acm": Elbv2, "ecs": Ecs, "ecr": Ecr}
+        kinds |= dict.fromkeys(("iam", "sns", "cloudwatch", "servicediscovery", "secretsmanager"), Named)
+        if service not in kinds:
+            raise NoCredentialsError  # So that what is asked beside these is asked of nobody.
+        return kinds[service](estate)
 
     def deploy(config: dict[str, Any], *, preview: bool = False, fails: bool = False) -> Recorded:
         monkeypatch.setattr(account, "client", client)

@@ -87,6 +87,10 @@ class Account:
     """ARN of the task definition that ECS runs after the deployment; None: the one just deployed."""
     named: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Name of a role, topic, Cloud Map service -> its tags; of a dashboard -> its body; or `refused`."""
+    images: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Tag -> digest of the images in the repository."""
+    repository_tags: dict[str, str] = dataclasses.field(default_factory=dict)
+    """AWS's tags of the repository itself."""
     rules: list[dict[str, Any]] = dataclasses.field(
         default_factory=lambda: [
             listener_rule(1, ["/mcp/quickbooks*"], "quickbooks-tg"),
@@ -148,9 +152,6 @@ class Account:
             case "getParametersByPath":
                 names = [f"{args['path']}/{key}" for key in self.healthy]
                 return {"names": names, "values": [json.dumps(revisions) for revisions in self.healthy.values()]}
-            case "getService":
-                family = args["serviceName"].removesuffix("-service")
-                return {"taskDefinition": self.running or arn("ecs", f"task-definition/{family}:1")}
             case "getAuthorizationToken":
                 return {"userName": "AWS", "password": TOKEN}
             case unexpected:
@@ -429,6 +430,60 @@ class Elbv2:
     def describe_certificate(self, *, CertificateArn: str) -> dict[str, Any]:
         first, *others = self.account.certificates[CertificateArn]
         return {"Certificate": {"DomainName": first, "SubjectAlternativeNames": [first, *others]}}
+
+
+class Ecs:
+    """Stands for boto3's client where the program asks what a service runs."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def update_service(self, *, service: str, taskDefinition: str = "", **_: Any) -> dict[str, Any]:
+        family = service.removesuffix("-service")
+        running = self.account.running or taskDefinition or arn("ecs", f"task-definition/{family}:1")
+        return {"service": _service(running)}
+
+    def describe_services(self, *, services: list[str], **_: Any) -> dict[str, Any]:
+        return {"services": [self.update_service(service=name)["service"] for name in services]}
+
+    def list_tasks(self, **_: Any) -> dict[str, Any]:
+        return {"taskArns": []}
+
+
+def _service(task_definition: str) -> dict[str, Any]:
+    counts = {"runningCount": 1, "desiredCount": 1, "rolloutState": "COMPLETED"}
+    deployment = {"id": "ecs-svc/1", "status": "PRIMARY", "taskDefinition": task_definition, "createdAt": 1, **counts}
+    return {"status": "ACTIVE", "deployments": [deployment], "events": []}
+
+
+class Ecr:
+    """Stands for boto3's client where the program asks for images by tag or digest, and tags them."""
+
+    class exceptions:  # boto3's name.
+        class ImageAlreadyExistsException(Exception):
+            pass
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+
+    def batch_get_image(self, *, imageIds: list[dict[str, str]], **_: Any) -> dict[str, Any]:
+        found, missing = [], []
+        for wanted in imageIds:
+            digest = wanted.get("imageDigest") or self.account.images.get(wanted["imageTag"])
+            if digest in self.account.images.values():
+                found.append({"imageId": {"imageDigest": digest}, "imageManifest": "{}", "imageManifestMediaType": ""})
+            else:
+                missing.append({"imageId": wanted})
+        return {"images": found, "failures": missing}
+
+    def put_image(self, *, imageDigest: str, imageTag: str, **_: Any) -> None:
+        self.account.images[imageTag] = imageDigest
+
+    def describe_repositories(self, *, repositoryNames: list[str]) -> dict[str, Any]:
+        return {"repositories": [{"repositoryArn": arn("ecr", f"repository/{repositoryNames[0]}")}]}
+
+    def list_tags_for_resource(self, *, resourceArn: str) -> dict[str, Any]:
+        return {"tags": [{"Key": key, "Value": value} for key, value in self.account.repository_tags.items()]}
 
 
 Deploy = Callable[..., Recorded]

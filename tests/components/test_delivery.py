@@ -234,13 +234,22 @@ def test_a_state_bucket_that_may_not_be_asked_is_told_and_stops_nothing(
 
 def test_rights_come_and_go_with_what_is_declared(deploy: Deploy, delivered: dict[str, Any]) -> None:
     public = statements(deploy(delivered))
-    assert {"Push", "Rules", "TargetGroups"} <= public.keys()
+    assert {"Rules", "TargetGroups"} <= public.keys()
     assert "SecurityGroups" not in public
-    only(delivered)["image"] = {"digest": "sha256:" + "0" * 64}
     only(delivered).update(INTERNAL, securityGroups=[])
     internal = statements(deploy(delivered))
-    assert not {"Push", "Rules", "TargetGroups"} & internal.keys()
+    assert not {"Rules", "TargetGroups"} & internal.keys()
     assert "SecurityGroups" in internal
+
+
+def test_the_role_is_the_same_after_a_rollback_since_it_may_not_change_itself(
+    deploy: Deploy, delivered: dict[str, Any]
+) -> None:
+    """A rollback pins the image, which is then declared no more."""
+    before = statements(deploy(delivered))
+    only(delivered)["image"] = {"digest": "sha256:" + "0" * 64}
+    assert statements(deploy(delivered)) == before
+    assert "ecr:PutImage" in before["Push"]["Action"], "what became healthy is kept from expiry by a tag"
 
 
 def test_a_type_without_rights_stops_the_program(

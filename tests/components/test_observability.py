@@ -51,6 +51,7 @@ def topic(name: str) -> str:
         ("oauth-failures", f"{METRICS} {NAME}-oauth-failures", "Sum", 5, 2, "notBreaching", "warnings"),
         ("store-failures", f"{METRICS} {NAME}-store-failures", "Sum", 0, 1, "notBreaching", "ops-alerts"),
         ("server-errors", "AWS/ApplicationELB HTTPCode_Target_5XX_Count", "Sum", 5, 2, "notBreaching", "ops-alerts"),
+        ("unreachable", "AWS/ApplicationELB TargetConnectionErrorCount", "Sum", 5, 2, "notBreaching", "ops-alerts"),
         ("slow", "AWS/ApplicationELB TargetResponseTime", "p95", 2.0, 5, "notBreaching", "warnings"),
         ("crash-loop", "AWS/Events TriggeredRules", "Sum", 3, 1, "notBreaching", "ops-alerts"),
     ],
@@ -89,7 +90,7 @@ def test_the_table_in_docs_says_what_the_alarms_say(production: Recorded) -> Non
         assert inputs["alarmActions"] == [topic(topics[told])]
         if inputs["threshold"] > 1:
             assert re.search(rf"\b{inputs['threshold']:g}\b", when)
-        assert ("**" in name) == (part in {"no-task", "no-healthy-target", "server-errors"})
+        assert ("**" in name) == (part in {"no-task", "no-healthy-target", "server-errors", "unreachable"})
 
 
 def test_each_limit_is_configuration(deploy: Deploy, config: dict[str, Any]) -> None:
@@ -120,10 +121,25 @@ def test_alarms_name_the_service_and_its_target_group(production: Recorded) -> N
 def test_users_are_affected_by_what_they_would_notice(production: Recorded) -> None:
     (inputs,) = production.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()
     parts = re.findall(rf'ALARM\("{NAME}-([a-z-]+)"\)', inputs["alarmRule"])
-    assert parts == ["no-task", "no-healthy-target", "server-errors"]
+    assert parts == ["no-task", "no-healthy-target", "server-errors", "unreachable"]
     assert set(parts) <= alarms(production).keys()
     assert inputs["alarmActions"] == [topic("critical-alerts")]
     assert "https://api.busyb.ai/google-workspace" in inputs["alarmDescription"]
+
+
+def test_no_alarm_is_made_before_its_service_is_healthy(production: Recorded) -> None:
+    """A service that is not there yet has no data, which some alarms take for the worst."""
+    made = [r for r in production.resources if r.type == "aws:cloudwatch/metricAlarm:MetricAlarm"]
+    assert len(made) == len(alarms(production))
+    for alarm in made:
+        assert "google-workspace-healthy" in {urn.split("::")[-1] for urn in alarm.request.dependencies}, alarm.name
+    order = [r.name for r in production.resources]
+    assert order.index("google-workspace-healthy") < min(order.index(alarm.name) for alarm in made)
+
+
+def test_a_service_that_is_to_run_no_task_is_not_missed(deploy: Deploy, config: dict[str, Any]) -> None:
+    config["services"]["google-workspace"]["desiredCount"] = 0
+    assert {inputs["treatMissingData"] for inputs in alarms(deploy(config)).values()} == {"notBreaching"}
 
 
 def test_every_command_that_an_alarm_names_exists(production: Recorded) -> None:

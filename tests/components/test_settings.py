@@ -291,8 +291,8 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f"{PREFIX}:tags.Environment",
             "Environment",
-            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
-            "which are set for you",
+            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, BuiltTag, "
+            "Name, which are set for you",
             "rename the key",
         ),
     ),
@@ -301,7 +301,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f"{PREFIX}:tags.environment",
             "environment",
-            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, Name, "
+            "a tag other than aws:... and Environment, Service, ManagedBy, RetentionReason, BuiltTag, Name, "
             "which are set for you",
             "rename the key",
         ),
@@ -315,7 +315,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "more tags than AWS takes": (
         lambda config: config.update(tags={f"T{n}": "x" for n in range(46)}),
-        at_odds(f"{PREFIX}:services", "google-workspace has 46 tags; AWS takes 50, and 5 are ours"),
+        at_odds(f"{PREFIX}:services", "google-workspace has 46 tags; AWS takes 50, and 6 are ours"),
     ),
     "a prefix that Parameter Store keeps for itself": (
         lambda config: config.update(namePrefix="aws-team"),

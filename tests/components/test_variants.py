@@ -95,7 +95,9 @@ def test_every_rule_forwards_to_the_one_target_group_on_the_https_listener(
         assert rule["listenerArn"].endswith("listener/443")
 
 
-def test_host_takes_the_whole_host_and_makes_its_record(deploy: Deploy, config: dict[str, Any]) -> None:
+def test_host_takes_the_whole_host_and_makes_its_records_of_each_kind_of_address(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
     only(config)["routing"] = {
         "strategy": "host",
         "host": "mail.busyb.ai",
@@ -104,7 +106,9 @@ def test_host_takes_the_whole_host_and_makes_its_record(deploy: Deploy, config: 
     }
     recorded = deploy(config)
     assert rules(recorded) == [(70, {"hostHeader": ["mail.busyb.ai"]}, None)]
-    assert recorded.inputs("google-workspace-record") == {
+    assert len(recorded.of("aws:route53/record:Record")) == 1
+    alias = recorded.inputs("google-workspace-record")
+    assert alias == {
         "zoneId": "ZBUSYB",
         "name": "mail.busyb.ai",
         "type": "A",
@@ -118,6 +122,11 @@ def test_host_takes_the_whole_host_and_makes_its_record(deploy: Deploy, config: 
     }
     assert {"name": "WORKSPACE_EXTERNAL_URL", "value": "https://mail.busyb.ai"} in recorded.container()["environment"]
     assert recorded.outputs["services"]["google-workspace"]["url"] == "https://mail.busyb.ai"
+
+    estate.balancers["busyb-alb"]["ipAddressType"] = "dualstack"
+    both = deploy(config)
+    assert both.inputs("google-workspace-record") == alias
+    assert both.inputs("google-workspace-record-ipv6") == {**alias, "type": "AAAA"}
 
 
 def test_host_without_a_hosted_zone_makes_no_record(deploy: Deploy, config: dict[str, Any]) -> None:
@@ -149,6 +158,17 @@ def test_more_patterns_than_a_rule_may_hold_are_spread_over_several(deploy: Depl
         # A rule may have five condition values in all: an AWS quota.
         assert len(conditions["pathPattern"]) + len(conditions["hostHeader"]) <= 5
         assert rewrite is None
+
+
+def test_a_rule_has_no_more_than_six_wildcards(deploy: Deploy, config: dict[str, Any]) -> None:
+    patterns = ["/a/*/b?*", "/b/*/*/*", "/c*", "/f*/*/*/*/*/*", "/d", "/e?"]
+    only(config)["routing"] = {"strategy": "pattern", "host": "api.busyb.ai", "priority": 80, "patterns": patterns}
+    assert [conditions["pathPattern"] for _, conditions, _ in rules(deploy(config))] == [
+        ["/a/*/b?*", "/b/*/*/*"],
+        ["/c*"],
+        ["/f*/*/*/*/*/*", "/d"],
+        ["/e?"],
+    ]
 
 
 @pytest.fixture
@@ -399,6 +419,19 @@ def test_a_rollback_by_ecs_fails_the_up_and_is_not_remembered_as_healthy(
         in str(recorded.error)
     )
     assert "google-workspace-healthy" not in {r.name for r in recorded.resources}
+    assert not recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm")
+
+
+def test_a_revision_that_somebody_went_back_from_is_not_brought_back_by_an_unchanged_up(
+    deploy: Deploy, config: dict[str, Any], estate: Account
+) -> None:
+    family = "busyb-google-workspace-mcp"
+    estate.running = f"arn:aws:ecs:us-east-1:758888582357:task-definition/{family}:0"
+    estate.healthy = {"google-workspace": [{"revision": f"{family}:1", "digest": DIGEST, "tag": None}]}
+    error = deploy(config, fails=True).error
+    assert isinstance(error, NotRolledOut)
+    assert f"runs {family}:0, not {family}:1, which was healthy before" in str(error)
+    assert f"./ops rollback {family}:1" in str(error)
 
 
 def test_the_callers_options_stay_with_the_component(estate: Account) -> None:

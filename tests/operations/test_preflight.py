@@ -8,7 +8,8 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from operations.preflight import _uncounted
+from checks.check import Failed
+from operations.preflight import _uncounted, idle_timeout
 
 
 @pytest.mark.parametrize(
@@ -26,3 +27,10 @@ def test_a_budget_that_counts_nothing_is_told(answer: list[dict[str, Any]], said
         found = _uncounted(explorer)
     assert len(found) == len(said)
     assert all(words in text for words, text in zip(said, found, strict=True))
+
+
+def test_an_idle_timeout_that_cuts_answers_while_they_stream_is_a_fault() -> None:
+    assert "silent for 60 s ends in a 504" in idle_timeout({})
+    assert "silent for 16 s ends in a 504" in idle_timeout({"idle_timeout.timeout_seconds": "16"})
+    with pytest.raises(Failed, match="it ends what is silent for 15 s"):
+        idle_timeout({"idle_timeout.timeout_seconds": "15"})

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
-from components.rollout import parse
+from components.registry import healthy_tag
+from components.rollout import NotRolledOut, follow, parse, reach
 from engine.deployment import DeploymentFailed
+from rehearsal.docker import NoBaseImage
 from rehearsal.run import Rehearsal, Stack
 from tests.stacks import SERVICE, changed, production
 
@@ -55,26 +60,21 @@ def asked_all_the_time(rehearsal: Rehearsal) -> Iterator[list[int]]:
         thread.join()
 
 
-def failing(rehearsal: Rehearsal, stack: Stack) -> BaseException:
-    """Deploy `stack`, which must fail; the error. The service's task definition and answers must stay as they were."""
+def failing(rehearsal: Rehearsal, stack: Stack) -> str:
+    """What is said of a deployment of `stack`, which must fail. The service's task definition and answers must stay as
+    they were."""
     before = service(rehearsal)
-    with asked_all_the_time(rehearsal) as statuses, pytest.raises(DeploymentFailed) as failure:
+    with asked_all_the_time(rehearsal) as statuses, pytest.raises((DeploymentFailed, NoBaseImage)) as failure:
         rehearsal.deploy(stack)
-    after = service(rehearsal)
-    assert after["taskDefinition"] == before["taskDefinition"]
+    text = str(failure.value)
+    assert service(rehearsal)["taskDefinition"] == before["taskDefinition"], text
     assert len(statuses) > 3
-    assert set(statuses) == {200}, "what ran before must go on answering"
-    assert failure.value.__cause__
-    return failure.value.__cause__
+    assert set(statuses) == {200}, f"what ran before must go on answering: {text}"
+    return text
 
 
-def kind(error: BaseException) -> str:
-    """The error's class by name: each deployment imports the program's modules afresh, so classes are not the same."""
-    return type(error).__name__
-
-
-def service(rehearsal: Rehearsal) -> dict[str, str]:
-    found: dict[str, str] = rehearsal.account.client("ecs").describe_services(
+def service(rehearsal: Rehearsal) -> dict[str, Any]:
+    found: dict[str, Any] = rehearsal.account.client("ecs").describe_services(
         cluster="busyb-cluster", services=["busyb-google-workspace-mcp-service"]
     )["services"][0]
     return found
@@ -95,79 +95,127 @@ def test_a_version_that_crashes_at_start_fails_the_deploy_with_exit_code_and_log
 ) -> None:
     crash = "import sys; sys.exit('ImportError: cannot import name a from partially initialized module b')"
     context = image(tmp_path / "v2", BASE + f'ENTRYPOINT ["python3", "-c", "{crash}"]\n')
-    error = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
-    assert kind(error) == "NotRolledOut"
-    text = str(error)
+    text = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
     assert "runs busyb-google-workspace-mcp:1, not busyb-google-workspace-mcp:2" in text
     assert "exit code 1" in text
     assert "partially initialized module b" in text
     assert "./ops rollback busyb-google-workspace-mcp:1" in text
+    assert "ECS rolled the deployment back: ECS deployment circuit breaker was triggered" in text
+
+
+def revision(number: int) -> str:
+    """ARN of one of the service's task definitions."""
+    return f"arn:aws:ecs:us-east-1:758888582357:task-definition/busyb-google-workspace-mcp:{number}"
+
+
+def reached(rehearsal: Rehearsal, number: int) -> str:
+    """What the program does where the engine finds nothing to change, as its state has the revision already."""
+    return asyncio.run(
+        reach(
+            rehearsal.account.client,
+            wanted=revision(number),
+            cluster="busyb-cluster",
+            service="busyb-google-workspace-mcp-service",
+            log_group="/ecs/busyb-google-workspace-mcp",
+        )
+    )
+
+
+def test_an_unchanged_up_after_a_rollback_tries_again_and_tells_the_same(running: Rehearsal) -> None:
+    before = {entry["id"] for entry in service(running)["deployments"]}
+    with asked_all_the_time(running) as statuses, pytest.raises(NotRolledOut) as failure:
+        reached(running, 2)
+    text = str(failure.value)
+    assert "runs busyb-google-workspace-mcp:1, not busyb-google-workspace-mcp:2: ECS rolled the deployment back" in text
+    assert "exit code 1" in text
+    assert "partially initialized module b" in text
+    assert {entry["id"] for entry in service(running)["deployments"]} > before, "nothing was tried"
+    assert set(statuses) == {200}
+
+
+def test_the_end_of_a_deployment_is_not_that_of_the_one_before(running: Rehearsal) -> None:
+    """DescribeServices shows for a moment the deployments of before UpdateService."""
+    ecs = running.account.client("ecs")
+    place: dict[str, Any] = {"cluster": "busyb-cluster", "service": "busyb-google-workspace-mcp-service"}
+    begun = ecs.update_service(**place, forceNewDeployment=True)["service"]
+    first = ecs.describe_services(cluster=place["cluster"], services=[place["service"]])["services"][0]
+    assert begun["deployments"][0]["id"] not in {entry["id"] for entry in first["deployments"]}
+    said: list[str] = []
+    seen = asyncio.run(follow(ecs, **place, wanted=revision(1), begun=begun, say=said.append))
+    assert seen.healthy
+    assert seen.id == begun["deployments"][0]["id"]
+    assert said[0] == "busyb-google-workspace-mcp:1 IN_PROGRESS, 0 of 1 tasks"
+
+
+def test_a_deployment_that_somebody_else_begins_meanwhile_is_told_as_that(
+    running: Rehearsal, stack: Stack, tmp_path: Path
+) -> None:
+    ecs = running.account.client("ecs")
+
+    def deploy_another() -> None:
+        while service(running)["deployments"][0]["taskDefinition"] == revision(1):
+            time.sleep(0.1)
+        ecs.update_service(
+            cluster="busyb-cluster", service="busyb-google-workspace-mcp-service", taskDefinition=revision(1)
+        )
+
+    somebody = threading.Thread(target=deploy_another)
+    somebody.start()
+    context = image(tmp_path / "slow", BASE + 'ENTRYPOINT ["sleep", "60"]\n')
+    text = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
+    somebody.join()
+    assert "another deployment took its place, which somebody else began" in text
+    assert "now      busyb-google-workspace-mcp:1 COMPLETED, 1 of 1 tasks" in text
 
 
 def test_a_server_that_ends_at_once_is_told_to_have_no_transport(
     running: Rehearsal, stack: Stack, tmp_path: Path
 ) -> None:
     context = image(tmp_path / "stdio", BASE + 'ENTRYPOINT ["python3", "-c", "pass"]\n')
-    error = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
-    assert kind(error) == "NotRolledOut"
-    assert "is its transport set" in str(error)
+    text = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
+    assert "is its transport set" in text
 
 
 def test_an_image_that_cannot_start_fails_its_build_before_anything_touches_the_service(
     running: Rehearsal, stack: Stack, tmp_path: Path
 ) -> None:
     context = image(tmp_path / "broken", BASE + 'RUN python3 -c "import a_module_that_is_missing"\n')
-    error = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
-    assert kind(error) == "BuildFailed"
-    assert "a_module_that_is_missing" in str(error)
+    text = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
+    assert "a_module_that_is_missing" in text
 
 
 def test_a_wrong_json_key_of_a_secret_names_the_key(running: Rehearsal, stack: Stack) -> None:
     key = f"{SERVICE}.secrets.GOOGLE_OAUTH_CLIENT_ID.key"
-    error = failing(running, changed(stack, {key: "GOOGLE_CLIENT"}))
-    assert kind(error) in (
-        "NotRolledOut",
-        "ProviderError",
-    )
-    assert "GOOGLE_CLIENT" in str(error)
+    text = failing(running, changed(stack, {key: "GOOGLE_CLIENT"}))
+    assert "GOOGLE_CLIENT" in text
 
 
 def test_a_missing_secret_stops_before_anything_is_made(running: Rehearsal, stack: Stack) -> None:
     key = f"{SERVICE}.secrets.GOOGLE_OAUTH_CLIENT_ID.secret"
-    error = failing(running, changed(stack, {key: "busyb/google-oauth-client"}))
-    assert kind(error) == "EstateError"
-    assert "secret busyb/google-oauth-client" in str(error)
+    text = failing(running, changed(stack, {key: "busyb/google-oauth-client"}))
+    assert "secret busyb/google-oauth-client" in text
 
 
 def test_an_image_for_another_architecture_is_refused_before_it_is_registered(running: Rehearsal, stack: Stack) -> None:
-    error = failing(running, changed(stack, {f"{SERVICE}.image.platform": "linux/arm64"}))
-    assert kind(error) in (
-        "NoBaseImage",
-        "BuildFailed",
-    )
-    assert "arm64" in str(error)
+    text = failing(running, changed(stack, {f"{SERVICE}.image.platform": "linux/arm64"}))
+    assert "arm64" in text
 
 
 def test_a_finished_image_that_does_not_exist_fails_with_the_image_named(running: Rehearsal, stack: Stack) -> None:
-    error = failing(running, changed(stack, {f"{SERVICE}.image.digest": "sha256:" + "1" * 64}))
-    assert kind(error) in (
-        "NotRolledOut",
-        "ProviderError",
-    )
-    assert "1" * 64 in str(error)
+    text = failing(running, changed(stack, {f"{SERVICE}.image.digest": "sha256:" + "1" * 64}))
+    assert "1" * 64 in text
 
 
 def test_only_what_became_healthy_is_remembered(running: Rehearsal) -> None:
     value = running.account.client("ssm").get_parameter(Name="/busyb/production/healthy/google-workspace")
     remembered = parse(value["Parameter"]["Value"])
     assert [entry.revision for entry in remembered] == ["busyb-google-workspace-mcp:1"]
-    policy = json.loads(
-        running.account.client("ecr").get_lifecycle_policy(repositoryName="busyb-google-workspace-mcp")[
-            "lifecyclePolicyText"
-        ]
+    found = running.account.client("ecr").batch_get_image(
+        repositoryName="busyb-google-workspace-mcp", imageIds=[{"imageTag": healthy_tag(remembered[0].digest)}]
+    )["images"]
+    assert [each["imageId"]["imageDigest"] for each in found] == [remembered[0].digest], (
+        "the running image must not expire, however many are pushed after it"
     )
-    protected = [rule["selection"].get("tagPatternList") for rule in policy["rules"]]
-    assert [remembered[0].tag] in protected, "the running image must not expire, however many are pushed after it"
 
 
 def test_a_log_group_that_somebody_deleted_is_made_again_and_no_request_fails(running: Rehearsal, stack: Stack) -> None:
@@ -188,3 +236,80 @@ def test_the_mended_version_deploys_without_a_failed_request(running: Rehearsal,
     assert set(statuses) == {200}
     assert {r.name for r in deployed.resources if r.action == "replaced"} >= {"google-workspace-task-definition"}
     assert service(running)["taskDefinition"] == running.outputs["services"]["google-workspace"]["taskDefinition"]
+
+
+# It ends with what the secret decides, so that its cause can be mended without a change of the program.
+FINICKY = (
+    BASE
+    + "RUN mkdir /www && touch /www/health\n"
+    + 'ENTRYPOINT ["sh", "-c", "[ $GOOGLE_OAUTH_CLIENT_ID != wrong ] || { echo no such client; exit 3; }; '
+    'exec python3 -m http.server 8000 --directory /www"]\n'
+)
+
+
+@pytest.fixture(scope="module")
+def finicky(engine: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rehearsal, Stack]]:
+    """A stack whose server wants the right secret, and has a wrong one; nothing is deployed yet."""
+    context = image(tmp_path_factory.mktemp("finicky"), FINICKY)
+    stack = changed(production("rollout-first"), {f"{SERVICE}.image.context": context})
+    with Rehearsal(stack) as rehearsal:
+        put_secret(rehearsal, "wrong")
+        yield rehearsal, stack
+
+
+def put_secret(rehearsal: Rehearsal, value: str) -> None:
+    rehearsal.account.client("secretsmanager").put_secret_value(
+        SecretId="busyb/google-oauth-client-id", SecretString=json.dumps({"GOOGLE_OAUTH_CLIENT_ID": value})
+    )
+
+
+def test_a_first_deployment_that_failed_is_told_each_time_and_never_taken_for_healthy(
+    finicky: tuple[Rehearsal, Stack],
+) -> None:
+    rehearsal, stack = finicky
+    tasks: set[str] = set()
+    for _ in range(2):
+        with pytest.raises(DeploymentFailed) as failure:
+            rehearsal.deploy(stack)
+        text = str(failure.value)
+        assert "busyb-google-workspace-mcp:1 did not become healthy" in text
+        assert "has nothing to go back to: ECS deployment circuit breaker was triggered" in text
+        assert "exit code 3" in text
+        assert "no such client" in text
+        assert "run pulumi up again; nothing serves meanwhile. More: ./ops status" in text
+        stopped = set(re.findall(r"stopped  task (\w+)", text))
+        assert stopped
+        assert not stopped & tasks, "a new deployment has tasks of its own"
+        tasks |= stopped
+    with pytest.raises(rehearsal.account.client("ssm").exceptions.ParameterNotFound):
+        rehearsal.account.client("ssm").get_parameter(Name="/busyb/production/healthy/google-workspace")
+    assert not rehearsal.account.client("cloudwatch").describe_alarms()["MetricAlarms"], "nobody is paged for it"
+
+
+def test_it_is_begun_anew_when_its_cause_is_mended_though_nothing_of_the_program_changed(
+    finicky: tuple[Rehearsal, Stack],
+) -> None:
+    rehearsal, stack = finicky
+    put_secret(rehearsal, "right")
+    rehearsal.deploy(stack)
+    assert service(rehearsal)["taskDefinition"] == revision(1)
+    assert rehearsal.account.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    assert all(result.action == "same" for result in rehearsal.deploy(stack).resources)
+
+
+def test_content_a_then_b_then_a_again_deploys_the_first_image_and_leaves_nothing_to_change(
+    finicky: tuple[Rehearsal, Stack], tmp_path: Path
+) -> None:
+    rehearsal, stack = finicky
+    first = rehearsal.outputs["services"]["google-workspace"]
+    other = changed(stack, {f"{SERVICE}.image.context": image(tmp_path / "b", FINICKY + "LABEL content=b\n")})
+    rehearsal.deploy(other)
+    second = rehearsal.outputs["services"]["google-workspace"]
+    assert second["image"] != first["image"]
+    for of, wanted in ((stack, first), (other, second), (stack, first)):
+        # As after `git revert`, on a machine that never built it.
+        back = rehearsal.deploy(of)
+        assert not [r for r in back.resources if r.type == "docker:index/image:Image" and r.action != "deleted"]
+        assert rehearsal.outputs["services"]["google-workspace"]["image"] == wanted["image"]
+        assert rehearsal.outputs["services"]["google-workspace"]["tag"] == wanted["tag"]
+        assert all(result.action == "same" for result in rehearsal.deploy(of).resources)

@@ -26,6 +26,20 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "ecr:UntagResource",
             ),
         ),
+        Right(
+            # Also where an image is not built this time: a role that changed with the content of an image, or with a
+            # rollback, would need an administrator for it. PutImage also keeps what became healthy from expiry.
+            # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
+            sid="Push",
+            on=(arn("ecr", "repository/{its.name}"),),
+            write=(
+                "ecr:BatchCheckLayerAvailability",
+                "ecr:CompleteLayerUpload",
+                "ecr:InitiateLayerUpload",
+                "ecr:PutImage",
+                "ecr:UploadLayerPart",
+            ),
+        ),
     ),
     _LIFECYCLE: (
         Right(
@@ -37,22 +51,8 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             write=("ecr:DeleteLifecyclePolicy", "ecr:PutLifecyclePolicy"),
         ),
     ),
-    _IMAGE: (
-        Right(
-            # https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push-iam.html
-            sid="Push",
-            on=(arn("ecr", "repository/{its.name}"),),
-            of=_REPOSITORY,
-            beside=_IMAGE,
-            write=(
-                "ecr:BatchCheckLayerAvailability",
-                "ecr:CompleteLayerUpload",
-                "ecr:InitiateLayerUpload",
-                "ecr:PutImage",
-                "ecr:UploadLayerPart",
-            ),
-        ),
-    ),
+    # Its repository has what it takes.
+    _IMAGE: (),
     _LOG_GROUP: (
         # With :* behind it for all actions but those on tags:
         # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_LogGroup.html

@@ -67,7 +67,13 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="Discovery",
             on=(_DISCOVERY,),
             read=("servicediscovery:GetService",),
-            write=("servicediscovery:DeleteService", "servicediscovery:UpdateService"),
+            write=(
+                "servicediscovery:DeleteService",
+                # Before a service is deleted, what is registered still is taken back.
+                "servicediscovery:DeregisterInstance",
+                "servicediscovery:ListInstances",
+                "servicediscovery:UpdateService",
+            ),
             condition=ours(),
         ),
         Right(
