@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from checks import Check
+from components.account import AccountError
 from components.context import ContextError
 from components.estate import EstateError
 from components.settings import SettingsError
@@ -459,7 +460,7 @@ def main() -> int:
         else:
             target = kept(options.stack) if options.rehearsal else real(options.stack)
             status = VERBS[options.verb][0](target, options, output)
-    except (SettingsError, ContextError) as error:
+    except (SettingsError, ContextError, AccountError) as error:
         return output.fail(str(error), 2)
     except EstateError as error:
         return output.fail(f"{error}\nMore: ./ops preflight --stack {options.stack}", 1)
