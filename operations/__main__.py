@@ -259,8 +259,10 @@ def _cost(options: argparse.Namespace, output: Output) -> int:
     from operations import cost
     from policies.registrations import ROOT
 
-    prices = cost.read_prices(options.prices) if options.prices else cost.read_prices()
-    after = cost.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", prices)
+    after = cost.of_stack(
+        ROOT / f"Pulumi.{options.stack}.yaml", cost.read_prices(options.prices) if options.prices else None
+    )
+    prices = after.prices
     before = cost.read(options.against, prices) if options.against else None
     output.record("cost", cost.document(after))
     if before:
@@ -276,8 +278,10 @@ def _cost(options: argparse.Namespace, output: Output) -> int:
         output.say(f"not priced: {resource}; add its type to operations/cost.py")
     output.say(
         f"Prices of {prices.region}, {prices.date}, without free tiers; traffic, log lines and images as assumed in"
-        f" {(options.prices or cost.TABLE).name}."
+        f" {(options.prices or cost.table_of(after.region)).name}."
     )
+    if after.elsewhere:
+        output.say(after.elsewhere)
     return 0
 
 

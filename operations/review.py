@@ -61,7 +61,7 @@ def review(target: Target) -> list[Part]:
         ("The running service", partial(each, verify)),
         ("Alarms and whom they tell", lambda: list(alarms(target, registered))),
         ("The image", partial(each, lambda target, service: list(image(target, service)))),
-        ("Cost", lambda: [_cost(registered)]),
+        ("Cost", lambda: [_cost(registered, target.region)]),
     ]
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda part: Part(title=part[0], checks=tuple(_ask(*part))), parts))
@@ -209,9 +209,11 @@ def image(target: Target, service: Service) -> Iterator[Check]:
     yield _check(clean, not grave, told, "upgrade what it names, or the base image: docs/upgrading.md")
 
 
-def _cost(registered: Sequence[Registration]) -> Check:
-    found = cost.estimate(registered, cost.read_prices())
+def _cost(registered: Sequence[Registration], region: str) -> Check:
+    found = cost.estimate(registered, cost.read_prices(cost.table_of(region)), region=region)
     told = f"{found.month:.2f} {found.prices.currency} a month, estimated at prices of {found.prices.date}"
+    if found.elsewhere:
+        told += f", and of {found.prices.region}, while the stack is in {region}: see ./ops cost"
     if found.unpriced:
         return _not_run("what it costs is known", f"{told}, without {', '.join(found.unpriced)}")
     return _check("what it costs is known", True, told)
