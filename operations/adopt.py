@@ -23,7 +23,8 @@ from components import settings as configuration
 from components.account import without_identity
 from components.listener import forwards_to, listener_holders, rule_conflicts
 from engine.deployment import DeploymentFailed
-from operations.target import OperationError, Target
+from operations.errors import OperationError
+from operations.target import Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
 from providers import ProviderError, functions, handlers

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from components.service import log_group_name
 from components.settings import Service
-from operations.target import OperationError, Target, service_name
+from operations.errors import OperationError
+from operations.target import Target, service_name
 from providers.docker_client import NoEngine, find_client
 
 _DOCS = "https://docs.aws.amazon.com"

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components import account
 from components import settings as configuration
-from operations.target import OperationError
+from operations.errors import OperationError
 from policies.registrations import Registration, registrations
 
 TABLE = Path(__file__).with_name("prices.yaml")

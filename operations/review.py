@@ -18,9 +18,10 @@ from components.settings import TOPICS, Service
 from operations import cost
 from operations.accept import accept
 from operations.comment import as_text
+from operations.errors import UNREACHABLE, OperationError
 from operations.preflight import preflight
 from operations.revisions import history
-from operations.target import UNREACHABLE, OperationError, Target
+from operations.target import Target
 from operations.verify import named, verify
 from policies import evaluate
 from policies.registrations import Registration, registrations

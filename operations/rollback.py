@@ -20,8 +20,9 @@ from components import rollout
 from components.names import target_group_name
 from components.service import log_group_name
 from components.settings import NAMESPACE, Service
+from operations.errors import OperationError
 from operations.revisions import Revision, healthy, history
-from operations.target import OperationError, Target, revision, service_name
+from operations.target import Target, revision, service_name
 from operations.verify import verify
 
 _STEADY_LIMIT = 600.0

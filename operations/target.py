@@ -19,20 +19,9 @@ from engine import cli
 from engine.deployment import Deployer
 from engine.reading import ByCli, Deployed, NotReadable
 from engine.stack import Project, PulumiStack
+from operations.errors import UNREACHABLE, OperationError
 from providers import Context
 from rehearsal.kept import ROOT, Kept, RehearsalError
-
-
-class OperationError(Exception):
-    """A verb cannot do its work; the message says why and what to do. `status` is the exit status."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-UNREACHABLE = 3
-"""Exit status when the account cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)

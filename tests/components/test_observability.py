@@ -127,12 +127,12 @@ def test_users_are_affected_by_what_they_would_notice(production: Recorded) -> N
 
 
 def test_every_command_that_an_alarm_names_exists(production: Recorded) -> None:
-    from operations.__main__ import VERBS
+    from operations.verbs import NAMES
 
     texts = [inputs["alarmDescription"] for inputs in alarms(production).values()]
     texts += [i["alarmDescription"] for i in production.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()]
     verbs = {verb for text in texts for verb in re.findall(r"\./ops ([a-z]+)", text)}
-    assert verbs and verbs <= VERBS.keys()
+    assert verbs and verbs <= set(NAMES)
     runbook = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
     titles = {title for text in texts for title in re.findall(r"Runbook: ([^.]+)\.", text)}
     assert titles and all(f"\n## {title}\n" in runbook for title in titles), titles

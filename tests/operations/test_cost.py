@@ -12,7 +12,7 @@ import yaml
 
 from operations import cost, review
 from operations.cost import TABLE, Estimate, difference, estimate, markdown, of_stack, read_prices
-from operations.target import OperationError
+from operations.errors import OperationError
 from policies.registrations import registrations
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, production

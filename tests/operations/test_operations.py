@@ -20,11 +20,12 @@ import pytest
 from components import settings as configuration
 from operations import rights
 from operations.comment import as_text
+from operations.errors import OperationError
 from operations.preflight import preflight
 from operations.review import Part, alarms, image, markdown, policies
 from operations.revisions import history, status
 from operations.rollback import rollback
-from operations.target import OperationError, Target, kept, of_rehearsal
+from operations.target import Target, kept, of_rehearsal
 from operations.verify import verify
 from policies.registrations import registrations
 from rehearsal.docker import Engine

@@ -14,7 +14,8 @@ import pytest
 from engine.cli import Cli
 from operations import target
 from operations.console import execute
-from operations.target import OperationError, real, service_name
+from operations.errors import OperationError
+from operations.target import real, service_name
 from rehearsal.emulator import Emulator
 from tests.conftest import ACCOUNT, ROOT
 
