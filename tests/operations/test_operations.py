@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from components import settings as configuration
-from operations import rights
+from operations import probe, rights
 from operations.comment import as_text
 from operations.errors import OperationError
 from operations.preflight import preflight
@@ -131,6 +131,19 @@ def test_verify_asks_the_account_and_the_public_address(operated: Operated, serv
         "MCP without a token is refused and told where to sign in",
         "an MCP client finds the sign-in by itself",
     } <= names
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_task_beside_the_service_asks_and_says_how_it_ended(
+    operated: Operated, service: configuration.Service, code: int
+) -> None:
+    subnets = [s["SubnetId"] for s in operated.target.client("ec2").describe_subnets()["Subnets"]]
+    network = {"awsvpcConfiguration": {"subnets": subnets[:1], "assignPublicIp": "DISABLED"}}
+    command = ["python3", "-c", f"raise SystemExit({code})"]
+    ended = probe.run(operated.target, service, operated.target.described(service), network, command)
+    assert (ended.code, ended.notes) == (code, ())
+    left = operated.target.client("ecs").list_task_definitions(familyPrefix=f"{NAME}-verify", status="ACTIVE")
+    assert left["taskDefinitionArns"] == []
 
 
 def test_verify_sees_a_rule_that_somebody_changed(operated: Operated, service: configuration.Service) -> None:
