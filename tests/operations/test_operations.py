@@ -474,7 +474,7 @@ def test_policies_are_listed_and_held_without_a_cloud(noted: str) -> None:
     [
         (["status", "--stack", "nowhere", "--rehearsal"], 2, "No rehearsal of nowhere is kept"),
         (["status", "--stack", "nowhere"], 2, "Pulumi.nowhere.yaml"),
-        (["dance"], 2, "invalid choice"),
+        (["dance"], 2, "There is no verb dance. All verbs: ./ops"),
         (["exec", "--stack", "nowhere", "--rehearsal", "--", "ls", "-l"], 2, "No rehearsal of nowhere is kept"),
     ],
 )
