@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from checks import http, mcp, oauth
 from checks.address import PublicAddress
 from checks.check import Check, Probe, run_probes
 from components.settings import Service
@@ -62,6 +61,9 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
 
     Never raises for what the server does. Starts an event loop: inside one, use `run_probes` on the modules' `checks`.
     """
+    # Here, and not above: the MCP library takes half a second, and most who import this package only name a check.
+    from checks import http, mcp, oauth
+
     probes = http.checks(address, health=expectations.health, ready_path=expectations.ready_path)
     probes += mcp.checks(address, known=expectations.oauth is not None)
     if expectations.oauth:
@@ -74,6 +76,8 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
 
 
 async def _health_first(probes: list[Probe]) -> list[Check]:
+    from checks import http
+
     (health,) = await run_probes(probes[:1])
     if health.remedy != http.NO_HEALTHY_TASK:
         return [health, *await run_probes(probes[1:])]

@@ -39,23 +39,34 @@ class ByCli:
     """Variables of the command, beside this process's."""
 
     def outputs(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._run("The stack's outputs are read", "output", "--json") or "{}")
+        found: dict[str, Any] = json.loads(
+            self._run("The stack's outputs are read", "stack", "output", "--json") or "{}"
+        )
         return found
 
     def resources(self) -> list[dict[str, Any]]:
         # Secrets are encrypted in it.
-        exported = json.loads(self._run("The stack's state is read", "export") or '{"deployment": {}}')
+        exported = json.loads(self._run("The stack's state is read", "stack", "export") or '{"deployment": {}}')
         return list(exported["deployment"].get("resources") or [])
 
+    def configuration(self, key: str) -> str:
+        """A value of the stack's file, decrypted; objects as JSON. Raises `NotReadable`."""
+        value = self._run(f"{key} is encrypted in the stack's file, and read", "config", "get", key).rstrip("\n")
+        if not value:
+            raise NotReadable(
+                f"{key} is encrypted in the stack's file, and there is no such stack. Log in: pulumi login"
+            )
+        return value
+
     def _run(self, what: str, *arguments: str) -> str:
-        """What `pulumi stack ...` prints; empty where there is no such stack."""
+        """What `pulumi ...` prints; empty where there is no such stack."""
         found = cli.find()
         if found is None:
             raise NotReadable(
                 f"{what} with the Pulumi CLI, which is not at hand. Install it ({cli.INSTALL}), or: {cli.BUILD}"
             )
         done = subprocess.run(
-            [found.path, "stack", *arguments, "--stack", self.stack, "--non-interactive"],
+            [found.path, *arguments, "--stack", self.stack, "--non-interactive"],
             cwd=self.directory,
             env={**os.environ, **self.environment},
             stdin=subprocess.DEVNULL,
@@ -65,7 +76,7 @@ class ByCli:
         if "no stack named" in done.stderr:
             return ""
         if done.returncode:
-            raise NotReadable(f"pulumi stack {arguments[0]} failed: {done.stderr.strip()}. Log in: pulumi login")
+            raise NotReadable(f"pulumi {' '.join(arguments)} failed: {done.stderr.strip()}. Log in: pulumi login")
         return done.stdout
 
 

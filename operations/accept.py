@@ -12,7 +12,8 @@ from acceptance.subject import StandIn, read_token
 from checks.deployment import task_address
 from components.settings import Service
 from operations.console import logs
-from operations.target import OperationError, Target
+from operations.errors import OperationError
+from operations.target import Target
 
 _LOG_DELAY = 10.0
 """Seconds that a log line may need to reach CloudWatch Logs; the awslogs driver sends every five."""

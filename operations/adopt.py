@@ -20,9 +20,11 @@ from typing import Any
 import grpc
 
 from components import settings as configuration
+from components.account import without_identity
 from components.listener import forwards_to, listener_holders, rule_conflicts
 from engine.deployment import DeploymentFailed
-from operations.target import OperationError, Target
+from operations.errors import OperationError
+from operations.target import Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
 from providers import ProviderError, functions, handlers
@@ -256,7 +258,7 @@ def _first_up(target: Target, config: Mapping[str, str], document: dict[str, Any
     with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
         copy, file = target.copy(Path(folder) / "stack"), Path(folder) / "import.json"
         file.write_text(json.dumps(document))
-        copy.configure(config)
+        copy.configure(without_identity(config) if target.rehearsed else config)
         copy.take_in(file)
         preview = copy.preview(policies=False)
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -13,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 
 from components.service import log_group_name
 from components.settings import Service
-from operations.target import OperationError, Target, service_name
+from operations.errors import OperationError
+from operations.target import Target, service_name
 from providers.docker_client import NoEngine, find_client
 
 _DOCS = "https://docs.aws.amazon.com"
@@ -23,6 +25,9 @@ _TOOLS = {
     "session-manager-plugin": f"{_SSM}/session-manager-working-with-install-plugin.html",
 }
 """What exec runs, and where to get it."""
+
+_WHO = {"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"}
+"""Variables by which the AWS CLI would take other credentials than the ones it is given."""
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -75,9 +80,10 @@ def execute(target: Target, service: Service, command: list[str]) -> int:
         if shutil.which(tool) is None:
             raise OperationError(f"exec needs {tool}, which is not on the PATH. Install it: {where}")
     arguments = ["--cluster", cluster, "--task", arns[0], "--container", service.key, "--region", target.region]
-    arguments += ["--profile", target.profile] if target.profile else []
     return subprocess.call(
-        ["aws", "ecs", "execute-command", *arguments, "--interactive", "--command", shlex.join(command) or "/bin/sh"]
+        ["aws", "ecs", "execute-command", *arguments, "--interactive", "--command", shlex.join(command) or "/bin/sh"],
+        # A profile of the shell's would be somebody else; and a secret is in no argument, where others see it.
+        env={name: value for name, value in os.environ.items() if name not in _WHO} | target.credentials(),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components import account
 from components import settings as configuration
-from operations.target import OperationError
+from operations.errors import OperationError
 from policies.registrations import Registration, registrations
 
 TABLE = Path(__file__).with_name("prices.yaml")
+"""Prices of one region, which it names. Those of another are in `prices.REGION.yaml` beside it, once somebody has put
+them there."""
 
 Amount = Annotated[float, Field(ge=0)]
 Architecture = Literal["X86_64", "ARM64"]
@@ -102,11 +106,32 @@ class Estimate:
     unpriced: tuple[str, ...]
     """Resources of types that the estimate knows nothing of: `type name`."""
     prices: Prices
+    region: str | None
+    """Where the stack is; None where its file does not say."""
 
     @property
     def month(self) -> float:
         """In the table's currency."""
         return sum(line.month for line in self.lines)
+
+    @property
+    def elsewhere(self) -> str:
+        """That the prices are another region's, and what to do; empty where they are not."""
+        if self.region in (None, self.prices.region):
+            return ""
+        return (
+            f"The stack is in {self.region}, and these are prices of {self.prices.region}, which differ. "
+            f"Write {self.region}'s into operations/prices.{self.region}.yaml, which is taken by itself then, "
+            "or give a table by --prices FILE; docs/operations.md says where AWS has them."
+        )
+
+
+def table_of(region: str | None) -> Path:
+    """The table for a stack in `region`: the region's own where there is one."""
+    if region is None or not re.fullmatch(r"[a-z0-9-]+", region):
+        return TABLE
+    own = TABLE.with_name(f"prices.{region}.yaml")
+    return own if own.exists() else TABLE
 
 
 def read_prices(path: Path = TABLE) -> Prices:
@@ -122,11 +147,16 @@ def read_prices(path: Path = TABLE) -> Prices:
         raise OperationError("\n".join([f"{path} is no table of prices like {TABLE.name}:", *mistakes]), 2) from None
 
 
-def of_stack(file: Path, prices: Prices) -> Estimate:
-    """What the stack of this file costs. Raises `SettingsError`, `ContextError`."""
+def of_stack(file: Path, prices: Prices | None = None) -> Estimate:
+    """What the stack of this file costs. `prices`: default, those of its region, as far as there is a table of them.
+
+    Raises `SettingsError`, `AccountError`, `ContextError`.
+    """
     config = configuration.read_stack_file(file)
     configuration.parse(config)
-    return estimate(registrations(config, stack=file.stem.removeprefix("Pulumi.")), prices)
+    region = account.provider(config).region
+    registered = registrations(config, stack=file.stem.removeprefix("Pulumi."))
+    return estimate(registered, prices or read_prices(table_of(region)), region=region)
 
 
 def read(file: Path, prices: Prices) -> Estimate:
@@ -143,7 +173,7 @@ def read(file: Path, prices: Prices) -> Estimate:
         raise OperationError(
             f"{file} is not what ./ops cost --json prints: {place}: {error.errors()[0]['msg']}", 2
         ) from None
-    return Estimate(lines=told.lines, unpriced=told.unpriced, prices=prices)
+    return Estimate(lines=told.lines, unpriced=told.unpriced, prices=prices, region=None)
 
 
 class _Estimated(BaseModel):
@@ -155,8 +185,8 @@ class _Told(BaseModel):
     cost: _Estimated
 
 
-def estimate(registered: Sequence[Registration], prices: Prices) -> Estimate:
-    """What these resources cost a month."""
+def estimate(registered: Sequence[Registration], prices: Prices, *, region: str | None) -> Estimate:
+    """What these resources cost a month. `region`: where they are, as far as it is known."""
     lines: list[Line] = []
     unpriced = []
     for resource in registered:
@@ -164,7 +194,7 @@ def estimate(registered: Sequence[Registration], prices: Prices) -> Estimate:
             lines += _PRICED[resource.type](resource, registered, prices)
         elif resource.type not in _FREE and resource.type.startswith(("aws:", "docker:")):
             unpriced.append(f"{resource.type} {resource.name}")
-    return Estimate(lines=tuple(lines), unpriced=tuple(unpriced), prices=prices)
+    return Estimate(lines=tuple(lines), unpriced=tuple(unpriced), prices=prices, region=region)
 
 
 def _beside(resource: Registration, registered: Sequence[Registration], type_: str) -> Registration:
@@ -338,16 +368,15 @@ def difference(before: Estimate, after: Estimate) -> list[dict[str, Any]]:
 
 
 def markdown(before: Estimate | None, after: Estimate) -> str:
-    """For a pull request: the sum, and what changes."""
+    """For a pull request: the sum, what changes, and whether the prices are another region's."""
     currency = after.prices.currency
-    if before is None:
-        return f"**{after.month:.2f} {currency}** a month, estimated."
-    head = f"**{after.month:.2f} {currency}** a month, estimated; {after.month - before.month:+.2f}."
-    rows = difference(before, after)
-    if not rows:
-        return head
-    lines = [" | ".join(str(value).replace("|", "\\|") for value in row.values()) for row in rows]
-    return "\n".join([head, "", " | ".join(rows[0]), " | ".join("---" for _ in rows[0]), *lines])
+    paragraphs = [f"**{after.month:.2f} {currency}** a month, estimated."]
+    if before is not None:
+        paragraphs = [f"**{after.month:.2f} {currency}** a month, estimated; {after.month - before.month:+.2f}."]
+        if rows := difference(before, after):
+            lines = [" | ".join(str(value).replace("|", "\\|") for value in row.values()) for row in rows]
+            paragraphs.append("\n".join([" | ".join(rows[0]), " | ".join("---" for _ in rows[0]), *lines]))
+    return "\n\n".join(filter(None, [*paragraphs, after.elsewhere]))
 
 
 def document(found: Estimate) -> dict[str, Any]:
@@ -356,6 +385,8 @@ def document(found: Estimate) -> dict[str, Any]:
         "month": round(found.month, 2),
         "currency": found.prices.currency,
         "prices": str(found.prices.date),
+        "pricesOf": found.prices.region,
+        "region": found.region,
         "lines": [json.loads(json.dumps(line.__dict__)) | {"month": round(line.month, 4)} for line in found.lines],
         "unpriced": list(found.unpriced),
     }

@@ -19,7 +19,7 @@ import graphviz
 from components import settings as configuration
 from components.settings import Service, Settings, ValkeyState
 from machine import debian
-from operations.target import OperationError
+from operations.errors import OperationError
 from policies.registrations import Registration, registrations
 
 _MOST_LINES = 6

@@ -17,7 +17,8 @@ from checks.check import Failed, describe, first_cause
 from checks.mcp import list_tools
 from components.settings import Service
 from machine.apart import NotInstalled
-from operations.target import OperationError, Target
+from operations.errors import OperationError
+from operations.target import Target
 
 PEOPLE = 5
 """Users who sign in, in a rehearsal. On a real account one has, whose token is given."""

@@ -19,7 +19,8 @@ from checks.check import Failed, NotRun
 from components import estate as estates
 from components.settings import Service, Settings
 from operations import adopt, rights
-from operations.target import OperationError, Target
+from operations.errors import OperationError
+from operations.target import Target
 from providers import functions
 
 _FARGATE_VCPU_QUOTA = "L-3032A538"

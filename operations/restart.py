@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 
 from components.settings import Service
+from operations.errors import OperationError
 from operations.rollback import wait_until_steady
-from operations.target import OperationError, Target, revision, service_name
+from operations.target import Target, revision, service_name
 
 
 def restart(target: Target, service: Service, say: Callable[[str], None]) -> float:

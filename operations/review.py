@@ -18,9 +18,10 @@ from components.settings import TOPICS, Service
 from operations import cost
 from operations.accept import accept
 from operations.comment import as_text
+from operations.errors import UNREACHABLE, OperationError
 from operations.preflight import preflight
 from operations.revisions import history
-from operations.target import UNREACHABLE, OperationError, Target
+from operations.target import Target
 from operations.verify import named, verify
 from policies import evaluate
 from policies.registrations import Registration, registrations
@@ -61,7 +62,7 @@ def review(target: Target) -> list[Part]:
         ("The running service", partial(each, verify)),
         ("Alarms and whom they tell", lambda: list(alarms(target, registered))),
         ("The image", partial(each, lambda target, service: list(image(target, service)))),
-        ("Cost", lambda: [_cost(registered)]),
+        ("Cost", lambda: [_cost(registered, target.region)]),
     ]
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(lambda part: Part(title=part[0], checks=tuple(_ask(*part))), parts))
@@ -209,9 +210,11 @@ def image(target: Target, service: Service) -> Iterator[Check]:
     yield _check(clean, not grave, told, "upgrade what it names, or the base image: docs/upgrading.md")
 
 
-def _cost(registered: Sequence[Registration]) -> Check:
-    found = cost.estimate(registered, cost.read_prices())
+def _cost(registered: Sequence[Registration], region: str) -> Check:
+    found = cost.estimate(registered, cost.read_prices(cost.table_of(region)), region=region)
     told = f"{found.month:.2f} {found.prices.currency} a month, estimated at prices of {found.prices.date}"
+    if found.elsewhere:
+        told += f", and of {found.prices.region}, while the stack is in {region}: see ./ops cost"
     if found.unpriced:
         return _not_run("what it costs is known", f"{told}, without {', '.join(found.unpriced)}")
     return _check("what it costs is known", True, told)

@@ -22,8 +22,10 @@ from components import rollout
 from components.names import target_group_name
 from components.service import log_group_name
 from components.settings import NAMESPACE, Service
-from operations.revisions import Revision, healthy, history
-from operations.target import OperationError, Target, revision, service_name
+from operations.errors import OperationError
+from operations.revisions import healthy, history
+from operations.rollback_decision import Decision, decide
+from operations.target import Target, revision, service_name
 from operations.verify import verify
 
 _STEADY_LIMIT = 600.0
@@ -64,22 +66,20 @@ def rollback(
     itself), only that is done. Raises `OperationError` before anything is changed where it cannot be done.
     """
     started = time.monotonic()
-    revisions = history(target, service)
-    running = next((entry for entry in revisions if entry.running), None)
-    if running is None:
-        running_name = revision(target.described(service)["taskDefinition"])
-        raise OperationError(f"{running_name} runs, but its task definition was deleted. Deploy anew: pulumi up.")
+    described = target.described(service)
     in_progress = any(
         entry["status"] == "PRIMARY" and entry.get("rolloutState") == "IN_PROGRESS"
-        for entry in target.described(service)["deployments"]
+        for entry in described["deployments"]
     )
-    if in_progress and wanted is None and running.healthy:
-        # Somebody else's rollback, most likely: the next one would lead further back than anybody wants.
-        raise OperationError(
-            f"ECS is still going to {running.name}, which was healthy before; nothing was done. "
-            "Wait for it (./ops status), or name the revision to go to."
-        )
-    goal = _choose(service, revisions, running, wanted, even_if_never_healthy=even_if_never_healthy)
+    decision = decide(
+        history(target, service),
+        family=service.name,
+        running=revision(described["taskDefinition"]),
+        in_progress=in_progress,
+        wanted=wanted,
+        even_if_never_healthy=even_if_never_healthy,
+    )
+    running, goal = decision.left, decision.goal
     key = f"{NAMESPACE}:services.{service.key}.image.digest"
     result = Rollback(
         service=service_name(service),
@@ -87,15 +87,15 @@ def rollback(
         to=goal.name,
         image=goal.image,
         pinned=f"{key} in {target.file.name}",
-        same_image=goal.image == running.image and goal.name != running.name,
+        same_image=decision.same_image,
         seconds=0.0,
         dry_run=dry_run,
         checks=[],
     )
     if dry_run:
         return result
-    if not goal.running:
-        if in_progress:
+    if decision.starts:
+        if decision.ends_a_deployment:
             say(f"The deployment of {running.name} is still in progress; this ends it.")
         say(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
         begun = target.client("ecs").update_service(
@@ -107,13 +107,13 @@ def rollback(
         noted = [
             _noted(
                 f"{target.file.name} keeps its image",
-                f"set it by hand: pulumi config set --stack {target.stack} --path {key} {goal.digest or goal.image}",
-                lambda: pin(target.file, service, goal),
+                f"set it by hand: pulumi config set --stack {target.stack} --path {key} {decision.pin}",
+                lambda: pin(target.file, service, decision.pin),
             ),
             _noted(
                 "the revision that was left is remembered as wrong",
                 "name the revision in a further rollback: ./ops rollback REVISION",
-                lambda: _reject(target, service, running, goal),
+                lambda: _reject(target, service, decision),
             ),
         ]
         wait_until_steady(target, service, goal.arn, begun, say)
@@ -153,42 +153,15 @@ def _noted(name: str, remedy: str, note: Callable[[], None]) -> Check:
     return Check(name=name, passed=passed, detail=detail, remedy="" if passed else remedy, seconds=seconds)
 
 
-def _choose(
-    service: Service, revisions: list[Revision], running: Revision, wanted: str | None, *, even_if_never_healthy: bool
-) -> Revision:
-    if wanted is None:
-        older = revisions[revisions.index(running) + 1 :]
-        goal = next((entry for entry in older if entry.healthy and not entry.rejected), None)
-        if goal is None:
-            raise OperationError(
-                f"No revision before {running.name} was ever healthy, so there is nothing to go back to. "
-                "See ./ops history; name one with --even-if-never-healthy, or mend the cause and deploy: pulumi up."
-            )
-    else:
-        name = revision(wanted) if ":" in wanted else f"{service.name}:{wanted}"
-        goal = next((entry for entry in revisions if entry.name == name), None)
-        if goal is None:
-            known = ", ".join(entry.name for entry in revisions)
-            raise OperationError(f"There is no revision {name}; there are {known}.", 2)
-        if not goal.healthy and not even_if_never_healthy:
-            raise OperationError(f"{name} was never healthy. If you are sure: --even-if-never-healthy")
-    if goal.available is False:
-        raise OperationError(
-            f"The image of {goal.name}, {goal.digest}, is no longer in the registry. Choose another one: ./ops history"
-        )
-    return goal
-
-
-def pin(file: Path, service: Service, goal: Revision) -> None:
+def pin(file: Path, service: Service, image: str) -> None:
     """Set the service's image.digest in the stack's file; comments and order stay. Written whole or not at all."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
     yaml.indent(mapping=2, sequence=4, offset=2)
     document = yaml.load(file.read_text())
-    own = goal.image.split("@")[0].endswith(f"/{service.name}")
     settings = document["config"][f"{NAMESPACE}:services"][service.key]
-    settings.setdefault("image", {})["digest"] = goal.digest if own else goal.image
+    settings.setdefault("image", {})["digest"] = image
     handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with os.fdopen(handle, "w") as stream:
@@ -200,12 +173,13 @@ def pin(file: Path, service: Service, goal: Revision) -> None:
         raise
 
 
-def _reject(target: Target, service: Service, left: Revision, goal: Revision) -> None:
+def _reject(target: Target, service: Service, decision: Decision) -> None:
     """Remember that the revision that was left is wrong, so that the next rollback does not lead to it."""
     known = healthy(target, service)
-    if left.name == goal.name or not known:
+    if not decision.rejects or not known:
         return
-    entries = [dataclasses.replace(entry, rejected=entry.rejected or entry.revision == left.name) for entry in known]
+    left = decision.left.name
+    entries = [dataclasses.replace(entry, rejected=entry.rejected or entry.revision == left) for entry in known]
     target.client("ssm").put_parameter(
         Name=rollout.healthy_parameter(target.settings.parameter_prefix, service.key),
         Value=json.dumps([dataclasses.asdict(entry) for entry in entries]),

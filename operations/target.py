@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
+from components import account
 from components import settings as configuration
 from components.settings import Service, Settings
 from engine import cli
 from engine.deployment import Deployer
 from engine.reading import ByCli, Deployed, NotReadable
 from engine.stack import Project, PulumiStack
+from operations.errors import UNREACHABLE, OperationError
 from providers import Context
 from rehearsal.kept import ROOT, Kept, RehearsalError
-
-
-class OperationError(Exception):
-    """A verb cannot do its work; the message says why and what to do. `status` is the exit status."""
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-UNREACHABLE = 3
-"""Exit status when the account cannot be reached."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +35,8 @@ class Target:
     account: str
     region: str
     partition: str = "aws"
-    profile: str | None = None
-    """Of the AWS configuration, where the stack names one."""
+    credentials: Callable[[], dict[str, str]] = field(default=dict, repr=False)
+    """Variables of the environment with which another program, such as the AWS CLI, is who this one is."""
     client: Callable[[str], Any] = field(repr=False)
     """Gives the boto3 client of a service."""
     deployed: Deployed = field(repr=False)
@@ -157,43 +144,48 @@ def service_name(service: Service) -> str:
 
 
 def real(stack: str) -> Target:
-    """The stack on its account, with this shell's credentials. Raises `SettingsError`, `OperationError`."""
+    """The stack on its account, asked as its aws provider asks. Raises `SettingsError`, `OperationError`."""
     file = ROOT / f"Pulumi.{stack}.yaml"
     config = configuration.read_stack_file(file)
     settings = configuration.parse(config)
-    region = config.get("aws:region")
-    profile, lock = config.get("aws:profile"), threading.Lock()
-
-    @functools.cache
-    def client(service: str) -> Any:
-        with lock:  # A session may not make two clients at once; the clients themselves may be shared.
-            return session.client(service)
-
+    deployed = ByCli(stack=stack, directory=ROOT)
     try:
-        session = boto3.Session(profile_name=profile, region_name=region)
-        caller = session.client("sts").get_caller_identity()
-    except (BotoCoreError, ClientError) as error:
+        config |= {key: deployed.configuration(key) for key in account.encrypted(config)}
+        who = account.provider(config)
+    except account.AccountError as error:
+        raise OperationError(str(error), 2) from None
+    except NotReadable as error:
+        raise OperationError(str(error), UNREACHABLE) from None
+    try:
+        asking = account.session(who)
+        client = account.clients(who, asking)
+        caller = client("sts").get_caller_identity()
+    except (BotoCoreError, ClientError, OSError) as error:
         raise OperationError(
             f"The AWS account cannot be reached: {error}. Log in, for example: aws sso login", UNREACHABLE
         ) from None
-    allowed = json.loads(config.get("aws:allowedAccountIds", "[]"))
-    if allowed and caller["Account"] not in map(str, allowed):
+    if not who.admits(caller["Account"]):
         raise OperationError(
-            f"This shell is logged in to account {caller['Account']}, "
-            f"but stack {stack} is for {', '.join(map(str, allowed))}. "
+            f"This shell is logged in to account {caller['Account']}, but stack {stack} is {who.admitted()}. "
             "Log in to the other account, or name another stack.",
             UNREACHABLE,
         )
+
+    def credentials() -> dict[str, str]:
+        found = asking.get_credentials().get_frozen_credentials()
+        token = {"AWS_SESSION_TOKEN": found.token} if found.token else {}
+        return {"AWS_ACCESS_KEY_ID": found.access_key, "AWS_SECRET_ACCESS_KEY": found.secret_key, **token}
+
     return Target(
         stack=stack,
         file=file,
         settings=settings,
         account=caller["Account"],
-        region=session.region_name,
+        region=asking.region_name,
         partition=caller["Arn"].split(":")[1],
-        profile=profile,
+        credentials=credentials,
         client=client,
-        deployed=(deployed := ByCli(stack=stack, directory=ROOT)),
+        deployed=deployed,
         copy=lambda folder: _copy(stack, deployed, folder),
     )
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import functools
+import datetime
 import re
 import time
 from collections.abc import Callable
 from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
 
 import checks
 from checks import Check, deployment
@@ -20,6 +18,7 @@ from components.names import target_group_name
 from components.observability import ERROR_LINE
 from components.service import log_group_name
 from components.settings import Service
+from operations import probe
 from operations.target import Target, service_name
 
 _ERROR = re.compile(rf"{ERROR_LINE}|\b(ERROR|CRITICAL|Traceback)\b")
@@ -27,12 +26,15 @@ _HEALTH_LIMIT = 90.0
 """Seconds that targets may take from registered to healthy."""
 _REHEARSED_HEALTH_LIMIT = 20.0
 """The same where targets are asked twenty times as often."""
+_LOOKED_BACK = datetime.timedelta(hours=1)
+"""How far back the log is looked at, at most: a deployment of weeks ago says nothing of today. ECS remembers tasks that
+stopped for as long."""
 
 
 def verify(target: Target, service: Service, deployed: deployment.Deployment | None = None) -> list[Check]:
     """All checks, in parallel; the order of the results is fixed. `deployed`: default, what the stack's outputs say."""
     deployed = deployed or deployment.of_service(target.settings, service, target.outputs)
-    results = asyncio.run(run_probes(_probes(target, service), timeout=_HEALTH_LIMIT + 90))
+    results = asyncio.run(run_probes(_probes(target, service), timeout=max(_HEALTH_LIMIT, probe.TASK_LIMIT) + 60))
     results += deployment.run(deployed, target.client)
     if service.url:
         address = checks.address(service, service.url, target.connect_to)
@@ -41,18 +43,18 @@ def verify(target: Target, service: Service, deployed: deployment.Deployment | N
 
 
 def _probes(target: Target, service: Service) -> list[Probe]:
-    def probe(name: str, remedy: str, ask: Callable[[Target, Service], str]) -> Probe:
+    def asked(name: str, remedy: str, ask: Callable[[Target, Service], str]) -> Probe:
         return Probe(name, remedy, lambda: asyncio.to_thread(ask, target, service))
 
     probes = [
-        probe("its tasks are in every zone", "wait, or see the service's events: ./ops status", _zones),
-        probe("it answers inside the VPC, by its private name", "see discovery and the security groups", _inside),
-        probe("no errors in its log since the deployment", "read them: ./ops logs", _errors),
+        asked("its tasks are in every zone", "wait, or see the service's events: ./ops status", _zones),
+        asked("it answers inside the VPC, by its private name", "see discovery and the security groups", _inside),
+        asked("no errors in its log since the deployment, in the last hour", "read them: ./ops logs", _errors),
     ]
     if service.public:
         probes[:0] = [
-            probe("every target is healthy", "compare health.path and port with what the server answers on", _targets),
-            probe("the listener's rules are the wanted ones", "pulumi up --refresh puts them right", _rules),
+            asked("every target is healthy", "compare health.path and port with what the server answers on", _targets),
+            asked("the listener's rules are the wanted ones", "pulumi up --refresh puts them right", _rules),
         ]
     return probes
 
@@ -106,10 +108,20 @@ def _conditions(rule: dict[str, Any]) -> dict[str, list[str]]:
     }
 
 
-def _tasks(target: Target, service: Service) -> list[dict[str, Any]]:
+def _tasks(target: Target, service: Service, *, stopped: bool = False) -> list[dict[str, Any]]:
+    """The service's tasks that run; with `stopped` those too that stopped within the last hour or so."""
     ecs, cluster = target.client("ecs"), target.settings.estate.cluster
-    arns = ecs.list_tasks(cluster=cluster, serviceName=service_name(service))["taskArns"]
-    return list(ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]) if arns else []
+    arns = [
+        arn
+        for status in ("RUNNING", "STOPPED")[: 2 if stopped else 1]
+        for page in ecs.get_paginator("list_tasks").paginate(
+            cluster=cluster, serviceName=service_name(service), desiredStatus=status
+        )
+        for arn in page["taskArns"]
+    ]
+    # A hundred is what ECS describes at once.
+    batches = [arns[start : start + 100] for start in range(0, len(arns), 100)]
+    return [task for batch in batches for task in ecs.describe_tasks(cluster=cluster, tasks=batch)["tasks"]]
 
 
 def _zones(target: Target, service: Service) -> str:
@@ -129,85 +141,31 @@ def _inside(target: Target, service: Service) -> str:
     """From a task of its own beside the service's: the private name does not resolve outside of the VPC."""
     if target.rehearsed:
         raise NotRun("the emulator has no private DNS; the service was reached at its tasks' own addresses")
-    name = f"{service.discovery_name}.{target.settings.estate.namespace}"
-    question = (
-        "import sys,urllib.request as u;"
-        f"sys.exit(0 if u.urlopen('http://{name}:{service.port}{service.health.path}',timeout=20).status==200 else 1)"
-    )
-    code, left = run_beside(target, service, ["python3", "-c", question])
-    address, notes = f"http://{name}:{service.port}{service.health.path}", "".join(f"; {note}" for note in left)
-    if code != 0:
-        raise Failed(f"a task in the same subnets asked {address} and ended with {code}{notes}")
-    return f"{address} answers 200 from a task in the same subnets{notes}"
-
-
-def run_beside(target: Target, service: Service, command: list[str]) -> tuple[int | None, list[str]]:
-    """The exit code of `command` in a one-off task with the service's image, network and roles, None if it did not
-    start; and notes on what could not be cleaned up.
-
-    The image's entry point is the server, and ECS cannot override that when it runs a task: so a task definition of
-    its own is registered for it, and deregistered again.
-    """
-    ecs, cluster = target.client("ecs"), target.settings.estate.cluster
     described = target.described(service)
-    running = ecs.describe_task_definition(taskDefinition=described["taskDefinition"])["taskDefinition"]
-    container = {
-        **{name: running["containerDefinitions"][0][name] for name in ("name", "image", "logConfiguration")},
-        "essential": True,
-        "entryPoint": command[:1],
-        "command": command[1:],
-    }
-    same = (
-        "taskRoleArn",
-        "executionRoleArn",
-        "networkMode",
-        "requiresCompatibilities",
-        "cpu",
-        "memory",
-        "runtimePlatform",
-    )
-    probe = ecs.register_task_definition(
-        family=f"{service.name}-verify",
-        containerDefinitions=[container],
-        **{name: running[name] for name in same if running.get(name)},
-    )["taskDefinition"]["taskDefinitionArn"]
-    # By its tags the pipeline's role knows which of the cluster's tasks it may stop.
-    left: list[str] = []
-    tags = [{"key": key, "value": value} for key, value in target.settings.tags_for(service).items()]
-    try:
-        task = ecs.run_task(
-            cluster=cluster,
-            taskDefinition=probe,
-            launchType="FARGATE",
-            networkConfiguration=described["networkConfiguration"],
-            tags=tags,
-        )["tasks"][0]["taskArn"]
-        deadline = time.monotonic() + _HEALTH_LIMIT
-        while time.monotonic() < deadline:
-            (seen,) = ecs.describe_tasks(cluster=cluster, tasks=[task])["tasks"]
-            if seen["lastStatus"] == "STOPPED":
-                return next((c["exitCode"] for c in seen["containers"] if "exitCode" in c), None), left
-            time.sleep(1)
-        stop = functools.partial(ecs.stop_task, cluster=cluster, task=task, reason="verify took too long")
-        left += _tidied(stop, f"aws ecs stop-task --cluster {cluster} --task {task}")
-        return None, left
-    finally:
-        deregister = functools.partial(ecs.deregister_task_definition, taskDefinition=probe)
-        left += _tidied(deregister, f"aws ecs deregister-task-definition --task-definition {probe}")
-
-
-def _tidied(tidy: Callable[[], Any], command: str) -> list[str]:
-    """A note with `command` where `tidy` failed: what was asked has its answer all the same."""
-    try:
-        tidy()
-    except (BotoCoreError, ClientError) as error:
-        return [f"not cleaned up ({error}); do: {command}"]
-    return []
+    address = f"http://{service.discovery_name}.{target.settings.estate.namespace}:{service.port}{service.health.path}"
+    question = f"import sys,urllib.request as u;sys.exit(0 if u.urlopen('{address}',timeout=20).status==200 else 1)"
+    network = probe.network(target, service, described)
+    ended = probe.run(target, service, described, network, ["python3", "-c", question])
+    groups = ", ".join(network["awsvpcConfiguration"]["securityGroups"])
+    if ended.code != 0:
+        outcome = f"ended with {ended.code}" if ended.code is not None else "did not ask"
+        why = f" ({ended.why})" if ended.why else ""
+        told = f"task {ended.task} in the same subnets, in {groups}, asked {address} and {outcome}{why}"
+        lines = f"its lines: ./ops logs --since 15m, task {ended.task[:8]}"
+        raise Failed("; ".join([told, *ended.notes]), remedy=lines)
+    return "; ".join([f"{address} answers 200 from a task in the same subnets, in {groups}", *ended.notes])
 
 
 def _errors(target: Target, service: Service) -> str:
     described = target.described(service)
-    since = min(d["createdAt"] for d in described["deployments"] if d["status"] == "PRIMARY")
+    primary = next(d for d in described["deployments"] if d["status"] == "PRIMARY")
+    since = max(primary["createdAt"], datetime.datetime.now(tz=datetime.UTC) - _LOOKED_BACK)
+    # Tasks that the deployment replaces write their last lines after it began, and one-off tasks write here too.
+    tasks = {
+        task["taskArn"].rsplit("/", 1)[-1]
+        for task in _tasks(target, service, stopped=True)
+        if task["taskDefinitionArn"] == primary["taskDefinition"] and task["createdAt"] >= primary["createdAt"]
+    }
     pages = (
         target.client("logs")
         .get_paginator("filter_log_events")
@@ -217,7 +175,8 @@ def _errors(target: Target, service: Service) -> str:
             PaginationConfig={"MaxItems": 10_000},
         )
     )
-    lines = [event["message"].strip() for page in pages for event in page["events"]]
+    events = (event for page in pages for event in page["events"])
+    lines = [event["message"].strip() for event in events if event["logStreamName"].rsplit("/", 1)[-1] in tasks]
     errors = [line for line in lines if _ERROR.search(line)]
     if errors:
         raise Failed(f"{len(errors)} of {len(lines)} lines, the last: {errors[-1][:200]}")

@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from components.account import provider
 from components.settings import NAMESPACE, Settings
 from rehearsal.emulator import Account
 
@@ -22,9 +23,12 @@ SECRET_VALUE = "rehearsal-value-of-{key}"  # noqa: S105
 
 
 def account_and_region(config: Mapping[str, str]) -> tuple[str, str]:
-    """The account id and region that the stack's configuration is for; a made-up account where it names none."""
-    ids = json.loads(config.get("aws:allowedAccountIds", "[]"))
-    return (str(ids[0]) if ids else "123456789012"), config.get("aws:region", "us-east-1")
+    """The account id and region that the stack's configuration is for; a made-up account where it names none.
+
+    Raises `AccountError`.
+    """
+    told = provider(config)
+    return next(iter(told.allowed_account_ids), "123456789012"), told.region or "us-east-1"
 
 
 def pinned_ids(settings: Settings) -> list[str]:

@@ -24,6 +24,7 @@ import checks
 import policies
 from checks import Check, deployment
 from components import settings as configuration
+from components.account import without_identity
 from components.names import target_group_name
 from components.settings import Service, Settings
 from engine.cli import BUILD, Cli, EngineMissing
@@ -72,7 +73,8 @@ class Stack:
     def read(cls, name: str) -> Stack:
         """From `Pulumi.<name>.yaml` of the project. Raises `SettingsError`."""
         config = configuration.read_stack_file(ROOT / f"Pulumi.{name}.yaml")
-        return cls(name=name, config=config, settings=configuration.parse(config))
+        # An emulated account takes anybody, and a profile or a role of the real one is not to be had there.
+        return cls(name=name, config=without_identity(config), settings=configuration.parse(config))
 
 
 def explain(error: Exception) -> str:

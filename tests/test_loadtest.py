@@ -20,8 +20,8 @@ import loadtest
 from acceptance import Subject
 from checks import PublicAddress
 from loadtest import Figures, Measured, Person
+from operations.errors import OperationError
 from operations.load import signed_in
-from operations.target import OperationError
 from tests.conftest import ROOT
 
 TOKEN = "ya29.of-a-user"

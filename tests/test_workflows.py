@@ -110,8 +110,9 @@ def test_nothing_goes_on_after_an_error_and_there_are_no_long_lived_keys(file: P
     text = file.read_text()
     for word in ("continue-on-error", "aws-access-key-id", "AWS_SECRET_ACCESS_KEY", "PULUMI_ACCESS_TOKEN", "|| true"):
         assert word not in text
-    # The one secret is where nothing else will do: Slack's webhook.
-    assert set(re.findall(r"secrets\.(\w+)", text)) <= {"SLACK_WEBHOOK"}
+    # Secrets are where nothing else will do: Slack's webhook, and the app that makes the rollback's pull request.
+    app = {"ROLLBACK_APP_PRIVATE_KEY"} if file.stem == "rollback" else set()
+    assert set(re.findall(r"secrets\.(\w+)", text)) <= {"SLACK_WEBHOOK"} | app
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -225,9 +226,10 @@ class Desk:
         asked.unlink(missing_ok=True)
         gh.write_text(
             f"#!{sys.executable}\n"
-            "import json, sys\n"
+            "import json, os, sys\n"
             f"open({str(asked)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n')\n"
             f"print({found!r}) if '--jq' in sys.argv and {found!r} else None\n"
+            f"open({str(self.home / 'token')!r}, 'a').write(os.environ.get('GH_TOKEN', '') + '\\n')\n"
         )
         gh.chmod(0o755)
         (script,) = [step["run"] for step in steps(read(workflow)) if step.get("name") == name]
@@ -247,7 +249,7 @@ class Desk:
             text=True,
         )
         assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in asked.read_text().splitlines()]
+        return [json.loads(line) for line in asked.read_text().splitlines()] if asked.exists() else []
 
     def previewed(self, *operations: str) -> None:
         """Writes what a preview printed, with a step for each of `operations`."""
@@ -280,6 +282,58 @@ def test_a_comment_is_made_from_what_there_is(desk: Desk) -> None:
     """All steps before it failed, so there is no file."""
     desk.run("pull-request", "Comment", NUMBER="7")
     assert "not previewed" in (desk.home / "comment.md").read_text()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A clone in which a rollback has pinned the image, and whose GitHub is a directory."""
+
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    git("init", "--initial-branch=main", ".")
+    git("init", "--bare", "github.git")
+    git("config", f"url.{tmp_path / 'github.git'}.insteadOf", "https://github.com/o/r.git")
+    (tmp_path / "Pulumi.production.yaml").write_text("config: {}\n")
+    git("add", "Pulumi.production.yaml")
+    git("-c", "user.name=x", "-c", "user.email=x@example.com", "commit", "--message", "Deployed")
+    (tmp_path / "Pulumi.production.yaml").write_text("config: {pinned: true}\n")
+    return tmp_path
+
+
+PROPOSE = {"BRANCH": "rollback-1", "OWN_TOKEN": "of-the-workflow"}
+
+
+def test_a_rollbacks_pull_request_is_made_by_the_app_so_that_its_checks_start(checkout: Path) -> None:
+    asked = Desk(checkout).run("rollback", "Propose the pinned image", **PROPOSE, APP_TOKEN="of-the-app")
+    assert [call[:2] for call in asked] == [["auth", "setup-git"], ["pr", "create"]]
+    assert {"--head", "rollback-1", "--base", "main"} <= set(asked[1])
+    assert (checkout / "token").read_text().split() == ["of-the-app", "of-the-app"]
+    pushed = tool("git", "-C", checkout / "github.git", "show", "rollback-1:Pulumi.production.yaml").stdout
+    assert pushed == "config: {pinned: true}\n"
+    assert "checks" not in (checkout / "body.md").read_text()
+
+
+def test_without_an_app_the_pull_request_says_how_its_checks_are_started(checkout: Path) -> None:
+    Desk(checkout).run("rollback", "Propose the pinned image", **PROPOSE, APP_TOKEN="")
+    assert (checkout / "token").read_text().split() == ["of-the-workflow", "of-the-workflow"]
+    assert 'press "Approve workflows to run", or close and reopen it' in (checkout / "body.md").read_text()
+
+
+def test_a_rollback_that_changed_nothing_proposes_nothing(checkout: Path) -> None:
+    (checkout / "Pulumi.production.yaml").write_text("config: {}\n")
+    assert Desk(checkout).run("rollback", "Propose the pinned image", **PROPOSE, APP_TOKEN="of-the-app") == []
+
+
+def test_the_app_may_do_no_more_than_the_workflow_and_only_where_it_is_set_up() -> None:
+    (app,) = [step for step in steps(read("rollback")) if step.get("id") == "app"]
+    granted = {key.removeprefix("permission-"): right for key, right in app["with"].items() if "permission-" in key}
+    own = {
+        key: right for key, right in read("rollback")["jobs"]["rollback"]["permissions"].items() if key != "id-token"
+    }
+    assert granted == own == {"contents": "write", "pull-requests": "write"}
+    # After a rollback that failed too, and where no app is: the workflow goes on with its own token.
+    assert app["if"] == "always() && vars.ROLLBACK_APP_CLIENT_ID != ''"
 
 
 TITLE = "production differs from what main declares"

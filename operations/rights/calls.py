@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from operations.target import OperationError
+from operations.errors import OperationError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from components.delivery import GITHUB
+from operations.errors import OperationError
 from operations.rights import requests
 from operations.rights.calls import Call
 from operations.rights.judge import Request, Statement, allowing, covers, texts
-from operations.target import OperationError
 from policies.registrations import Registration, registrations
 
 PARTS = ("deploy", "preview")

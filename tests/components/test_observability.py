@@ -143,12 +143,12 @@ def test_a_service_that_is_to_run_no_task_is_not_missed(deploy: Deploy, config: 
 
 
 def test_every_command_that_an_alarm_names_exists(production: Recorded) -> None:
-    from operations.__main__ import VERBS
+    from operations.verbs import NAMES
 
     texts = [inputs["alarmDescription"] for inputs in alarms(production).values()]
     texts += [i["alarmDescription"] for i in production.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()]
     verbs = {verb for text in texts for verb in re.findall(r"\./ops ([a-z]+)", text)}
-    assert verbs and verbs <= VERBS.keys()
+    assert verbs and verbs <= set(NAMES)
     runbook = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text()
     titles = {title for text in texts for title in re.findall(r"Runbook: ([^.]+)\.", text)}
     assert titles and all(f"\n## {title}\n" in runbook for title in titles), titles

@@ -22,9 +22,10 @@ from components.settings import Service
 from engine.deployment import DeploymentFailed, Result
 from engine.reading import ByFile
 from operations import adopt
-from operations.__main__ import Output, _adopt
+from operations.output import Output
 from operations.preflight import preflight
 from operations.target import Target
+from operations.verbs.adopt import run
 from rehearsal import estate
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Emulator
@@ -117,7 +118,7 @@ def lines(thing: adopt.Existing) -> list[str]:
 
 
 def test_nothing_is_there_to_adopt_and_it_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _adopt(place.target, argparse.Namespace(out=None), Output(machines=False)) == 0
+    assert run(place.target, argparse.Namespace(out=None), Output(machines=False)) == 0
     assert "there is nothing to adopt" in capsys.readouterr().out
 
 
@@ -256,7 +257,7 @@ def test_what_cannot_be_adopted_safely_is_told_apart_and_left_out(
     assert why in (thing.obstacle or "")
     assert remedy in thing.remedy
     assert thing.name not in {entry["name"] for entry in adopt.import_file(found)["resources"]}
-    assert _adopt(place.target, argparse.Namespace(out=None), Output(machines=False)) == 1
+    assert run(place.target, argparse.Namespace(out=None), Output(machines=False)) == 1
     assert f"in the way: {thing.noun} {thing.id}: " in capsys.readouterr().out
 
 

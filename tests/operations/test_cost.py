@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from operations import cost
+from operations import cost, review
 from operations.cost import TABLE, Estimate, difference, estimate, markdown, of_stack, read_prices
-from operations.target import OperationError
+from operations.errors import OperationError
 from policies.registrations import registrations
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, production
@@ -22,7 +22,7 @@ PRICES = read_prices()
 
 def priced(**changes: object) -> Estimate:
     stack = changed(production("priced"), dict(changes))
-    return estimate(registrations(stack.config), PRICES)
+    return estimate(registrations(stack.config), PRICES, region="us-east-1")
 
 
 def position(found: Estimate, what: str) -> float:
@@ -149,6 +149,31 @@ def test_another_table_is_taken_and_its_mistakes_are_all_told(tmp_path: Path) ->
         read_prices(tmp_path / "none.yaml")
 
 
+def test_prices_of_another_region_are_told_as_such_to_everybody(tmp_path: Path) -> None:
+    text = (ROOT / "Pulumi.production.yaml").read_text()
+    assert "aws:region: us-east-1" in text
+    file = tmp_path / "Pulumi.europe.yaml"
+    file.write_text(text.replace("aws:region: us-east-1", "aws:region: eu-central-1"))
+    found = of_stack(file)
+    words = "The stack is in eu-central-1, and these are prices of us-east-1, which differ."
+    assert found.elsewhere.startswith(words)
+    assert markdown(found, found).partition("\n\n")[2] == markdown(None, found).partition("\n\n")[2] == found.elsewhere
+    assert (cost.document(found)["pricesOf"], cost.document(found)["region"]) == ("us-east-1", "eu-central-1")
+    assert priced().elsewhere == "" == of_stack(ROOT / "Pulumi.production.yaml").elsewhere
+    assert "while the stack is in eu-central-1: see ./ops cost" in review._cost([], "eu-central-1").detail
+    assert "us-east-1" not in review._cost([], "us-east-1").detail
+
+
+def test_a_regions_own_table_is_taken_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cost, "TABLE", tmp_path / "prices.yaml")
+    assert cost.table_of("eu-central-1") == cost.table_of(None) == tmp_path / "prices.yaml"
+    own = tmp_path / "prices.eu-central-1.yaml"
+    own.write_text(TABLE.read_text().replace("region: us-east-1", "region: eu-central-1"))
+    assert cost.table_of("eu-central-1") == own
+    assert cost.table_of("../eu-central-1") == tmp_path / "prices.yaml"
+    assert estimate([], read_prices(own), region="eu-central-1").elsewhere == ""
+
+
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "operations", "cost", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -161,6 +186,10 @@ def test_the_command_speaks_to_people_to_machines_and_to_a_pull_request(tmp_path
     machines = tmp_path / "before.json"
     machines.write_text(run("--json").stdout)
     assert json.loads(machines.read_text())["cost"]["unpriced"] == []
+    elsewhere = tmp_path / "europe.yaml"
+    elsewhere.write_text(TABLE.read_text().replace("region: us-east-1", "region: eu-central-1"))
+    assert "these are prices of eu-central-1, which differ" in run("--prices", str(elsewhere)).stdout
+    assert "which differ" not in people.stdout
     other = tmp_path / "Pulumi.before.yaml"
     other.write_text((ROOT / "Pulumi.production.yaml").read_text().replace("memory: 1024", "memory: 2048"))
     shown = run("--against", str(other), "--markdown")

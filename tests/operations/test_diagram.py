@@ -18,7 +18,7 @@ import pytest
 from machine import debian
 from operations import diagram
 from operations.diagram import Edge, Node, Picture, mermaid, picture, svg
-from operations.target import OperationError
+from operations.errors import OperationError
 from policies.registrations import Registration, registrations
 from rehearsal.run import Stack
 from tests.conftest import ROOT

@@ -18,13 +18,14 @@ from typing import Any
 import pytest
 
 from components import settings as configuration
-from operations import rights
+from operations import probe, rights
 from operations.comment import as_text
+from operations.errors import OperationError
 from operations.preflight import preflight
 from operations.review import Part, alarms, image, markdown, policies
 from operations.revisions import history, status
 from operations.rollback import rollback
-from operations.target import OperationError, Target, kept, of_rehearsal
+from operations.target import Target, kept, of_rehearsal
 from operations.verify import verify
 from policies.registrations import registrations
 from rehearsal.docker import Engine
@@ -130,6 +131,19 @@ def test_verify_asks_the_account_and_the_public_address(operated: Operated, serv
         "MCP without a token is refused and told where to sign in",
         "an MCP client finds the sign-in by itself",
     } <= names
+
+
+def test_a_task_beside_the_service_says_how_its_container_ended_and_leaves_nothing(
+    operated: Operated, service: configuration.Service
+) -> None:
+    subnets = [s["SubnetId"] for s in operated.target.client("ec2").describe_subnets()["Subnets"]]
+    network = {"awsvpcConfiguration": {"subnets": subnets[:1], "assignPublicIp": "DISABLED"}}
+    described = operated.target.described(service)
+    ended = probe.run(operated.target, service, described, network, ["python3", "-c", "raise SystemExit(0)"])
+    # The emulator does not know entryPoint, and the image's own refuses this as its arguments.
+    assert (ended.code, ended.notes) == (2, ())
+    left = operated.target.client("ecs").list_task_definitions(familyPrefix=f"{NAME}-verify", status="ACTIVE")
+    assert left["taskDefinitionArns"] == []
 
 
 def test_verify_sees_a_rule_that_somebody_changed(operated: Operated, service: configuration.Service) -> None:
@@ -460,7 +474,7 @@ def test_policies_are_listed_and_held_without_a_cloud(noted: str) -> None:
     [
         (["status", "--stack", "nowhere", "--rehearsal"], 2, "No rehearsal of nowhere is kept"),
         (["status", "--stack", "nowhere"], 2, "Pulumi.nowhere.yaml"),
-        (["dance"], 2, "invalid choice"),
+        (["dance"], 2, "There is no verb dance. All verbs: ./ops"),
         (["exec", "--stack", "nowhere", "--rehearsal", "--", "ls", "-l"], 2, "No rehearsal of nowhere is kept"),
     ],
 )

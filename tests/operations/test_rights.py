@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from operations.errors import OperationError
 from operations.rights import calls, held
-from operations.target import OperationError
 from tests.components.roles import NAME, recorded, roles, stack
 from tests.conftest import ROOT
 from tests.stacks import in_a_file, production

@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from components.settings import Service
+from operations import probe
 from operations.preflight import preflight
+from operations.probe import Ended
 from operations.rights import calls, held
 from operations.rights.calls import Call
 from operations.rights.held import Roles
 from operations.rights.judge import Statement
 from operations.rollback import rollback
 from operations.target import Target, of_rehearsal
-from operations.verify import run_beside, verify
+from operations.verify import verify
 from policies.registrations import registrations
 from rehearsal.emulator import Account
 from rehearsal.kept import ROOT
@@ -36,7 +39,7 @@ class Seen:
     before: list[Call]
     operated: list[Call]
     roles: Roles
-    beside: tuple[int | None, list[str]]
+    beside: Ended
     """What became of a one-off task whose task definition nobody may deregister."""
     left: set[str]
     """ARNs of the identity providers and of roles of ours after the stack was destroyed."""
@@ -83,6 +86,12 @@ def refusing(target: Target, operation: str) -> Target:
     return dataclasses.replace(target, client=client)
 
 
+def one_off(target: Target, service: Service, command: list[str]) -> Ended:
+    """What `verify` asks from inside the VPC, which it does not on a rehearsal."""
+    described = target.described(service)
+    return probe.run(target, service, described, probe.network(target, service, described), command)
+
+
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     # A rollback writes into the stack's file.
@@ -103,8 +112,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         preflight(target(before))
         verify(target(operated), service)
         code = ["python3", "-c", "pass"]
-        assert run_beside(target(operated), service, code)[1] == []
-        beside = run_beside(refusing(target([]), "DeregisterTaskDefinition"), service, code)
+        assert one_off(target(operated), service, code).notes == ()
+        beside = one_off(refusing(target([]), "DeregisterTaskDefinition"), service, code)
         rehearsal.deploy(other)
         rollback(target(operated), service)
         rehearsal.destroy()
@@ -124,7 +133,7 @@ def test_githubs_identity_provider_stays_when_the_stack_goes_and_its_roles_do_no
 
 
 def test_a_clean_up_that_is_refused_is_a_note_and_takes_no_answer_away(seen: Seen) -> None:
-    code, (note,) = seen.beside
+    code, (note,) = seen.beside.code, seen.beside.notes
     assert code is not None, "the task has ended, and its answer counts"
     assert "AccessDeniedException" in note
     assert "do: aws ecs deregister-task-definition --task-definition arn:aws:ecs:" in note

@@ -1,0 +1,54 @@
+"""`./ops cost`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from operations.output import Output
+from operations.verbs.base import OnConfiguration
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="another stack file, or what cost --json printed (*.json), to show the difference",
+    )
+    parser.add_argument("--prices", type=Path, metavar="FILE", help="a table like operations/prices.yaml")
+    parser.add_argument("--markdown", action="store_true", help="for a pull request")
+
+
+def _run(options: argparse.Namespace, output: Output) -> int:
+    from operations import cost
+    from policies.registrations import ROOT
+
+    prices = cost.read_prices(options.prices) if options.prices else None
+    after = cost.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", prices)
+    before = cost.read(options.against, after.prices) if options.against else None
+    output.record("cost", cost.document(after))
+    if before:
+        output.record("against", cost.document(before))
+    if options.markdown:
+        output.say(cost.markdown(before, after))
+        return 0
+    output.table(cost.difference(before, after) if before else cost.table(after))
+    output.say(
+        f"{after.month:.2f} {after.prices.currency} a month"
+        + (f", {after.month - before.month:+.2f}" if before else "")
+    )
+    for resource in after.unpriced:
+        output.say(f"not priced: {resource}; add its type to operations/cost.py")
+    output.say(
+        f"Prices of {after.prices.region}, {after.prices.date}, without free tiers; traffic, log lines and images as"
+        f" assumed in {(options.prices or cost.table_of(after.region)).name}."
+    )
+    if after.elsewhere:
+        output.say(after.elsewhere)
+    return 0
+
+
+VERB = OnConfiguration(
+    line="what a month of the stack costs, estimated", see="#what-it-costs", arguments=_arguments, run=_run
+)

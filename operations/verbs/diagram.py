@@ -1,0 +1,28 @@
+"""`./ops diagram`."""
+
+from __future__ import annotations
+
+import argparse
+
+from operations.output import Output
+from operations.verbs.base import OnConfiguration
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mermaid", action="store_true", help="as Mermaid, for Markdown (default: SVG, by Graphviz)")
+
+
+def _run(options: argparse.Namespace, output: Output) -> int:
+    from operations import diagram
+    from policies.registrations import ROOT
+
+    drawn = diagram.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", options.service)
+    text = diagram.mermaid(drawn) if options.mermaid else diagram.svg(drawn)
+    output.record("mermaid" if options.mermaid else "svg", text)
+    output.say(text.rstrip())
+    return 0
+
+
+VERB = OnConfiguration(
+    line="the stack as a picture, drawn from what the program registers", arguments=_arguments, run=_run
+)

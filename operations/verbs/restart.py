@@ -1,0 +1,31 @@
+"""`./ops restart`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from operations.output import Output
+from operations.verbs.base import OnAccount
+
+if TYPE_CHECKING:
+    from operations.target import Target
+
+
+def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from operations.restart import restart
+    from operations.target import service_name
+
+    service = target.service(options.service)
+    seconds = restart(target, service, output.say)
+    output.record("restart", {"service": service_name(service), "seconds": seconds})
+    output.say(f"{service_name(service)} runs new tasks after {seconds:.1f} s.")
+    return 0
+
+
+VERB = OnAccount(
+    line="new tasks of the same revision, for example after a secret was changed",
+    more="The old ones answer until then.",
+    changes="tasks",
+    run=_run,
+)
