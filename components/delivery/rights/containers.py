@@ -15,9 +15,8 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right(
             sid="Repository",
             on=(arn("ecr", "repository/{its.name}"),),
-            read=("ecr:DescribeRepositories", "ecr:ListTagsForResource"),
+            read=("ecr:BatchGetImage", "ecr:DescribeRepositories", "ecr:ListTagsForResource"),
             write=(
-                "ecr:BatchGetImage",
                 "ecr:CreateRepository",
                 "ecr:DeleteRepository",
                 "ecr:PutImageScanningConfiguration",
