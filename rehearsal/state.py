@@ -19,7 +19,7 @@ class State:
     """What is deployed, in a file as `pulumi stack export` writes it. Of a secret it has a hash."""
 
     def __init__(self, file: Path) -> None:
-        self._file, self._lock = file, threading.Lock()
+        self._file, self._lock = file, threading.RLock()
         known = json.loads(file.read_text()) if file.exists() else {"resources": []}
         self.resources: list[dict[str, Any]] = known["resources"]
 
@@ -39,11 +39,12 @@ class State:
             self.save()
 
     def save(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(".new")
-        new.touch(mode=0o600)
-        new.write_text(json.dumps({"resources": self.resources}, indent=1))
-        new.replace(self._file)
+        with self._lock:  # Two that write at once would take the new file from each other.
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            new = self._file.with_suffix(".new")
+            new.touch(mode=0o600)
+            new.write_text(json.dumps({"resources": self.resources}, indent=1))
+            new.replace(self._file)
 
 
 def is_secret(value: Any) -> bool:
