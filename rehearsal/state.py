@@ -39,7 +39,7 @@ class State:
             self.save()
 
     def save(self) -> None:
-        with self._lock:  # Two that write at once would take the new file from each other.
+        with self._lock:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             new = self._file.with_suffix(".new")
             new.touch(mode=0o600)

@@ -63,6 +63,8 @@ def facts(settings: Settings, estate: Estate) -> Facts:
     services, delivery = list(settings.services.values()), settings.delivery
     assert delivery
     topic = delivery.topic or (settings.monitoring.topics.deployments if settings.monitoring else None)
+    keys = [*estate.bucket_keys.values(), *(key for keys in estate.permitted_keys.values() for key in keys)]
+    keys += [secret.kms_key for secret in estate.secrets.values() if secret.kms_key]
     return {
         "partition": [estate.partition],
         "region": [estate.region],
@@ -78,11 +80,9 @@ def facts(settings: Settings, estate: Estate) -> Facts:
         "listener_rule": [estate.listener.replace(":listener/", ":listener-rule/")] if estate.listener else [],
         "secret": [secret.arn for secret in estate.secrets.values()],
         "bucket": [name for service in services for name in service.buckets],
-        "looked_up_key": {
-            *estate.bucket_keys.values(),
-            *(key for keys in estate.permitted_keys.values() for key in keys),
-            *(secret.kms_key for secret in estate.secrets.values() if secret.kms_key),
-        },
+        "customers_key": keys,
+        # Listing knows no resources.
+        "if_secrets_permitted": ["*"] if any(service.permissions.secrets for service in services) else [],
         "execution_role": estate.execution_roles.values(),
         "zone": estate.hosted_zones.values(),
         "healthy": [rollout.healthy_parameter(settings.parameter_prefix, "").rstrip("/")],

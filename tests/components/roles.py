@@ -35,6 +35,7 @@ EVERYTHING: dict[str, Any] = PRODUCTION | {
     f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"},
     f"{SERVICE}.securityGroups": [],
     f"{SERVICE}.executionRole": "ecsTaskExecutionRole",
+    f"{SERVICE}.permissions.secrets": ["busyb/*"],
 }
 
 

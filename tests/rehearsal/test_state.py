@@ -1,4 +1,4 @@
-"""The driver's memory of what is deployed."""
+"""What the embedded driver remembers, written by many at once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 from rehearsal.state import State
 
 
-def test_what_is_remembered_at_the_same_time_is_all_in_the_file(tmp_path: Path) -> None:
-    state = State(tmp_path / "stack.json")
+def test_the_state_is_whole_whoever_writes_it_at_the_same_time(tmp_path: Path) -> None:
+    file = tmp_path / "state.json"
+    state = State(file)
 
-    def remember(number: int) -> None:
-        state.put({"urn": str(number)})
+    def write(number: int) -> None:
+        state.put({"urn": f"urn:{number}"})
         state.save()
 
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(remember, range(200)))
-    known = json.loads((tmp_path / "stack.json").read_text())["resources"]
-    assert {entry["urn"] for entry in known} == {str(number) for number in range(200)}
+        list(pool.map(write, range(400)))
+    assert sorted(entry["urn"] for entry in json.loads(file.read_text())["resources"]) == sorted(
+        f"urn:{number}" for number in range(400)
+    )

@@ -27,7 +27,6 @@ ALWAYS = (
             "iam:ListOpenIDConnectProviders",
             "logs:DescribeLogGroups",
             "route53:ListHostedZones",
-            "secretsmanager:ListSecrets",
             "servicediscovery:ListNamespaces",
             "servicediscovery:ListServices",
             # Of the namespace, and of the stack's own services.
@@ -62,7 +61,9 @@ ALWAYS = (
         on=(nowhere("s3", "{bucket}"),),
         read=("s3:GetBucketLocation", "s3:GetBucketWebsite", "s3:GetEncryptionConfiguration", "s3:ListBucket"),
     ),
-    Right(sid="Keys", on=("{looked_up_key}",), read=("kms:DescribeKey",)),
+    # Which keys encrypt the secrets that the tasks may read by their names.
+    Right(sid="PermittedSecrets", on=("{if_secrets_permitted}",), read=("secretsmanager:ListSecrets",)),
+    Right(sid="CustomersKeys", on=("{customers_key}",), read=("kms:DescribeKey",)),
     Right(sid="GivenRoles", on=("{execution_role}",), read=("iam:GetRole",)),
     Right(
         sid="Zones",
