@@ -41,7 +41,9 @@ def test_every_verb_has_a_file_and_every_file_a_verb() -> None:
     assert len(set(verbs.NAMES)) == len(verbs.NAMES)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [[], ["--help"], ["-h"]], ids=lambda value: str(sorted(value) if isinstance(value, set) else value)
+)
 def test_alone_it_shows_its_verbs_grouped_a_line_each(arguments: list[str]) -> None:
     done = ops(*arguments)
     assert (done.returncode, done.stderr) == (0, "")
@@ -95,7 +97,11 @@ def test_the_documents_table_is_the_code() -> None:
     assert f"\n\n{printed}\n\n" in text, "put in what python -m operations.verbs prints"
 
 
-@pytest.mark.parametrize("arguments", [[], ["status", "--help"], ["nonsense"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["status", "--help"], ["nonsense"]],
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
+)
 def test_help_imports_nothing_that_a_verb_works_with(arguments: list[str]) -> None:
     assert imported(*arguments) & HEAVY == set()
 
@@ -110,7 +116,7 @@ def test_help_imports_nothing_that_a_verb_works_with(arguments: list[str]) -> No
         # There is no such rehearsal, so it is what every verb on one imports.
         (["status", "--rehearsal", "--stack", "production"], {"mcp", "acceptance", "loadtest"}),
     ],
-    ids=str,
+    ids=lambda value: str(sorted(value) if isinstance(value, set) else value),
 )
 def test_a_verb_imports_nothing_that_it_does_not_use(arguments: list[str], unused: set[str]) -> None:
     assert imported(*arguments) & unused == set()
