@@ -66,11 +66,15 @@ class _Assumed(_Told):
     """A role that is assumed; in a chain with the credentials of the one before."""
 
     role_arn: str
+    """ARN of the role."""
     duration: Annotated[int | None, BeforeValidator(_seconds)] = None
     """Seconds; default: what STS gives, an hour."""
     policy: str | None = None
+    """A session policy (JSON) that narrows the role. Default: none."""
     policy_arns: tuple[str, ...] = ()
+    """Managed policies that narrow the role. Default: none."""
     session_name: str | None = None
+    """Name of the session in CloudTrail. Default: made up by boto3."""
 
     def arguments(self) -> dict[str, Any]:
         """What STS is asked, beside the role."""
@@ -87,9 +91,13 @@ class AssumedRole(_Assumed):
     """A member of `aws:assumeRoles`."""
 
     external_id: str | None = None
+    """What the role's owner has agreed on with who assumes it. Default: none."""
     source_identity: str | None = None
+    """Who is behind the session. Default: not said."""
     tags: Mapping[str, str] = Field(default_factory=dict)
+    """Tags of the session. Default: none."""
     transitive_tag_keys: tuple[str, ...] = ()
+    """Those of the tags that go on along the chain. Default: none."""
 
     def arguments(self) -> dict[str, Any]:
         """What STS is asked, beside the role."""
@@ -106,7 +114,9 @@ class WebIdentity(_Assumed):
     """`aws:assumeRoleWithWebIdentity`."""
 
     web_identity_token: str | None = None
+    """The token itself; a secret. Default: it is in the file."""
     web_identity_token_file: str | None = None
+    """File of the token. Default: the token is given itself."""
 
     @model_validator(mode="after")
     def _has_a_token(self) -> WebIdentity:
@@ -123,21 +133,35 @@ class Provider(_Told):
     """What the provider's configuration says of who asks, and whom. Everything else in it is the provider's alone."""
 
     region: str | None = None
+    """Region. Default: the environment's."""
     profile: str | None = None
+    """Profile of the shared files. Default: the environment's."""
     access_key: str | None = None
+    """Id of an access key; with `secret_key`. Default: the environment's."""
     secret_key: str | None = None
+    """The key itself; a secret."""
     token: str | None = None
+    """Token of a session, where the key is of one; a secret."""
     shared_config_files: tuple[str, ...] = Field(default=(), max_length=1)
-    """boto3 reads one file of each kind."""
+    """The shared configuration file, of which boto3 reads one. Default: the environment's."""
     shared_credentials_files: tuple[str, ...] = Field(default=(), max_length=1)
+    """The shared credentials file, of which boto3 reads one. Default: the environment's."""
     assume_role_with_web_identity: WebIdentity | None = None
+    """A role that is assumed by a token. Default: none."""
     assume_roles: tuple[AssumedRole, ...] = ()
+    """Roles that are assumed one after the other. Default: none."""
     sts_region: str | None = None
+    """Region whose STS is asked. Default: `region`."""
     endpoints: tuple[Mapping[str, str], ...] = ()
+    """Service -> address, where it is not AWS's own."""
     use_fips_endpoint: bool | None = None
+    """Whether FIPS endpoints are asked. Default: the environment's choice."""
     use_dualstack_endpoint: bool | None = None
+    """Whether dual-stack endpoints are asked. Default: the environment's choice."""
     allowed_account_ids: tuple[str, ...] = ()
+    """Accounts that may be worked in. Default: any."""
     forbidden_account_ids: tuple[str, ...] = ()
+    """Accounts that may not be worked in. Default: none."""
 
     def endpoint(self, service: str) -> str | None:
         """The address that the configuration gives for a service, by boto3's name."""
