@@ -146,6 +146,8 @@ class Primary:
     """Tasks of it that run."""
     wanted: int = 0
     """Tasks of it that should."""
+    leaving: int = 0
+    """Tasks of earlier deployments that still run."""
     instead: str = ""
     """Of the deployment that it took the place of, ECS's words for why it gave that up; empty: it says nothing."""
 
@@ -155,7 +157,8 @@ class Primary:
         return self.state == "COMPLETED" and self.running >= self.wanted
 
     def __str__(self) -> str:
-        return f"{short(self.task_definition)} {self.state}, {self.running} of {self.wanted} tasks"
+        leaving = f", {self.leaving} of before" if self.leaving else ""
+        return f"{short(self.task_definition)} {self.state}, {self.running} of {self.wanted} tasks{leaving}"
 
 
 def primary(described: Mapping[str, Any]) -> Primary:
@@ -170,7 +173,17 @@ def primary(described: Mapping[str, Any]) -> Primary:
         reason=found.get("rolloutStateReason", ""),
         running=found["runningCount"],
         wanted=found["desiredCount"],
+        leaving=sum(entry["runningCount"] for entry in described["deployments"] if entry is not found),
     )
+
+
+def under_way(described: Mapping[str, Any]) -> bool:
+    """Whether a deployment of a service, as boto3 describes it, is in progress.
+
+    The service may have its task definition before it shows the deployment.
+    """
+    seen = primary(described)
+    return seen.state == "IN_PROGRESS" or seen.task_definition != described["taskDefinition"]
 
 
 def _begin(ecs: Any, cluster: str, service: str, wanted: str, healthy: frozenset[str]) -> dict[str, Any]:
@@ -224,7 +237,7 @@ async def follow(
         current = caught_up or described is begun
         if current and seen.task_definition != wanted:
             given_up = _given_up(seen, wanted, deployments.values()) or given_up
-        ended = seen.healthy or seen.state in ("FAILED", "GONE")
+        ended = (seen.healthy and not seen.leaving) or seen.state in ("FAILED", "GONE")
         if (ended and current) or time.monotonic() > deadline:
             return dataclasses.replace(seen, instead=given_up)
         if str(seen) != said:

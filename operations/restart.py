@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from components import rollout
 from components.settings import Service
 from operations.errors import OperationError
 from operations.rollback import wait_until_steady
@@ -17,7 +18,7 @@ def restart(target: Target, service: Service, say: Callable[[str], None]) -> flo
     Raises `OperationError` while a deployment is in progress, and where ECS did not keep the new tasks.
     """
     described = target.described(service)
-    if any(d["status"] == "PRIMARY" and d.get("rolloutState") == "IN_PROGRESS" for d in described["deployments"]):
+    if rollout.under_way(described):
         raise OperationError("A deployment is in progress, which starts new tasks by itself; watch it: ./ops status")
     started = time.monotonic()
     begun = target.client("ecs").update_service(

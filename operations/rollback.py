@@ -67,10 +67,7 @@ def rollback(
     """
     started = time.monotonic()
     described = target.described(service)
-    in_progress = any(
-        entry["status"] == "PRIMARY" and entry.get("rolloutState") == "IN_PROGRESS"
-        for entry in described["deployments"]
-    )
+    in_progress = rollout.under_way(described)
     decision = decide(
         history(target, service),
         family=service.name,

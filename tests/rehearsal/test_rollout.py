@@ -144,7 +144,7 @@ def test_the_end_of_a_deployment_is_not_that_of_the_one_before(running: Rehearsa
     seen = asyncio.run(follow(ecs, **place, wanted=revision(1), begun=begun, say=said.append))
     assert seen.healthy
     assert seen.id == begun["deployments"][0]["id"]
-    assert said[0] == "busyb-google-workspace-mcp:1 IN_PROGRESS, 0 of 1 tasks"
+    assert said[0] == "busyb-google-workspace-mcp:1 IN_PROGRESS, 0 of 1 tasks, 1 of before"
 
 
 def test_a_deployment_that_somebody_else_begins_meanwhile_is_told_as_that(
