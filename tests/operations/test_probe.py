@@ -248,9 +248,11 @@ def test_an_error_of_a_running_task_is_found(place: Place) -> None:
 def test_the_last_lines_of_tasks_that_were_replaced_and_of_one_off_tasks_do_not_count(place: Place) -> None:
     (old,) = tasks(place)
     cluster, name = place.target.settings.estate.cluster, service_name(place.service)
-    place.ecs.update_service(cluster=cluster, service=name, forceNewDeployment=True)
+    begun = place.ecs.update_service(cluster=cluster, service=name, forceNewDeployment=True)["service"]["deployments"]
     deadline = time.monotonic() + 20
-    while old in tasks(place) or not tasks(place):
+    # ECS may show the deployment before it for a moment.
+    shown = place.target.described
+    while old in tasks(place) or not tasks(place) or shown(place.service)["deployments"][0]["id"] != begun[0]["id"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     write(place, old, "ERROR while it was being stopped")
