@@ -84,6 +84,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
+@pytest.hookimpl(tryfirst=True)  # Before the groups are read.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A file's tests stay together, since they share what is expensive to make; what needs the engine comes last."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
