@@ -7,7 +7,6 @@ import dataclasses
 import json
 import re
 import shutil
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,16 +18,20 @@ import pytest
 from checks import Check
 from components import settings as configuration
 from components.settings import Service
+from engine.cli import Cli
 from engine.deployment import DeploymentFailed, Result
 from engine.reading import ByFile
+from engine.stack import Project, PulumiStack
 from operations import adopt
 from operations.output import Output
 from operations.preflight import preflight
 from operations.target import Target
 from operations.verbs.adopt import run
+from providers import Context
 from rehearsal import estate
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Emulator
+from rehearsal.kept import write_commands
 from rehearsal.run import Stack
 from tests.conftest import ROOT
 from tests.handmade import Handmade, listener, make
@@ -138,7 +141,11 @@ def test_all_that_was_made_by_hand_is_found_with_what_the_first_up_changes_on_it
     )
     assert "imageScanningConfiguration.scanOnPush: false -> true" in lines(things["repository"])
     assert "retentionInDays: 0 -> 30 (older lines are deleted)" in lines(things["logs"])
-    assert lines(things["discovery"]) == ["tags: gets Environment, ManagedBy, Service"]
+    assert lines(things["discovery"]) == [
+        "dnsConfig.dnsRecords[0].ttl: 60 -> 10",
+        "dnsConfig.dnsRecords[1].ttl: 60 -> 10",
+        "tags: gets Environment, ManagedBy, Service",
+    ]
     assert [line for line in lines(things["rule-1"]) if line.startswith("transforms: none -> ")]
     assert "deploymentCircuitBreaker.rollback: false -> true" in lines(things["service"])
     assert [line for line in lines(things["service"]) if "taskDefinition" in line and "(known at the up)" in line]
@@ -357,56 +364,79 @@ def _rules(place: Place) -> list[Any]:
 # --- the command
 
 
-def ops(place: Place, *arguments: str, path: str = "/usr/bin:/bin") -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def pulumi(place: Place, pulumi_cli: Cli, tmp_path: Path) -> PulumiStack:
+    """The production stack on Pulumi's engine, with nothing in its state, where the shell is logged in."""
+    project = Project(directory=ROOT, name=configuration.NAMESPACE, stack="production")
+    context = Context(account=place.account, docker=None, directory=ROOT)
+    made = PulumiStack(
+        project,
+        cli=pulumi_cli,
+        folder=tmp_path / "pulumi",
+        environment={},
+        surroundings=place.account.environment,
+        context=context,
+    )
+    made.configure(place.stack.config)
+    # The official providers cannot be had everywhere; what is on the PATH, the engine takes before anything else.
+    write_commands(made.folder, pulumi_cli, {})
+    return made
+
+
+def ops(place: Place, pulumi: PulumiStack, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        "PATH": path,
-        "AWS_ENDPOINT_URL": place.account.endpoint,
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
-        "NO_PROXY": "127.0.0.1",
+        **place.account.variables,
+        **pulumi.environment,
+        "PATH": f"{pulumi.folder / 'bin'}:/usr/bin:/bin",
+        "HOME": str(pulumi.folder),
     }
     command = [sys.executable, "-m", "operations", *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
 
 
-def test_the_command_works_on_the_account_that_the_shell_is_logged_in_to(place: Place, tmp_path: Path) -> None:
+@pytest.mark.engine
+def test_the_command_works_on_the_account_that_the_shell_is_logged_in_to(
+    place: Place, pulumi: PulumiStack, tmp_path: Path
+) -> None:
     place.make()
     file = tmp_path / "adopt.json"
-    people = ops(place, "adopt", "--out", str(file))
+    people = ops(place, pulumi, "adopt", "--out", str(file))
     assert people.returncode == 0, people.stdout + people.stderr
-    assert "The stack's state is taken for empty, because it cannot be read" in people.stdout
     assert f"pulumi import --stack production --file {file} --protect=false --generate-code=false" in people.stdout
-    machines = json.loads(ops(place, "adopt", "--json").stdout)
+    machines = json.loads(ops(place, pulumi, "adopt", "--json").stdout)
     assert machines["import"] == json.loads(file.read_text())
-    assert "https://www.pulumi.com/docs/install/" in machines["stateUnread"]
+    assert machines["unknown"] == ""
     assert [thing["fate"] for thing in machines["existing"]] == ["changed in place"] * len(HANDMADE)
 
 
-def test_what_the_state_has_is_not_adopted_once_more(place: Place, tmp_path: Path) -> None:
+@pytest.mark.engine
+def test_what_the_state_has_is_not_adopted_once_more(place: Place, pulumi: PulumiStack, tmp_path: Path) -> None:
     place.make()
-    urn = next(thing.urn for thing in place.survey().existing if thing.name.endswith("-logs"))
-    urn = urn.replace(":adopted::", ":production::")
-    state = {"version": 3, "deployment": {"resources": [{"urn": urn, "type": "aws:cloudwatch/logGroup:LogGroup"}]}}
-    pulumi = tmp_path / "pulumi"
-    pulumi.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(state)}\nEND\n")
-    pulumi.chmod(pulumi.stat().st_mode | stat.S_IXUSR)
-    done = json.loads(ops(place, "adopt", "--json", path=f"{tmp_path}:/usr/bin:/bin").stdout)
-    assert (done["inState"], done["stateUnread"]) == (1, None)
+    document = adopt.import_file(place.survey())
+    kept = [entry for entry in document["resources"] if entry.get("component") or entry["name"].endswith("-logs")]
+    file = tmp_path / "logs.json"
+    file.write_text(json.dumps({"resources": kept}))
+    pulumi.take_in(file)
+    done = json.loads(ops(place, pulumi, "adopt", "--json").stdout)
+    assert (done["inState"], done["unknown"]) == (1, "")
     assert not any(thing["urn"].endswith("-logs") for thing in done["existing"])
+    assert done["existing"]
 
 
-def test_an_estate_that_is_not_there_is_told_instead(place: Place) -> None:
+@pytest.mark.engine
+def test_an_estate_that_is_not_there_is_told_instead(place: Place, pulumi: PulumiStack) -> None:
     elb = place.account.client("elbv2")
     for balancer in elb.describe_load_balancers()["LoadBalancers"]:
         elb.delete_load_balancer(LoadBalancerArn=balancer["LoadBalancerArn"])
-    done = ops(place, "adopt")
+    done = ops(place, pulumi, "adopt")
     assert done.returncode == 1
     assert "load balancer busyb-alb" in done.stderr and "./ops preflight" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_that_cannot_be_written_is_told(place: Place, tmp_path: Path) -> None:
+@pytest.mark.engine
+def test_a_file_that_cannot_be_written_is_told(place: Place, pulumi: PulumiStack, tmp_path: Path) -> None:
     place.make()
-    done = ops(place, "adopt", "--out", str(tmp_path / "no" / "adopt.json"))
+    done = ops(place, pulumi, "adopt", "--out", str(tmp_path / "no" / "adopt.json"))
     assert done.returncode == 2
     assert "Name another with --out" in done.stderr and "Traceback" not in done.stderr
