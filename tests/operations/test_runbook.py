@@ -215,7 +215,10 @@ def foreign_binary(on_call: OnCall) -> None:
 
 
 def error_in_the_log(on_call: OnCall) -> None:
-    logs, place = on_call.target.client("logs"), {"logGroupName": f"/ecs/{NAME}", "logStreamName": "runbook"}
+    arns = on_call.target.client("ecs").list_tasks(cluster=CLUSTER, serviceName=f"{NAME}-service")["taskArns"]
+    # A stream of its own, to be taken away again, which has the running task's id as streams have.
+    stream = f"runbook/{arns[0].rpartition('/')[2]}"
+    logs, place = on_call.target.client("logs"), {"logGroupName": f"/ecs/{NAME}", "logStreamName": stream}
     logs.create_log_stream(**place)
     event = {"timestamp": int(time.time() * 1000), "message": "2026-11-23 ERROR auth.google_auth: refresh failed"}
     logs.put_log_events(**place, logEvents=[event])

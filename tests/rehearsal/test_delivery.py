@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from checks.check import NotRun
 from components.settings import Service
 from operations import probe
 from operations.preflight import preflight
@@ -89,7 +90,9 @@ def refusing(target: Target, operation: str) -> Target:
 def one_off(target: Target, service: Service, command: list[str]) -> Ended:
     """What `verify` asks from inside the VPC, which it does not on a rehearsal."""
     described = target.described(service)
-    return probe.run(target, service, described, probe.network(target, service, described), command)
+    with pytest.raises(NotRun):  # The estate's group lets in the load balancer alone; what is asked to know it counts.
+        probe.network(target, service, described)
+    return probe.run(target, service, described, described["networkConfiguration"], command)
 
 
 @pytest.fixture(scope="module")
