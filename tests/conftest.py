@@ -84,13 +84,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
-@pytest.hookimpl(tryfirst=True)  # Before the groups are read.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay together, since they share what is expensive to make; what needs the engine comes last."""
+    """What needs the engine comes last, in its file and of all files that have nothing else."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
-    for item in items:
-        last = "-on-the-engine" if item.get_closest_marker("engine") else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}{last}"))
 
 
 @pytest.fixture(scope="session")
