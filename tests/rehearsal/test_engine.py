@@ -34,9 +34,10 @@ def rehearse(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def running(part: str) -> list[str]:
-    """Processes that have `part` in their command line."""
-    return subprocess.run(["pgrep", "-af", part], capture_output=True, text=True).stdout.splitlines()
+def commands_of(parent: int, cli: Cli) -> list[int]:
+    """The CLI's processes that a process has started: other tests may run the same CLI."""
+    found = subprocess.run(["pgrep", "-P", str(parent), "-f", str(cli.path)], capture_output=True, text=True)
+    return [int(pid) for pid in found.stdout.split()]
 
 
 @pytest.mark.parametrize(
@@ -125,13 +126,13 @@ def test_an_interrupted_deployment_leaves_nothing(engine: Engine, pulumi_cli: Cl
     while "✓ Preview" not in printed and (line := process.stdout.readline()):
         printed += line
     time.sleep(3)  # The deployment is under way.
-    mine = running(f"{pulumi_cli.path} up")
+    mine = commands_of(process.pid, pulumi_cli)
     process.send_signal(number)
     printed += process.communicate(timeout=60)[0]
     assert process.returncode == 130, printed
     assert mine, printed
     assert "Interrupted; what this run had started was removed." in printed
-    assert not set(running(f"{pulumi_cli.path} up")) & set(mine)
+    assert not [pid for pid in mine if Path(f"/proc/{pid}").exists()]
     assert nothing_more_left_behind(engine, before), left_behind(engine) - before
 
 
@@ -141,7 +142,7 @@ def test_pulumi_in_plain_works_on_a_kept_one_with_what_the_run_prints(engine: En
         try:
             kept = rehearse(stack, "--engine", "pulumi", "--keep", DOCKER_HOST=engine.host)
             assert kept.returncode == 0, kept.stdout + kept.stderr
-            (source,) = [line for line in kept.stdout.splitlines() if "source " in line]
+            (source,) = [line for line in kept.stdout.splitlines() if "; pulumi preview" in line]
             file = source.partition("source ")[2].partition(";")[0]
             clean = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "AWS_"))}
 
