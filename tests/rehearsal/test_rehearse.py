@@ -195,7 +195,7 @@ def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_i
     failed = rehearse(name, "--keep", "--json", engine=engine)
     try:
         report = json.loads(text(failed))
-        assert (failed.returncode, "exited with 3" in report["failure"]) == (1, True), report["failure"]
+        assert (failed.returncode, "exit code 3" in report["failure"]) == (1, True), report["failure"]
         assert left_behind(engine) - before
         command = [sys.executable, "-m", "operations", "verify", "--stack", name, "--rehearsal"]
         looked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
