@@ -50,7 +50,10 @@ _REPLACING = {"replace", "create-replacement", "delete-replaced", "discard-repla
 _WORDS = {"create": "create", "update": "update", "delete": "delete", "import": "import"}
 _ORDER = ("replace", "delete", "update", "create", "import")
 _UNDECIDED = "not decided at preview"
-_STACK = "pulumi:pulumi:Stack"
+_PREVIEW_FAILED = "preview failed"
+"""What the engine says last of every preview that fails, whatever it failed of."""
+_BESIDE = "aws:ecs/taskDefinition:TaskDefinition"
+"""A type whose replacement takes nothing away: a new revision beside the old one, at every change."""
 _PIPELINE = "mcp-on-ecs:index:Delivery"
 """The component of the pipeline's roles, which these may not change themselves."""
 
@@ -116,8 +119,10 @@ def drift(stack: str, preview: Sequence[Event], *, run_url: str = "") -> str:
         f"## {as_text(stack)} differs from what main declares: {_headline(preview, steps)}",
         f"Somebody or something else changed what this stack owns, or a deployment did not finish. Seen in {whole}.",
         *_previewed(preview, steps, whole),
-        "**Do**: find out who (CloudTrail, by the resource's name). To put back what main declares, run the workflow "
-        "`deploy` on main again; to keep the change, declare it and merge. The next night without drift closes this.",
+        "**Do**: find out who (CloudTrail, by the resource's name). To put back what main declares, "
+        f"`pulumi up --refresh --stack {stack}` from main: without `--refresh`, as in the workflow `deploy`, Pulumi "
+        "looks at its state alone and puts nothing back. To keep the change, declare it and merge. The next night "
+        "without drift closes this.",
     ]
     return _joined_below_limit(parts)
 
@@ -134,7 +139,7 @@ def _joined_below_limit(parts: Sequence[str]) -> str:
 
 def _previewed(preview: Sequence[Event], steps: Sequence[_Step], whole: str) -> Iterator[str]:
     """What happens to resources, and what the preview said of it."""
-    if replaced := [step for step in steps if step.action == "replace"]:
+    if replaced := [step for step in steps if step.action == "replace" and step.type != _BESIDE]:
         names = ", ".join(step.shown for step in replaced[:5]) + (" ..." if len(replaced) > 5 else "")
         yield f"> [!WARNING]\n> Replaced, so gone for a moment or for good: {names}"
     if own := [step for step in steps if step.pipeline]:
@@ -218,7 +223,9 @@ def _steps(preview: Sequence[Event]) -> Iterator[_Step]:
         step = event["resourcePreEvent"]["metadata"]
         action = "replace" if step["op"] in _REPLACING else _WORDS.get(step["op"])
         _, _, qualified, name = step["urn"].split("::", 3)
-        if action is None or qualified == _STACK or (step["urn"] in found and found[step["urn"]].because):
+        # Components, the stack itself among them, are nothing in the account; what is in them has events of its own.
+        custom = (step.get("new") or step.get("old") or {}).get("custom")
+        if action is None or not custom or (step["urn"] in found and found[step["urn"]].because):
             continue
         because = step.get("keys") if action == "replace" else None
         because = because or step.get("diffs") or step.get("detailedDiff") or ()
@@ -232,7 +239,11 @@ def _headline(preview: Sequence[Event] | None, steps: Sequence[_Step]) -> str:
         return "not previewed"
     counts = Counter(step.action for step in steps)
     told = ", ".join(f"{counts[action]} to {action}" for action in _ORDER if counts[action])
-    if any(entry["severity"] == "error" for entry in _diagnostics(preview)) or not preview:
+    errors = {_plain(entry["message"]) for entry in _diagnostics(preview) if entry["severity"] == "error"}
+    if errors <= {_PREVIEW_FAILED} and any(line.startswith("stops ") for line in _found(preview or ())):
+        # A preview goes on past a violation: these are all the changes that there would be.
+        return f"stopped by policies{f'; otherwise {told}' if told else ''}"
+    if errors or not preview:
         return f"the preview failed{f'; until then {told}' if told else ''}"
     return told or "nothing changes"
 
@@ -244,9 +255,12 @@ def _diagnostics(preview: Sequence[Event]) -> Iterator[Mapping[str, Any]]:
 
 
 def _messages(preview: Sequence[Event]) -> Iterator[str]:
-    for entry in _diagnostics(preview):
-        if entry["severity"] in ("error", "warning"):
-            yield f"- {entry['severity']}: {as_text(_plain(entry['message']))}"
+    """Errors and warnings, each once: the engine repeats what it says of every start of a plugin."""
+    said = dict.fromkeys((entry["severity"], entry["message"].strip()) for entry in _diagnostics(preview))
+    for severity, message in said:
+        if severity in ("error", "warning") and _plain(message) != _PREVIEW_FAILED:
+            lines = [as_text(plain) for line in message.splitlines() if (plain := _plain(line))]
+            yield f"- {severity}: {'<br>'.join(lines)}"
 
 
 def _plain(message: str) -> str:

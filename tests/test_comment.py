@@ -16,6 +16,7 @@ from operations.comment import EXCEPTIONS_IN_FORCE, LIMIT, comment, drift, marke
 from policies import pack
 from tests.conftest import ROOT
 
+DATA = Path(__file__).parent / "data"
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 RUN = "https://github.com/busyb-ai/infrastructure/actions/runs/1"
 PLANTED = "planted-secret-value"
@@ -23,10 +24,24 @@ PLANTED = "planted-secret-value"
 
 def step(op: str, name: str, type_: str = "aws:ecs/service:Service", **more: Any) -> dict[str, Any]:
     """A step as the engine tells it, with values that must not be shown."""
-    state = {"inputs": {"password": PLANTED}, "outputs": {"password": PLANTED}}
+    state = {"custom": True, "inputs": {"password": PLANTED}, "outputs": {"password": PLANTED}}
     urn = f"urn:pulumi:production::mcp-on-ecs::mcp-on-ecs:index:McpService${type_}::{name}"
     step = {"op": op, "urn": urn, "type": type_, "old": state, "new": state, "detailedDiff": None, **more}
     return {"sequence": 1, "timestamp": 1, "resourcePreEvent": {"metadata": step, "planning": True}}
+
+
+def recorded(name: str) -> list[dict[str, Any]]:
+    """A real preview; `RECORD_PREVIEWS=1 ./test tests/rehearsal/test_pull_request.py` makes it again.
+
+    Without what the CLI says of this project's own providers, which the pipeline has not got; and with values that
+    must not be shown.
+    """
+    lines = (DATA / f"preview_{name}.jsonl").read_text().splitlines()
+    events = [json.loads(line) for line in lines if "from $PATH at" not in line]
+    for step in (event["resourcePreEvent"]["metadata"] for event in events if "resourcePreEvent" in event):
+        for state in filter(None, (step.get("old"), step.get("new"))):
+            state["inputs"]["password"] = state["outputs"]["password"] = PLANTED
+    return [{"preludeEvent": {"config": {"mcp-on-ecs:x": PLANTED}}}, *events]
 
 
 def said(severity: str, message: str, **more: Any) -> dict[str, Any]:
@@ -80,50 +95,30 @@ resource | what | before | after | difference
 --- | --- | --- | --- | ---
 google-workspace-alarm | alarm | 0.00 | 0.10 | +0.10
 """
-SMALL = (
-    step("same", "google-workspace-repository", "aws:ecr/repository:Repository"),
-    step("update", "google-workspace-service", diffs=["desiredCount", "taskDefinition"]),
-    step("create", "google-workspace-alarm", "aws:cloudwatch/metricAlarm:MetricAlarm"),
-)
-REPLACEMENT = (
-    step("update", "google-workspace-service", diffs=["taskDefinition"]),
-    step(
-        "create-replacement",
-        "google-workspace-target-group",
-        "aws:lb/targetGroup:TargetGroup",
-        keys=["port"],
-        diffs=["port", "tags"],
-    ),
-    step(
-        "replace",
-        "google-workspace-target-group",
-        "aws:lb/targetGroup:TargetGroup",
-        keys=["port"],
-        diffs=["port", "tags"],
-    ),
-    step("delete-replaced", "google-workspace-target-group", "aws:lb/targetGroup:TargetGroup"),
-    step("delete", "google-workspace-rule-3", "aws:lb/listenerRule:ListenerRule"),
-)
+SMALL = recorded("small-change")
+REPLACEMENT = recorded("replacement")
+SECRET = recorded("secret-in-a-variable")
+SERVICE_CHANGES = step("update", "google-workspace-service", diffs=["desiredCount", "taskDefinition"])
 EVIL = "a|b`c`*d*_e_<img src=x>[l](https://evil.example)@everyone\n# h"
 HUGE = tuple(step("update", f"service-{number:05}-{'x' * 60}", diffs=["a", "b"]) for number in range(5_000))
 
 CASES: dict[str, dict[str, Any]] = {
     "no-change": {
-        "preview": preview(SMALL[0]),
+        "preview": recorded("no-change"),
         "policies": [EXCEPTION, COUNT],
         "rehearsal": REHEARSAL,
         "diagram": 'flowchart TB\n    n0["<b>Target group</b>"]\n',
     },
     "small-change": {
-        "preview": preview(*SMALL),
+        "preview": SMALL,
         "policies": [EXCEPTION, COUNT],
         "rehearsal": REHEARSAL,
         "cost": COST,
     },
-    "replacement": {"preview": preview(*REPLACEMENT), "policies": [COUNT], "rehearsal": REHEARSAL},
+    "replacement": {"preview": REPLACEMENT, "policies": [COUNT], "rehearsal": REHEARSAL},
     "policy-violation": {
         "preview": preview(
-            SMALL[1],
+            SERVICE_CHANGES,
             said("error", "<{%fg 1%}>no such<{%reset%}> cluster"),
             said("info#err", "not shown"),
             said("error", "not shown either", ephemeral=True),
@@ -139,10 +134,11 @@ CASES: dict[str, dict[str, Any]] = {
         "policies": [f"advises  rule (low): {EVIL}", COUNT],
         "rehearsal": REHEARSAL | {"failure": EVIL, "passed": False},
     },
+    "secret-in-a-variable": {"preview": SECRET, "policies": [COUNT], "rehearsal": REHEARSAL},
     "no-credentials": {"policies": [COUNT], "rehearsal": REHEARSAL},
     "violation-in-the-account": {
         "preview": preview(
-            SMALL[1],
+            SERVICE_CHANGES,
             broken("advisory", EXCEPTIONS_IN_FORCE, "Exceptions in force are listed.\nrule on resource: reason"),
             broken(
                 "mandatory",
@@ -162,7 +158,7 @@ CASES: dict[str, dict[str, Any]] = {
         "rehearsal": REHEARSAL,
     },
     "huge": {
-        "preview": preview(*HUGE, *[said("error", "e" * 4_000)] * 900),
+        "preview": preview(*HUGE, *(said("error", f"{number} {'e' * 4_000}") for number in range(900))),
         "policies": [*STOPS * 900, COUNT],
         "rehearsal": FAILED
         | {"checks": FAILED["checks"] * 900, "unproven": ["u" * 900] * 900, "failure": "f\n" * 90_000},
@@ -200,10 +196,38 @@ def test_a_huge_preview_says_how_much_is_left_out_and_where_it_is() -> None:
 
 
 def test_a_replaced_resource_is_counted_once_and_warned_of() -> None:
-    text = comment("production", preview=preview(*REPLACEMENT))
-    assert "1 to replace, 1 to delete, 1 to update" in text
+    text = comment("production", preview=REPLACEMENT)
+    assert "3 to replace, 3 to update" in text
     assert "> [!WARNING]\n> Replaced" in text
-    assert text.count("google-workspace-target-group") == 2  # In the warning and in the table.
+    assert text.count("google-workspace-discovery") == 2  # In the warning and in the table.
+    assert text.count("google-workspace-task-definition") == 1  # A new revision beside the old is no loss.
+
+
+def test_a_deletion_comes_before_what_is_updated() -> None:
+    events = preview(SERVICE_CHANGES, step("delete", "google-workspace-rule-3", "aws:lb/listenerRule:ListenerRule"))
+    text = comment("production", preview=events)
+    assert "1 to delete, 1 to update" in text
+    assert text.index("| **delete** |") < text.index("| update |")
+
+
+def test_components_are_no_resources() -> None:
+    components = [e for e in SECRET if ":index:McpService::" in json.dumps(e) and '"update"' in json.dumps(e)]
+    assert components, "otherwise nothing is left out"
+    assert "index:McpService" not in comment("production", preview=SECRET)
+
+
+def test_a_preview_that_policies_stopped_says_so_and_what_would_change() -> None:
+    text = comment("production", preview=SECRET)
+    assert "## production: stopped by policies; otherwise 1 to replace, 2 to update\n" in text
+    assert "preview failed" not in text
+    failed = comment("production", preview=[*SECRET, said("error", "no such cluster")])
+    assert "the preview failed; until then 1 to replace, 2 to update" in failed
+
+
+def test_an_error_of_several_lines_keeps_them_and_one_that_is_repeated_is_said_once() -> None:
+    mistakes = said("error", "2 mistakes:\n  # first\n\n  second\n")
+    text = comment("production", preview=preview(mistakes, mistakes))
+    assert text.count("- error: 2 mistakes:<br>\\# first<br>second\n") == 1 == text.count("error: ")
 
 
 def test_names_with_markdown_in_them_stay_names() -> None:
@@ -226,17 +250,22 @@ def test_what_the_preview_of_the_account_found_takes_the_place_of_what_was_found
 def test_a_preview_that_broke_off_is_no_preview_without_changes() -> None:
     assert "## production: the preview failed\n" in comment("production", preview=[])
     assert "the preview failed; until then 1 to update, 1 to create" in comment(
-        "production", preview=preview(*SMALL, said("error", "no such cluster"))
+        "production", preview=[*SMALL, said("error", "no such cluster")]
     )
 
 
 def test_drift_is_what_would_be_put_back() -> None:
     refreshed = {"resOutputsEvent": {"metadata": {"op": "update", "urn": "urn", "detailedDiff": {"desiredCount": {}}}}}
-    events = preview(step("refresh", "google-workspace-service"), refreshed, SMALL[0])
+    events = [*recorded("no-change"), step("refresh", "google-workspace-service"), refreshed]
     assert drift("production", events) == ""
     text = drift("production", [*events, *SMALL], run_url=RUN)
     assert text.startswith("## production differs from what main declares: 1 to update, 1 to create\n")
-    assert RUN in text and "**Do**: " in text and PLANTED not in text
+    assert (
+        RUN in text
+        and "**Do**: " in text
+        and "`pulumi up --refresh --stack production`" in text
+        and PLANTED not in text
+    )
     assert len(drift("production", preview(*HUGE))) < LIMIT
 
 
@@ -257,7 +286,7 @@ def written(path: Path, events: list[dict[str, Any]], more: str = "") -> Path:
 
 
 def test_the_command_reads_what_the_other_commands_print(tmp_path: Path) -> None:
-    events = written(tmp_path / "preview.jsonl", preview(*SMALL))
+    events = written(tmp_path / "preview.jsonl", SMALL)
     (tmp_path / "policies.json").write_text(json.dumps({"findings": [EXCEPTION, COUNT]}))
     (tmp_path / "rehearsal.json").write_text(json.dumps(REHEARSAL))
     (tmp_path / "cost.md").write_text(COST)
@@ -269,19 +298,17 @@ def test_the_command_reads_what_the_other_commands_print(tmp_path: Path) -> None
 
 
 def test_the_command_does_with_what_there_is(tmp_path: Path) -> None:
-    events = written(tmp_path / "preview.jsonl", preview(*SMALL), more='{"resourcePre')  # Ended by a time limit.
+    events = written(tmp_path / "preview.jsonl", SMALL, more='{"resourcePre')  # Ended by a time limit.
     (tmp_path / "policies.json").write_text("")  # Its step failed before it printed anything.
     (tmp_path / "rehearsal.json").write_text('{"stack": "produ')
     shown = run("--preview", events, *("--policies", tmp_path / "policies.json"), "--cost", tmp_path / "missing.md")
-    assert shown == comment("production", preview=preview(*SMALL), run_url=RUN)
+    assert shown == comment("production", preview=SMALL, run_url=RUN)
     assert run("--rehearsal", tmp_path / "rehearsal.json") == comment("production", run_url=RUN)
 
 
 def test_the_command_writes_an_issue_about_drift_or_nothing(tmp_path: Path) -> None:
-    assert run("--drift", "--preview", written(tmp_path / "none", preview(SMALL[0]))) == ""
-    assert run("--drift", "--preview", written(tmp_path / "some", preview(*SMALL))) == drift(
-        "production", preview(*SMALL), run_url=RUN
-    )
+    assert run("--drift", "--preview", written(tmp_path / "none", recorded("no-change"))) == ""
+    assert run("--drift", "--preview", written(tmp_path / "some", SMALL)) == drift("production", SMALL, run_url=RUN)
 
 
 def test_a_change_of_the_pipelines_own_roles_says_that_an_administrator_deploys_it() -> None:

@@ -255,7 +255,9 @@ class Desk:
         """Writes what a preview printed, with a step for each of `operations`."""
         urn = "urn:pulumi:production::mcp-on-ecs::aws:ecs/service:Service::one"
         events: list[dict[str, Any]] = [{"preludeEvent": {"config": {}}}]
-        events += [{"resourcePreEvent": {"metadata": {"op": op, "urn": urn}}} for op in operations]
+        events += [
+            {"resourcePreEvent": {"metadata": {"op": op, "urn": urn, "new": {"custom": True}}}} for op in operations
+        ]
         (self.home / "preview.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
 
 
