@@ -204,7 +204,8 @@ def _begin(ecs: Any, cluster: str, service: str, wanted: str, healthy: frozenset
             f"{service} runs {short(seen.task_definition)}, not {short(wanted)}, which was healthy before: somebody "
             "went back from it, or deployed by other means. Nothing was begun.\n"
             f"  do       to have {short(wanted)} again: ./ops rollback {short(wanted)}\n"
-            f"           to stay: ./ops rollback {short(seen.task_definition)} keeps its image in the stack's file"
+            f"           to stay: ./ops rollback {short(seen.task_definition)} keeps its image in the stack's file; "
+            "put back a setting there too if it differs"
         )
     # The state has a deployment that failed too, so the provider finds nothing to change.
     again = seen.task_definition == wanted

@@ -115,7 +115,7 @@ def main() -> int:
             return 0
         stack = run.Stack.read(options.stack)
         cli = _engine(options)
-        if cli and options.providers == "official":
+        if cli and (options.providers == "official" or options.compare == "providers"):
             ensure_official_providers(cli)
         report.engine = str(cli or "embedded driver")
         report.providers = options.providers

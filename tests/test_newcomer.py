@@ -92,7 +92,9 @@ def test_the_first_hour_goes_as_readme_says(newcomer: Newcomer) -> None:
     assert re.search(r" 2 .*runs", newcomer.types(history))
     told = newcomer.types(back)
     assert "mcp:1 (from busyb-google-workspace-mcp:2)" in told
-    assert "a setting differs" in told, "the image is pinned, and the memory is still in the file"
+    assert "a setting differs. Put it back too" in told, "only the image is pinned"
+    file = newcomer.home / "Pulumi.production.yaml"
+    file.write_text(file.read_text().replace("memory: 2048", "memory: 1024"))
 
     server = newcomer.home.parent / "research-mcp"
     server.mkdir()
@@ -100,7 +102,6 @@ def test_the_first_hour_goes_as_readme_says(newcomer: Newcomer) -> None:
     (server / "Dockerfile").write_text(
         'FROM python:3.12.13-slim-bookworm\nCOPY server.py /\nUSER 10001\nENTRYPOINT ["python3", "/server.py"]\n'
     )
-    file = newcomer.home / "Pulumi.production.yaml"
     services = "  mcp-on-ecs:services:\n"
     assert services in file.read_text()
     file.write_text(file.read_text().replace(services, services + block("A second service", "yaml")))

@@ -24,7 +24,7 @@ from components.settings.monitoring import (
     Topics,
 )
 from components.settings.policy_exceptions import PolicyException
-from components.settings.reading import load, load_policy_exceptions, parse
+from components.settings.reading import load, parse, policy_exceptions
 from components.settings.routing import (
     HostRouting,
     InternalRouting,
@@ -82,7 +82,7 @@ __all__ = [
     "Tracing",
     "ValkeyState",
     "load",
-    "load_policy_exceptions",
     "parse",
+    "policy_exceptions",
     "read_stack_file",
 ]

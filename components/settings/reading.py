@@ -42,12 +42,11 @@ def _secret_paths(keys: Iterable[str]) -> Iterator[SecretPath]:
             yield from found or [(name, ...)]
 
 
-def load_policy_exceptions() -> list[PolicyException]:
-    """The exceptions of the stack that a policy pack is run on: the engine gives a pack the configuration as well.
+def policy_exceptions(raw: Mapping[str, str]) -> list[PolicyException]:
+    """The policy exceptions in a stack's configuration, for a policy pack. `raw`: full key -> text, objects as JSON.
 
     None where they cannot be read: what is wrong with them the program reports, and stops.
     """
-    raw = {**runtime_config.get_config_env(), **runtime_config.CONFIG.get()}
     try:
         return TypeAdapter(list[PolicyException]).validate_json(raw.get(f"{NAMESPACE}:policyExceptions", "[]"))
     except ValidationError:

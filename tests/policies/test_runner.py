@@ -1,7 +1,8 @@
 """The pack under pulumi-policy's own runner, started as the engine's language host does, against the in-process run.
 
-The host runs `python -u -m pulumi.policy ADDRESS PACK` in the pack's directory with the stack's configuration in the
-environment, reads the port from its output, and asks over gRPC: pulumi/pulumi, sdk/python/cmd/pulumi-language-python.
+The host runs `python -u -m pulumi.policy ADDRESS PACK` in the pack's directory, and reads the port from its output
+(pulumi/pulumi, sdk/python/cmd/pulumi-language-python). The engine then asks over gRPC: `ConfigureStack` first, with the
+stack's configuration, then about each resource (pkg/resource/plugin/analyzer_plugin.go).
 """
 
 from __future__ import annotations
@@ -78,7 +79,6 @@ def started(config: Mapping[str, str], pack: Path = ROOT / "policies") -> Iterat
         "PULUMI_PROJECT": settings.NAMESPACE,
         "PULUMI_STACK": "production",
         "PULUMI_DRY_RUN": "true",
-        "PULUMI_CONFIG": json.dumps(config),
     }
     command = [sys.executable, "-u", "-m", "pulumi.policy", "127.0.0.1:0", str(pack)]
     with subprocess.Popen(command, cwd=pack, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -86,7 +86,17 @@ def started(config: Mapping[str, str], pack: Path = ROOT / "policies") -> Iterat
             assert process.stdout
             port = int(process.stdout.readline())
             with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
-                yield Runner(analyzer_pb2_grpc.AnalyzerStub(channel))
+                stub = analyzer_pb2_grpc.AnalyzerStub(channel)
+                stub.ConfigureStack(
+                    analyzer_pb2.AnalyzerStackConfigureRequest(
+                        stack="production",
+                        project=settings.NAMESPACE,
+                        organization="organization",
+                        dry_run=True,
+                        config=config,
+                    )
+                )
+                yield Runner(stub)
         finally:
             process.terminate()
 
@@ -169,7 +179,7 @@ def test_the_runner_finds_the_same_in_the_cases_of_each_rule(runner: Runner, nam
         same(runner.run(resources), evaluate([STACK_ITSELF, *resources]))
 
 
-def test_the_runner_takes_exceptions_from_the_stacks_configuration() -> None:
+def test_the_exceptions_come_with_the_stacks_configuration() -> None:
     resources: list[Registered] = [
         STACK_ITSELF,
         *registrations(settings.read_stack_file(ROOT / "Pulumi.production.yaml")),

@@ -257,10 +257,6 @@ def test_what_the_engine_repeats_is_said_once(plain: Plain) -> None:
     assert len(warnings) == len(set(warnings))
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the engine gives a pack the configuration by ConfigureStack; pulumi-policy takes only the tags from it",
-)
 def test_exceptions_of_the_stack_are_in_force_in_a_preview(plain: Plain) -> None:
     text = commented(plain, "no-change")
     assert "0 stop, 0 advise, 0 not decided, 4 exceptions" in text
