@@ -138,7 +138,8 @@ def main() -> None:
     address = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "")
     with serving(LanguageHost(address)) as port:
         print(port, flush=True)
-        threading.Event().wait()
+        with contextlib.suppress(KeyboardInterrupt):  # So the engine ends it.
+            threading.Event().wait()
 
 
 if __name__ == "__main__":

@@ -141,6 +141,7 @@ class PulumiStack:
         Raises `ValueError` for a file that is none, and `LookupError` with what the engine said.
         """
         resources = json.loads(file.read_text())["resources"]
+        self._unlock()
         try:
             with self._attached(), commands_end_with_us():
                 self._stack.import_resources(resources=resources, protect=False, generate_code=False)
@@ -180,6 +181,7 @@ class PulumiStack:
         heard = Events(progress)
         options: dict[str, Any] = {"policy_packs": [str(self._project.directory / POLICY_PACK)]} if policies else {}
         started = time.monotonic()
+        self._unlock()
         try:
             with self._attached() as heard.deployment.calls, commands_end_with_us():
                 command(on_event=heard, color="never", suppress_progress=True, **options)
@@ -188,6 +190,13 @@ class PulumiStack:
         finally:
             heard.deployment.seconds = time.monotonic() - started
         return heard.deployment
+
+    def _unlock(self) -> None:
+        """Take away the locks of commands that were killed, so that nobody has to know of `pulumi cancel`."""
+        locks = (self.folder / "state" / ".pulumi" / "locks").rglob(f"{self._project.stack}/*.json")
+        holders = [json.loads(lock.read_text())["pid"] for lock in locks]
+        if holders and not any(Path(f"/proc/{pid}").exists() for pid in holders):
+            self._stack.cancel()
 
     @contextlib.contextmanager
     def _attached(self) -> Iterator[list[Call]]:

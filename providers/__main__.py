@@ -4,6 +4,7 @@ Its account and Docker engine are those of the environment: AWS_ENDPOINT_URL and
 DOCKER_HOST, and DOCKER_BUILD_NETWORK for the network of builds.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -42,7 +43,8 @@ def main() -> None:
     context = Context(account=_Account(), docker=docker, directory=Path.cwd())
     with serving(Servicer(Provider(context), package, [])) as port:
         print(port, flush=True)
-        threading.Event().wait()
+        with contextlib.suppress(KeyboardInterrupt):  # So the engine ends it.
+            threading.Event().wait()
 
 
 main()

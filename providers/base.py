@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import secrets
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pulumi.runtime.rpc import UNKNOWN
 
 Properties = dict[str, Any]
@@ -66,6 +68,15 @@ class Unfinished(ProviderError):
     def __init__(self, words: str, locator: str) -> None:
         super().__init__(words)
         self.locator = locator
+
+
+@contextlib.contextmanager
+def completing(locator: str) -> Iterator[None]:
+    """What is done inside completes what was made as `locator`: an error of AWS leaves it `Unfinished`, not unknown."""
+    try:
+        yield
+    except (BotoCoreError, ClientError, ProviderError) as error:
+        raise Unfinished(str(error), locator) from error
 
 
 class Stopped(ProviderError):
@@ -135,7 +146,10 @@ class Handler(ABC):
 
     @abstractmethod
     def create(self, inputs: Properties) -> str:
-        """Make it and return its locator. An absent physical name has been filled in."""
+        """Make it and return its locator. An absent physical name has been filled in.
+
+        Every call after the one that makes it stands within `completing`.
+        """
 
     @abstractmethod
     def read(self, locator: str) -> Properties | None:

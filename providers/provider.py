@@ -20,6 +20,7 @@ from providers.base import (
     Properties,
     ProviderError,
     Unfinished,
+    completing,
     contains_unknown,
     functions,
     generated_name,
@@ -149,8 +150,9 @@ class Provider:
         # Empty where the engine asks only because the last attempt failed.
         if changes := _differences(handler, state, old, inputs):
             try:
-                locator = handler.update(locator, inputs, frozenset(changes)) or locator
-            except ProviderError as error:
+                with completing(locator):
+                    locator = handler.update(locator, inputs, frozenset(changes)) or locator
+            except Unfinished as error:
                 raise Partial(str(error), self._made(handler, locator, inputs)) from None
         return self._verified(handler, locator, inputs, frozenset(changes)).state
 

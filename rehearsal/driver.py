@@ -8,11 +8,13 @@ before replacing does not take dependent resources along.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,30 +94,52 @@ class EmbeddedStack:
 
     def preview(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
         """What `up` would do, held to the policies. Raises `DeploymentFailed`."""
-        return self._run(_Command(self._project, self._context, State(self.file), progress, dry=True), policies)
+        return self._run(progress, policies, dry=True)
 
     def up(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
         """Deploy, held to the policies. Raises `DeploymentFailed`."""
-        return self._run(_Command(self._project, self._context, State(self.file), progress), policies)
+        with self._locked():
+            return self._run(progress, policies)
 
     def refresh(self, progress: Listener | None = None) -> Deployment:
         """The state becomes what there is; what had drifted is changed. Raises `DeploymentFailed`."""
-        command = _Command(self._project, self._context, State(self.file), progress)
-        return self._finish(command, command.refresh)
+        with self._locked():
+            command = self._command(progress)
+            return self._finish(command, command.refresh)
 
     def destroy(self, progress: Listener | None = None) -> Deployment:
         """Delete all that is in the state, what depends on others first. Raises `DeploymentFailed`."""
-        command = _Command(self._project, self._context, State(self.file), progress)
-        return self._finish(command, command.delete_rest)
+        with self._locked():
+            command = self._command(progress)
+            return self._finish(command, command.delete_rest)
 
     def take_in(self, file: Path) -> list[str]:
         """Take what exists into the state, as `pulumi import --file` does. Names of what was taken in.
 
         Raises `LookupError` where something does not exist; then nothing was taken in.
         """
-        return _Command(self._project, self._context, State(self.file), None).take_in(json.loads(file.read_text()))
+        with self._locked():
+            return self._command(None).take_in(json.loads(file.read_text()))
 
-    def _run(self, command: _Command, policies: bool) -> Deployment:
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Meanwhile no other command changes the stack. The lock goes with its process, however that ends."""
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.with_suffix(".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DeploymentFailed(
+                    Deployment(), ["the stack is currently locked: another command changes it. Wait for its end."]
+                ) from None
+            yield
+
+    def _command(self, progress: Listener | None, *, dry: bool = False) -> _Command:
+        return _Command(self._project, self._context, State(self.file), progress, dry=dry)
+
+    def _run(self, progress: Listener | None, policies: bool, *, dry: bool = False) -> Deployment:
+        command = self._command(progress, dry=dry)
+
         def run() -> None:
             command.run_program(self._environment, self._config, self._secret_keys)
             if policies and self._policies:

@@ -13,6 +13,7 @@ from providers.base import (
     NotCarriedOut,
     Properties,
     ProviderError,
+    completing,
     function,
     given,
     gone_tags,
@@ -74,9 +75,10 @@ class SecurityGroup(Handler):
             )["GroupId"]
         )
         # AWS gives every new group a rule that lets everything out; the provider takes it away at once.
-        rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissionsEgress"]
-        if rules:
-            ec2.revoke_security_group_egress(GroupId=group, IpPermissions=rules)
+        with completing(group):
+            rules = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissionsEgress"]
+            if rules:
+                ec2.revoke_security_group_egress(GroupId=group, IpPermissions=rules)
         return group
 
     def read(self, locator: str) -> Properties | None:

@@ -14,7 +14,7 @@ from providers.base import (
     Handler,
     Properties,
     ProviderError,
-    Unfinished,
+    completing,
     function,
     given,
     gone_tags,
@@ -264,10 +264,8 @@ class Service(Handler):
             )
         )
         arn = str(found["service"]["serviceArn"])
-        try:
+        with completing(arn):
             self._wait(found["service"], inputs, "create")
-        except ProviderError as error:
-            raise Unfinished(str(error), arn) from None
         return arn
 
     _changeable = frozenset(

@@ -9,6 +9,7 @@ from providers.base import (
     Handler,
     Properties,
     ProviderError,
+    completing,
     function,
     given,
     gone_tags,
@@ -88,7 +89,8 @@ class TargetGroup(Handler):
             )
         )
         arn = str(found["TargetGroups"][0]["TargetGroupArn"])
-        self._put_attributes(arn, inputs)
+        with completing(arn):
+            self._put_attributes(arn, inputs)
         return arn
 
     def _put_attributes(self, arn: str, inputs: Properties) -> None:

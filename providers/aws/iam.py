@@ -12,6 +12,7 @@ from providers.base import (
     Handler,
     Properties,
     ProviderError,
+    completing,
     function,
     given,
     gone_tags,
@@ -65,8 +66,9 @@ class Role(Handler):
                 Tags=tag_list(inputs.get("tags")) or None,
             )
         )
-        for arn in inputs.get("managedPolicyArns", []):
-            iam.attach_role_policy(RoleName=inputs["name"], PolicyArn=arn)
+        with completing(inputs["name"]):
+            for arn in inputs.get("managedPolicyArns", []):
+                iam.attach_role_policy(RoleName=inputs["name"], PolicyArn=arn)
         return str(inputs["name"])
 
     def read(self, locator: str) -> Properties | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from providers.base import Handler, Properties, given, gone_tags, resource, tag_list, tag_map
+from providers.base import Handler, Properties, completing, given, gone_tags, resource, tag_list, tag_map
 
 
 @resource
@@ -17,16 +17,18 @@ class Key(Handler):
 
     def create(self, inputs: Properties) -> str:
         kms = self.context.client("kms")
-        key = kms.create_key(
+        made = kms.create_key(
             **given(
                 Description=inputs.get("description"),
                 Policy=inputs.get("policy"),
                 Tags=tag_list(inputs.get("tags"), "TagKey", "TagValue") or None,
             )
-        )["KeyMetadata"]["KeyId"]
+        )
+        key = str(made["KeyMetadata"]["KeyId"])
         if inputs.get("enableKeyRotation"):
-            kms.enable_key_rotation(KeyId=key)
-        return str(key)
+            with completing(key):
+                kms.enable_key_rotation(KeyId=key)
+        return key
 
     def read(self, locator: str) -> Properties | None:
         kms = self.context.client("kms")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from providers.base import Handler, Properties, given, gone_tags, resource
+from providers.base import Handler, Properties, completing, given, gone_tags, resource
 
 
 @resource
@@ -28,7 +28,8 @@ class LogGroup(Handler):
             )
         )
         if inputs.get("retentionInDays"):
-            logs.put_retention_policy(logGroupName=inputs["name"], retentionInDays=inputs["retentionInDays"])
+            with completing(inputs["name"]):
+                logs.put_retention_policy(logGroupName=inputs["name"], retentionInDays=inputs["retentionInDays"])
         return str(inputs["name"])
 
     def read(self, locator: str) -> Properties | None:

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import contextlib
 
-from providers.base import Context, Handler, Properties, function, given, gone_tags, resource, tag_list, tag_map
+from providers.base import (
+    Context,
+    Handler,
+    Properties,
+    completing,
+    function,
+    given,
+    gone_tags,
+    resource,
+    tag_list,
+    tag_map,
+)
 
 
 @resource
@@ -23,9 +34,10 @@ class Parameter(Handler):
         overwrite = bool(inputs.get("overwrite"))
         self._put(inputs, overwrite)
         if inputs.get("tags"):
-            self.context.client("ssm").add_tags_to_resource(
-                ResourceType="Parameter", ResourceId=inputs["name"], Tags=tag_list(inputs["tags"])
-            )
+            with completing(inputs["name"]):
+                self.context.client("ssm").add_tags_to_resource(
+                    ResourceType="Parameter", ResourceId=inputs["name"], Tags=tag_list(inputs["tags"])
+                )
         return str(inputs["name"])
 
     def _put(self, inputs: Properties, overwrite: bool) -> None:

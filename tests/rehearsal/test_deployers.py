@@ -6,116 +6,21 @@ The programs here are written by the tests, so that they can ask for what the pr
 
 from __future__ import annotations
 
-import textwrap
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from engine.cli import Cli
-from engine.deployment import Deployer, Deployment, DeploymentFailed, Listener, Progress
-from engine.reading import ByCli, ByFile
-from engine.stack import Project, PulumiStack
-from providers import Context
+from engine.deployment import DeploymentFailed, Progress
 from providers.provider import Change
 from rehearsal.docker import Engine
-from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Account, Emulator
-
-ACCOUNT, REGION = "758888582357", "us-east-1"
+from tests.rehearsal.programs import ACCOUNT, LOG_GROUP, REGION, Program, actions, changes
 
 EVERYTHING = (Path(__file__).parent / "everything.py").read_text()
 ALL = 17
-LOG_GROUP = "import pulumi, pulumi_aws as aws\nconfig = pulumi.Config()\n"
-
-
-@dataclass
-class Program:
-    """A program of the test's, its state, and the account that it is deployed to by Pulumi's engine or the driver."""
-
-    directory: Path
-    account: Account
-    name: str
-    cli: Cli | None = None
-    """None: the embedded driver deploys."""
-    vpc: str = ""
-
-    @property
-    def folder(self) -> Path:
-        return self.directory.parent / "stack"
-
-    @property
-    def resources(self) -> list[dict[str, Any]]:
-        """What the state has."""
-        deployer = self.deployer()
-        if isinstance(deployer, EmbeddedStack):
-            return ByFile(deployer.file).resources()
-        assert isinstance(deployer, PulumiStack)
-        return ByCli(stack="stack", directory=deployer.folder, environment=deployer.environment).resources()
-
-    @property
-    def state(self) -> str:
-        """All that is remembered, as text."""
-        files = [file for file in self.folder.rglob("*.json*") if file.is_file()]
-        return "\n".join(file.read_text() for file in files)
-
-    def deployer(self, docker: Any = None, steady_timeout: float = 40) -> Deployer:
-        project = Project(directory=self.directory, name="project", stack="stack")
-        context = Context(account=self.account, docker=docker, directory=self.directory, steady_timeout=steady_timeout)
-        if self.cli is None:
-            environment = self.account.whole_environment
-            return EmbeddedStack(project, folder=self.folder, environment=environment, context=context)
-        return PulumiStack(
-            project,
-            cli=self.cli,
-            folder=self.folder,
-            environment={},
-            surroundings=self.account.environment,
-            context=context,
-        )
-
-    def configured(
-        self, source: str | None, docker: Any, steady_timeout: float, settings: Mapping[str, str]
-    ) -> Deployer:
-        if source is not None:
-            (self.directory / "__main__.py").write_text(textwrap.dedent(source))
-        config = {"name": self.name, "vpc": self.vpc, "value": "hush"} | dict(settings)
-        deployer = self.deployer(docker, steady_timeout)
-        deployer.configure(
-            {"aws:region": REGION} | {f"project:{key}": value for key, value in config.items()}, ["project:value"]
-        )
-        return deployer
-
-    def deploy(
-        self,
-        source: str | None = None,
-        *,
-        docker: Any = None,
-        steady_timeout: float = 40,
-        progress: Listener | None = None,
-        **settings: str,
-    ) -> Deployment:
-        return self.configured(source, docker, steady_timeout, settings).up(progress, policies=False)
-
-    def preview(self, source: str | None = None, **settings: str) -> Deployment:
-        return self.configured(source, None, 40, settings).preview(policies=False)
-
-    def refresh(self) -> Deployment:
-        return self.deployer().refresh()
-
-    def destroy(self) -> Deployment:
-        return self.deployer().destroy()
-
-
-def actions(deployment: Deployment) -> dict[str, str]:
-    return {result.name: result.action for result in deployment.resources}
-
-
-def changes(deployment: Deployment) -> Mapping[str, set[str]]:
-    return {result.name: set(result.changes) for result in deployment.resources if result.action != "same"}
 
 
 def make_estate(account: Account, name: str, vpc: str) -> None:
@@ -132,19 +37,6 @@ def make_estate(account: Account, name: str, vpc: str) -> None:
     account.client("servicediscovery").create_private_dns_namespace(Name=f"{name}.local", Vpc=vpc)
     account.client("ecs").create_cluster(clusterName=name)
     account.client("route53").create_hosted_zone(Name=f"{name}.example", CallerReference=name)
-
-
-@pytest.fixture(params=["embedded", pytest.param("pulumi", marks=pytest.mark.engine)])
-def cli(request: pytest.FixtureRequest) -> Cli | None:
-    """Who deploys: nobody's CLI, or Pulumi's."""
-    return request.getfixturevalue("pulumi_cli") if request.param == "pulumi" else None
-
-
-@pytest.fixture
-def program(emulator: Emulator, unique: str, tmp_path: Path, cli: Cli | None) -> Program:
-    """A directory for a small program."""
-    (tmp_path / "program").mkdir()
-    return Program(tmp_path / "program", emulator, unique, cli)
 
 
 @pytest.fixture
