@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ class Cli:
     origin: str
     """Where it is from: on the PATH, downloaded or built."""
 
-    @property
+    @functools.cached_property
     def command(self) -> PulumiCommand:
         """The same for the Automation API."""
         return PulumiCommand() if self.origin == ON_PATH else PulumiCommand(root=str(self.path.parent.parent))

@@ -155,9 +155,7 @@ class PulumiStack:
 
     def up(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
         """`pulumi up`, held to the policy pack. Raises `DeploymentFailed`."""
-        deployment = self._run(self._stack.up, progress, policies=policies)
-        deployment.outputs = self.outputs()
-        return deployment
+        return self._run(self._stack.up, progress, policies=policies)
 
     def refresh(self, progress: Listener | None = None) -> Deployment:
         """`pulumi refresh`: the state becomes what there is; what had drifted is changed. Raises `DeploymentFailed`."""
@@ -173,10 +171,6 @@ class PulumiStack:
         document = {**(now.deployment or {}), "resources": [_without_secrets(resource) for resource in resources]}
         self._stack.import_stack(automation.Deployment(version=now.version, deployment=document))
 
-    def outputs(self) -> dict[str, Any]:
-        """Stack outputs; a secret one is `[secret]`."""
-        return {name: SECRET if entry.secret else entry.value for name, entry in self._stack.outputs().items()}
-
     def _run(self, command: Callable[..., Any], progress: Listener | None, *, policies: bool = False) -> Deployment:
         heard = Events(progress)
         options: dict[str, Any] = {"policy_packs": [str(self._project.directory / POLICY_PACK)]} if policies else {}
@@ -184,7 +178,10 @@ class PulumiStack:
         self._unlock()
         try:
             with self._attached() as heard.deployment.calls, commands_end_with_us():
-                command(on_event=heard, color="never", suppress_progress=True, **options)
+                done = command(on_event=heard, color="never", suppress_progress=True, **options)
+            if isinstance(done, automation.UpResult):
+                outputs = done.outputs.items()
+                heard.deployment.outputs = {name: SECRET if entry.secret else entry.value for name, entry in outputs}
         except automation.CommandError as error:
             raise DeploymentFailed(heard.deployment, heard.errors or [_last(str(error))]) from error
         finally:
