@@ -103,13 +103,13 @@ def policies(target: Target, registered: Sequence[Registration]) -> Iterator[Che
     )
     for violation in findings.violations:
         problem = violation.rule.message(violation.problem)
-        yield _check(f"{violation.rule.name} on {violation.resource.name}", False, problem, violation.rule.description)
+        yield _check(f"{violation.rule.id} on {violation.resource.name}", False, problem, violation.rule.description)
     for undecided in findings.undecided:
-        yield _not_run(f"{undecided.rule.name} on {undecided.resource.name}", undecided.reason)
+        yield _not_run(f"{undecided.rule.id} on {undecided.resource.name}", undecided.reason)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     for exception in findings.exceptions:
         left = (exception.expires - today).days
-        needed = any(exception.covers(v.rule.name, v.resource.name) for v in findings.excepted)
+        needed = any(exception.covers(v.rule.id, v.resource.name) for v in findings.excepted)
         yield _check(
             f"exception {exception.rule} on {exception.resource} is needed, and in force for {NOTICE} days more",
             needed and left >= NOTICE,

@@ -18,9 +18,9 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if options.list:
         listed = [
             {
-                "rule": rule.name,
+                "rule": rule.id,
                 "severity": rule.severity.value,
-                "ids": " ".join(rule.ids),
+                "ids": " ".join(rule.controls),
                 "description": rule.description,
             }
             for rule in policies.rules()

@@ -325,5 +325,5 @@ def test_a_wider_trust_would_be_stopped(subject: str, problem: str) -> None:
     document = json.loads(role.inputs["assumeRolePolicy"])
     document["Statement"][0]["Condition"]["StringEquals"][f"{GITHUB}:sub"] = subject
     role.inputs["assumeRolePolicy"] = json.dumps(document)  # type: ignore[index]
-    (rule,) = [rule for rule in rules() if rule.name == "iam-role-limit-github-subject"]
+    (rule,) = [rule for rule in rules() if rule.id == "iam-role-limit-github-subject"]
     assert any(problem in violation.problem for violation in evaluate([role], hold_to=[rule]).violations)
