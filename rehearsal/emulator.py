@@ -243,11 +243,11 @@ class Emulator(Account):
             "SFTP_ENABLED": "0",
             "DOCKER_HOST": self._docker_host or f"unix://{self.home}/no-docker-engine.sock",
         }
-        # Isolated: beside the script lies docker.py, which would stand before the package of that name.
+        # Isolated: nothing of this environment is found there.
         command = [
             str(self._python),
             "-I",
-            str(Path(__file__).with_name("emulator_process.py")),
+            str(Path(__file__).with_name("emulator_process") / "__main__.py"),
             "--bind",
             f"127.0.0.1:{self.port}",
             "--target-health",
