@@ -327,6 +327,7 @@ def _docker(target: Target) -> str:
 
 
 def _quota(target: Target) -> str:
+    # Quotas are not asked in a rehearsal. Goes when the emulator has them.
     if target.rehearsed:
         raise NotRun("the emulator has no quotas")
     wanted = sum(service.cpu / 1024 * service.task_range[1] * 2 for service in target.settings.services.values())
@@ -339,6 +340,7 @@ def _quota(target: Target) -> str:
 
 
 def _way_out(target: Target) -> str:
+    # The way out of the subnets is not tried in a rehearsal. Goes when the emulated network carries traffic.
     if target.rehearsed:
         raise NotRun("the emulated network carries no traffic")
     ec2, settings = target.client("ec2"), target.settings

@@ -169,6 +169,7 @@ def _subscribed(target: Target, topic: str) -> Check:
     told = f"confirmed: {', '.join(sorted(confirmed)) or 'none'}; waiting: {len(entries) - len(confirmed)}"
     if target.settings.monitoring and target.settings.monitoring.slack:
         return _check(name, True, f"Slack; {told}")
+    # A subscription need not be confirmed in a rehearsal. Stays: nobody gets the message.
     if not confirmed and target.rehearsed:
         return _not_run(name, f"{told}; in a rehearsal nobody can confirm")
     return _check(name, bool(confirmed), told, "add monitoring.subscriptions, and have each confirmed")
@@ -193,6 +194,7 @@ def image(target: Target, service: Service) -> Iterator[Check]:
         f"{days} days: {running.tag or running.digest}, pushed {pushed:%Y-%m-%d}, source {running.source or 'unknown'}",
         "build it anew, with the base image of today: docs/upgrading.md",
     )
+    # An image's scan is not read in a rehearsal. Goes when the emulator scans images.
     if target.rehearsed:
         yield _not_run(clean, "the emulator does not scan images")
         return

@@ -131,6 +131,7 @@ def _zones(target: Target, service: Service) -> str:
     zones = sorted({task["availabilityZone"] for task in tasks if task.get("availabilityZone")})
     wanted = min(len(tasks), len(target.settings.estate.task_subnets))
     if len(zones) < wanted:
+        # Tasks are not looked for in all zones in a rehearsal. Goes when the emulator has more than one zone.
         if target.rehearsed:
             raise NotRun(f"{len(tasks)} tasks in {', '.join(zones)}: the emulator has one zone")
         raise Failed(f"{len(tasks)} tasks, all in {', '.join(zones)}")
@@ -139,6 +140,7 @@ def _zones(target: Target, service: Service) -> str:
 
 def _inside(target: Target, service: Service) -> str:
     """From a task of its own beside the service's: the private name does not resolve outside of the VPC."""
+    # Discovery is not asked in a rehearsal. Goes when the emulator has private DNS.
     if target.rehearsed:
         raise NotRun("the emulator has no private DNS; the service was reached at its tasks' own addresses")
     described = target.described(service)

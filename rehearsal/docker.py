@@ -309,7 +309,10 @@ class Engine:
         return "" if done.returncode == 0 else done.stdout.strip().splitlines()[-1]
 
     def _debian(self) -> str:
-        """The name of the Debian that stands in for base images, made if the engine has none yet (about 40 s)."""
+        """The name of the Debian that stands in for base images, made if the engine has none yet (about 40 s).
+
+        Goes when a registry of base images can be reached from every machine.
+        """
         suite, mirror = _apt_source()
         name = f"rehearsal-base:{suite}"
         if self._labels(name) is not None:

@@ -4,6 +4,8 @@ It orders what the program registers, asks the same providers as the engine does
 it, and keeps the state. It has no opinion of its own. It differs from the engine in this: each resource is read before
 it is compared, as if with --refresh; policies are held at the end of a command, not before each step; and deleting
 before replacing does not take dependent resources along.
+
+Goes when Pulumi's CLI can be had on every machine.
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ target, 504 if it takes more than 10 s to connect or is silent for the idle time
 Not done, so a rehearsal cannot show it: TLS (https and 443 are only claimed in X-Forwarded-*), HTTP/2,
 WebSockets, stickiness, slow start, availability zones, authentication actions (501), Lambda targets, the
 deregistration delay (a deregistered target gets no new request and is forgotten when its last one ends).
+
+Goes when MiniStack's load balancer keeps all conditions, applies transforms and asks for its targets' health.
 """
 
 from __future__ import annotations

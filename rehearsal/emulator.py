@@ -27,9 +27,12 @@ from machine.apart import installed
 from providers import recording
 
 MINISTACK = "ministack==1.5.33"
-# MiniStack pins botocore exactly, so it cannot share an environment with this program. With `docker` its ECS runs
-# containers; with `cbor2` its CloudWatch answers the AWS SDK for Go, which the aws provider is made with.
 REQUIREMENTS = (MINISTACK, "docker==7.2.0", "cbor2==6.3.0")
+"""MiniStack pins botocore exactly, and so has an environment of its own. With `docker` its ECS runs containers; with
+`cbor2` its CloudWatch answers the AWS SDK for Go, which the aws provider is made with.
+
+Goes when MiniStack allows this program's botocore.
+"""
 START_TIMEOUT = 30.0  # seconds
 _environment = threading.RLock()
 

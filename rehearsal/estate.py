@@ -127,6 +127,7 @@ def _security_group(account: Account, vpc: str, name: str, open_to: list[tuple[s
 def _load_balancer(account: Account, settings: Settings, group: str, subnets: list[str], vpc: str) -> None:
     elb = account.client("elbv2")
     # AWS takes the VPC from the subnets. MiniStack does not look at them, and takes it from a parameter of its own.
+    # Goes when MiniStack takes it from the subnets.
     elb.meta.events.register(
         "before-call.elastic-load-balancing-v2.CreateLoadBalancer", lambda params, **_: params["body"].update(VpcId=vpc)
     )

@@ -3,6 +3,8 @@
 The server's libraries have Google's addresses built in, but honour proxy variables and a test authority's certificate;
 so the image that is rehearsed is the production image. What its containers are given on top is in `Google.container`;
 the program and the stack know nothing of it.
+
+Stays: nobody is to be asked to sign in, and nothing of a rehearsal is to reach Google.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from checks import Check
+from rehearsal.gaps import PAGE
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]-[/]"}
 _WORDS = {True: "passed", False: "**failed**", None: "not run"}
@@ -107,7 +108,7 @@ class Report:
                 text = check.detail + (f" Do: {check.remedy}" if check.passed is False else "")
                 yield f"| {_cell(check.name)} | {_WORDS[check.passed]} | {_cell(text)} |"
         if self.unproven:
-            yield "\nNot proven by this rehearsal:\n"
+            yield f"\nNot proven by this rehearsal ({PAGE}):\n"
             yield from (f"- {line}" for line in self.unproven)
 
 
@@ -197,7 +198,7 @@ class Narrator:
         """What was not proven, and the verdict."""
         report = self.report
         if report.unproven:
-            self.say("Not proven by this rehearsal:")
+            self.say(f"Not proven by this rehearsal ({PAGE}):")
             for line in report.unproven:
                 self.say(f"  [yellow]-[/] {escape(line)}")
         failed = sum(check.passed is False for check in report.checks)

@@ -38,6 +38,7 @@ from rehearsal import estate
 from rehearsal.docker import Engine, NoBaseImage
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed
+from rehearsal.gaps import SIMULATED
 from rehearsal.google import Google, StandInError, Starting
 from rehearsal.google import ensure_installed as ensure_stand_in
 from rehearsal.kept import HOME, ROOT, Kept, RehearsalError, write_commands
@@ -257,9 +258,7 @@ class Rehearsal:
                 # The official Docker provider builds on a real engine or not at all.
                 if os.environ.get("CI") == "true" or self.providers == "official":
                     raise
-                self.narrator.report.unproven.append(
-                    f"the image, the containers, and what a client sees: simulated or not asked, because {error}"
-                )
+                self.narrator.report.unproven.append(SIMULATED.what.format(reason=error))
                 detail.append("none: containers are simulated")
                 return None
             detail.append(engine.host)

@@ -20,7 +20,10 @@ Container = Mapping[str, Any]
 
 
 def containers(resource: Resource) -> list[Container]:
-    """The containers of a task definition, or of the component that makes one."""
+    """The containers of a task definition, or of the component that makes one, which stands in for its unknown text.
+
+    Goes when Pulumi knows in a preview which digest an image will have.
+    """
     is_decided_by_component = f"{SERVICE_COMPONENT}$" in resource.urn
     if is_decided_by_component and not resource.knows("containerDefinitions"):
         return []

@@ -101,6 +101,10 @@ class TaskDefinition(Handler):
 
     @classmethod
     def ineffective(cls, inputs: Properties) -> dict[str, str]:
+        """Containers that are not essential are not started.
+
+        Goes when the containers of an emulated task share a network, as on Fargate.
+        """
         document = inputs.get("containerDefinitions", UNKNOWN)
         containers = [] if document == UNKNOWN else json.loads(document)
         return {
