@@ -127,10 +127,10 @@ class Engine:
             if not _answers(chosen):
                 raise NoEngine(f"DOCKER_HOST is {chosen}, and no engine answers there. Start it, or unset DOCKER_HOST.")
             return chosen
-        ours = f"unix://{self._socket}"
-        if self._socket.exists() and _answers(ours):
+        own = f"unix://{self._socket}"
+        if self._socket.exists() and _answers(own):
             self._owned = True
-            return ours
+            return own
         return _DEFAULT_HOST if _answers(_DEFAULT_HOST) else ""
 
     def _start(self) -> str:
@@ -342,11 +342,11 @@ class Engine:
             changes += [f"LABEL {STAND_IN}=true", 'CMD ["python3"]']
             with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
                 # Not by the command's arguments: the address of a package index may hold a password.
-                said = self.api.api.import_image_from_stream(
+                answer = self.api.api.import_image_from_stream(
                     tar.stdout, repository="rehearsal-base", tag=suite, changes=changes
                 )
             if tar.returncode != 0 or self._labels(name) is None:
-                raise NoBaseImage(f"the engine did not import debootstrap's base image: {said}")
+                raise NoBaseImage(f"the engine did not import debootstrap's base image: {answer}")
         return name
 
 

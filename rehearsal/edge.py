@@ -191,8 +191,8 @@ def for_target(request: Request, host: str | None) -> list[tuple[str, str]]:
     for name, value in request.headers:
         sent.setdefault(name, []).append(value)
     # The edge has answered an Expect itself by asking for the body.
-    ours = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-amzn-trace-id", "expect"}
-    headers = [(name, value) for name, value in end_to_end(request.headers) if name not in ours]
+    own = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-amzn-trace-id", "expect"}
+    headers = [(name, value) for name, value in end_to_end(request.headers) if name not in own]
     if host is not None:
         headers = [("host", host), *((name, value) for name, value in headers if name != "host")]
     if "transfer-encoding" in sent:

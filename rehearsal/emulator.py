@@ -23,7 +23,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from machine.apart import installed
+from machine.environments import installed
 from providers import recording
 
 MINISTACK = "ministack==1.5.33"
@@ -44,7 +44,7 @@ class EmulatorError(Exception):
 def ensure_installed(root: Path) -> Path:
     """The interpreter of the environment with MiniStack, `.rehearsal/emulator-venv` below `root`; made if need be.
 
-    Raises `machine.apart.NotInstalled`.
+    Raises `machine.environments.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "emulator-venv", *REQUIREMENTS)
 

@@ -27,8 +27,8 @@ def account_and_region(config: Mapping[str, str]) -> tuple[str, str]:
 
     Raises `AccountError`.
     """
-    told = provider(config)
-    return next(iter(told.allowed_account_ids), "123456789012"), told.region or "us-east-1"
+    configured = provider(config)
+    return next(iter(configured.allowed_account_ids), "123456789012"), configured.region or "us-east-1"
 
 
 def pinned_ids(settings: Settings) -> list[str]:

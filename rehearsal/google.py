@@ -22,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from machine.apart import installed
+from machine.environments import installed
 from rehearsal.emulator import free_port
 
 # mitmproxy pins most of what it needs, so it cannot share an environment with this program. 12 needs Python 3.12.
@@ -42,7 +42,7 @@ class StandInError(Exception):
 def ensure_installed(root: Path) -> Path:
     """The interpreter of the environment with mitmproxy, `.rehearsal/google-venv` below `root`; made if need be.
 
-    Raises `machine.apart.NotInstalled`.
+    Raises `machine.environments.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "google-venv", *REQUIREMENTS)
 
@@ -157,9 +157,9 @@ class Starting:
         deadline = time.monotonic() + START_TIMEOUT
         while b"ready" not in self._log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                told = self._log.read_text(errors="replace").strip()[-2000:]
+                lines = self._log.read_text(errors="replace").strip()[-2000:]
                 raise StandInError(
-                    f"the stand-in for Google did not start:\n{told}\n"
+                    f"the stand-in for Google did not start:\n{lines}\n"
                     "Remove .rehearsal/google-venv to have it installed anew, then run again."
                 )
             time.sleep(0.02)

@@ -9,7 +9,7 @@ import pytest
 
 from components.delivery import OversizedPolicy, UnknownRights, documents, rights
 from components.estate import EstateError
-from operations.rights.judge import Request, allowing
+from operations.rights.evaluation import Request, allowing
 from policies import evaluate
 from policies.registrations import registrations
 from policies.rules import rules
