@@ -259,8 +259,8 @@ def _versions(versioning: Registration, _: Sequence[Registration], table: Prices
 
 
 def _alarm(alarm: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
-    learns = "metricQueries" in alarm.inputs
-    what, metrics = ("alarm with a band, metrics", 3) if learns else ("alarm", 1)
+    anomaly = "metricQueries" in alarm.inputs
+    what, metrics = ("alarm with a band, metrics", 3) if anomaly else ("alarm", 1)
     yield Line(resource=alarm.name, what=what, amount=metrics, unit="month", price=table.prices.alarm_month)
 
 
