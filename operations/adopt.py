@@ -28,7 +28,7 @@ from operations.target import Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
 from providers import ProviderError, functions, handlers
-from providers.aws.ecs import find_task_definition
+from providers.aws.task_definitions import find_task_definition
 
 _RULE = "aws:lb/listenerRule:ListenerRule"
 _ROLE = "aws:iam/role:Role"

@@ -35,7 +35,8 @@ from policies.rule import Registered
 from providers import Context
 from providers.docker_client import BuildFailed, NoEngine, PushFailed
 from rehearsal import estate
-from rehearsal.docker import Engine, NoBaseImage
+from rehearsal.base_images import NoBaseImage
+from rehearsal.docker import Engine
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed
 from rehearsal.gaps import SIMULATED

@@ -18,7 +18,7 @@ import pytest
 from components.registry import healthy_tag
 from components.rollout import NotRolledOut, follow, parse, reach
 from engine.deployment import DeploymentFailed
-from rehearsal.docker import NoBaseImage
+from rehearsal.base_images import NoBaseImage
 from rehearsal.run import Rehearsal, Stack
 from tests.stacks import SERVICE, changed, production
 
