@@ -19,7 +19,7 @@ async def main() -> dict[str, object]:
     declared = delivery.recorded()
     check_sizes(settings.services.values(), estate)
     login = ecr_login()
-    told = (
+    notifications = (
         Notifications(
             "notifications", NotificationsArgs(settings=settings, monitoring=settings.monitoring, estate=estate)
         )
@@ -56,11 +56,16 @@ async def main() -> dict[str, object]:
                 parameter_prefix=settings.parameter_prefix,
             ),
         )
-        if told:
+        if notifications:
             Observability(
                 key,
                 ObservabilityArgs(
-                    service=service, estate=estate, routing=routing, running=running, topics=told.topics, tags=tags
+                    service=service,
+                    estate=estate,
+                    routing=routing,
+                    running=running,
+                    topics=notifications.topics,
+                    tags=tags,
                 ),
             )
         addresses[routing.consumer_variable] = f"{routing.internal_url}/mcp"

@@ -90,21 +90,21 @@ class Collector:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        told: dict[str, Any] = dict(report.user_properties)
+        properties: dict[str, Any] = dict(report.user_properties)
         if report.when == "call" or report.outcome != "passed":
-            name = told["name"]
+            name = properties["name"]
             context = getattr(report, "context", None)
             if context is not None:
                 name = context.msg
-            elif report.outcome == "failed" and told["detail"].startswith("Failed: contains"):
-                return  # Its subtests have told it.
+            elif report.outcome == "failed" and properties["detail"].startswith("Failed: contains"):
+                return  # Its subtests have reported it.
             redact = self._subject.secrets.redact
             self.report.checks.append(
                 Check(
                     name=redact(name),
                     passed={"passed": True, "failed": False}.get(report.outcome),
-                    detail=redact(told["detail"]),
-                    remedy=redact(told["remedy"]),
+                    detail=redact(properties["detail"]),
+                    remedy=redact(properties["remedy"]),
                     seconds=report.duration,
                 )
             )

@@ -161,12 +161,12 @@ async def ask_for_tokens(subject: Subject, attempt: Attempt, form: Mapping[str, 
 async def tokens_for(subject: Subject, user: str) -> tuple[Attempt, dict[str, Any]]:
     """The sign-in of a user who allows all, and what the token endpoint gave."""
     attempt = await begin(subject)
-    told = returned(expect(await through_google(subject, attempt.url, user), 302))
-    if "code" not in told:
-        raise Failed(f"the client was told {told.get('error', 'nothing')} in place of a code")
-    if told.get("state") != attempt.state:
+    redirect = returned(expect(await through_google(subject, attempt.url, user), 302))
+    if "code" not in redirect:
+        raise Failed(f"the client was told {redirect.get('error', 'nothing')} in place of a code")
+    if redirect.get("state") != attempt.state:
         raise Failed("the client got another state than the one that it had sent")
-    return attempt, json_object(expect(await exchange(subject, attempt, told["code"]), 200))
+    return attempt, json_object(expect(await exchange(subject, attempt, redirect["code"]), 200))
 
 
 async def sign_in(subject: Subject, user: str) -> Session:

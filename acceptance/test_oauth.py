@@ -83,15 +83,15 @@ def test_direct(subject: Subject, note: Note) -> None:
     """A user signs in with an MCP client, which then lists the tools"""
 
     async def flow() -> str:
-        told: dict[str, str] = {}
+        redirect: dict[str, str] = {}
 
         async def browser(url: str) -> None:
-            told.update(returned(await through_google(subject, url, "direct@example.com")))
+            redirect.update(returned(await through_google(subject, url, "direct@example.com")))
 
         async def callback() -> AuthorizationCodeResult:
-            if "code" not in told:
-                raise Failed(f"the client was told {told.get('error', 'nothing')} in place of a code")
-            return AuthorizationCodeResult(code=told["code"], state=told.get("state"), iss=told.get("iss"))
+            if "code" not in redirect:
+                raise Failed(f"the client was told {redirect.get('error', 'nothing')} in place of a code")
+            return AuthorizationCodeResult(code=redirect["code"], state=redirect.get("state"), iss=redirect.get("iss"))
 
         storage = Storage()
         uri = permitted_redirect_uri(subject.expectations.client_redirect_uris)
@@ -144,8 +144,8 @@ def test_consumer(session: Session, subject: Subject, note: Note) -> None:
     async def flow() -> str:
         async with private.client() as http:
             refused = expect(await http.post(private.mcp_url, json=INITIALIZE, headers=MCP_HEADERS), 401)
-        told = refused.headers.get("WWW-Authenticate", "")
-        if subject.address.origin not in told:
+        challenge = refused.headers.get("WWW-Authenticate", "")
+        if subject.address.origin not in challenge:
             raise Failed(f"without a token, the consumer is not told of the sign-in at {subject.address.origin}")
         async with session.client(private) as client:
             return f"{len(await list_tools(client))} tools at {private.mcp_url}"
@@ -256,9 +256,9 @@ def test_consent_denied_at_google(subject: Subject, note: Note) -> None:
 
 
 def _denied(answer: httpx2.Response, attempt: Attempt) -> str:
-    told = returned(expect(answer, 302))
-    if told.get("error") != "access_denied" or told.get("state") != attempt.state or "code" in told:
-        raise Failed(f"the client is told {told.get('error', 'no error')}, its state {'state' in told}")
+    redirect = returned(expect(answer, 302))
+    if redirect.get("error") != "access_denied" or redirect.get("state") != attempt.state or "code" in redirect:
+        raise Failed(f"the client is told {redirect.get('error', 'no error')}, its state {'state' in redirect}")
     return "access_denied"
 
 

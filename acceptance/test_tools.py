@@ -173,7 +173,7 @@ def test_each_kind(answers: Answers, subject: Subject, subtests: pytest.Subtests
             if name not in answers:
                 raise NotRun("the server does not list it; tools are chosen by its settings")
             answer, _ = answers[name]
-            told = well_formed(answer)
+            detail = well_formed(answer)
             if isinstance(answer, BaseException) or answer.is_error:
-                raise Failed(told, "read the server's log: ./ops logs")
-            note(told)
+                raise Failed(detail, "read the server's log: ./ops logs")
+            note(detail)

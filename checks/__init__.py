@@ -41,11 +41,11 @@ class Expectations:
 
 def expectations(service: Service) -> Expectations:
     """What a service's configuration leads a client to expect."""
-    ours = service.server == "workspace-mcp"
+    runs_workspace_mcp = service.server == "workspace-mcp"
     return Expectations(
-        oauth=service.oauth.enabled if ours else None,
+        oauth=service.oauth.enabled if runs_workspace_mcp else None,
         client_redirect_uris=tuple(service.oauth.client_redirect_uris),
-        ready_path="/health/ready" if ours else None,
+        ready_path="/health/ready" if runs_workspace_mcp else None,
     )
 
 

@@ -56,8 +56,8 @@ class PublicAddress:
         )
 
     async def _refuse_other_hosts(self, request: httpx2.Request) -> None:
-        ours = httpx2.URL(self.url)
-        if (request.url.scheme, request.url.netloc) != (ours.scheme, ours.netloc):
+        own = httpx2.URL(self.url)
+        if (request.url.scheme, request.url.netloc) != (own.scheme, own.netloc):
             # Without the query: it may hold a code or a token.
             raise Failed(f"the server sends its clients to {request.url.copy_with(query=None)}, not to {self.origin}")
 

@@ -56,13 +56,13 @@ def _seconds(text: object) -> object:
     return int(sum(float(number) * _SECONDS[unit] for number, unit in parts))
 
 
-class _Told(BaseModel):
+class _Configured(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, extra="ignore", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
     )
 
 
-class _Assumed(_Told):
+class _Assumed(_Configured):
     """A role that is assumed; in a chain with the credentials of the one before."""
 
     role_arn: str
@@ -129,7 +129,7 @@ class WebIdentity(_Assumed):
         return self.web_identity_token or Path(str(self.web_identity_token_file)).expanduser().read_text()
 
 
-class Provider(_Told):
+class Provider(_Configured):
     """What the provider's configuration says of who asks, and whom. Everything else in it is the provider's alone."""
 
     region: str | None = None

@@ -206,12 +206,12 @@ def _topic_policy(estate: Estate, topic: str, *, budgets: bool) -> dict[str, Any
             "Condition": condition,
         }
 
-    ours = {"StringEquals": {"aws:SourceAccount": estate.account}}
+    same_account = {"StringEquals": {"aws:SourceAccount": estate.account}}
     alarms = f"arn:{estate.partition}:cloudwatch:{estate.region}:{estate.account}:alarm:*"
     return {
         "Version": "2012-10-17",
         "Statement": [
-            publish("Alarms", "cloudwatch.amazonaws.com", {**ours, "ArnLike": {"aws:SourceArn": alarms}}),
+            publish("Alarms", "cloudwatch.amazonaws.com", {**same_account, "ArnLike": {"aws:SourceArn": alarms}}),
             # As AWS documents it, without a condition: EventBridge does not take one on a topic.
             publish("Events", "events.amazonaws.com", {}),
             *([publish("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),

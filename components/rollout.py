@@ -88,12 +88,12 @@ def deployed(
         return task_definition
     known = frozenset(entry.revision for entry in healthy)
 
-    def say(text: str) -> None:
+    def progress(text: str) -> None:
         pulumi.log.info(text, resource=service, ephemeral=True)
 
     return pulumi.Output.all(
         wanted=task_definition, cluster=service.cluster, service=service.name, log_group=log_group
-    ).apply(lambda facts: reach(account.client, **facts, healthy=known, say=say))
+    ).apply(lambda facts: reach(account.client, **facts, healthy=known, progress=progress))
 
 
 async def reach(
@@ -104,7 +104,7 @@ async def reach(
     service: str,
     log_group: str,
     healthy: frozenset[str] = frozenset(),
-    say: Callable[[str], None] = lambda _text: None,
+    progress: Callable[[str], None] = lambda _text: None,
 ) -> str:
     """`wanted`, a task definition's ARN, once healthy tasks of it are all that the service wants.
 
@@ -113,7 +113,7 @@ async def reach(
     try:
         ecs = client("ecs")
         begun = await asyncio.to_thread(_begin, ecs, cluster, service, wanted, healthy)
-        seen = await follow(ecs, cluster, service, wanted, begun, say=say)
+        seen = await follow(ecs, cluster, service, wanted, begun, progress=progress)
     except (BotoCoreError, ClientError) as error:
         raise NotRolledOut(
             f"Whether {service} runs {short(wanted)} could not be asked: {error}\n"
@@ -219,16 +219,16 @@ async def follow(
     wanted: str,
     begun: Mapping[str, Any],
     *,
-    say: Callable[[str], None] = lambda _text: None,
+    progress: Callable[[str], None] = lambda _text: None,
     limit: float = LIMIT,
 ) -> Primary:
     """The PRIMARY deployment once it has come to its end, whichever it is by then; or as it is after `limit` seconds.
 
     wanted: the task definition's ARN. begun: the service as UpdateService answered; what DescribeServices shows of
     before it is passed over.
-    say: told how far it is, whenever that changes. Raises boto3's errors.
+    progress: told how far it is, whenever that changes. Raises boto3's errors.
     """
-    deadline, (pause, longest), said = time.monotonic() + limit, _PAUSES, ""
+    deadline, (pause, longest), reported = time.monotonic() + limit, _PAUSES, ""
     first, before = primary(begun).id, {entry["id"] for entry in begun["deployments"]}
     described, caught_up, given_up = begun, False, ""
     while True:
@@ -241,9 +241,9 @@ async def follow(
         ended = (seen.healthy and not seen.leaving) or seen.state in ("FAILED", "GONE")
         if (ended and current) or time.monotonic() > deadline:
             return dataclasses.replace(seen, instead=given_up)
-        if str(seen) != said:
-            say(str(seen))
-        said = str(seen)
+        if str(seen) != reported:
+            progress(str(seen))
+        reported = str(seen)
         await asyncio.sleep(pause)
         pause = min(longest, pause * 1.5)
         answer = await asyncio.to_thread(ecs.describe_services, cluster=cluster, services=[service])
@@ -321,9 +321,9 @@ def _evidence(
         name = task["taskArn"].rsplit("/", 1)[-1]
         yield f"  stopped  task {name}: {task.get('stoppedReason') or 'no reason given'}"
         for container in task["containers"]:
-            told = f"exit code {container['exitCode']}" if "exitCode" in container else "no exit code"
+            outcome = f"exit code {container['exitCode']}" if "exitCode" in container else "no exit code"
             reason = f" - {container['reason']}" if container.get("reason") else ""
-            yield f"           {container['name']}: {told}{reason}"
+            yield f"           {container['name']}: {outcome}{reason}"
             if hint := _HINTS.get(container.get("exitCode", -1)):
                 yield f"           {hint}"
     for task in tasks[:1]:

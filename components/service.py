@@ -501,8 +501,8 @@ def _images(service: Service, estate: Estate) -> str | list[str]:
     """ARNs of the repositories that the task's images are in; other registries than ECR's need no right."""
     own = f"arn:{estate.partition}:ecr:{estate.region}:{estate.account}:repository/{service.name}"
     repository = _repository(service.image.digest or "", estate) or own
-    beside = _repository(service.tracing.collector, estate) if service.tracing else None
-    return [repository, beside] if beside else repository
+    collector_repository = _repository(service.tracing.collector, estate) if service.tracing else None
+    return [repository, collector_repository] if collector_repository else repository
 
 
 def _repository(image: str, estate: Estate) -> str | None:

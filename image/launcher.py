@@ -2,6 +2,8 @@
 
 WORKSPACE_MCP_CREDENTIAL_STORE_BACKEND=s3: in WORKSPACE_MCP_S3_BUCKET, below WORKSPACE_MCP_S3_PREFIX. A bucket that
 cannot be read and written ends the start: a deployment then fails, and not the first person's sign-in.
+
+Goes when workspace-mcp can keep credentials in S3 itself.
 """
 
 import os

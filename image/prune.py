@@ -6,6 +6,8 @@ for a file that is not there, so what stays is read from the server's own source
 literal `build("name", "version")`. smoke.py then builds each client of that table from what is left.
 
 Run by the interpreter of the server's own environment; fails when a description the server needs is not there.
+
+Goes when Google's and AWS's libraries come without the descriptions of all their services.
 """
 
 import re

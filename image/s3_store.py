@@ -4,6 +4,8 @@ cloud itself.
 A user has one object, replaced whole by one PutObject: who reads finds the old or the new. Requests name no
 encryption, so that the bucket's own default applies. The content is that of the server's other stores, and the names
 are those of its fork with S3 (`<prefix>/<address>.json`), so that what either wrote can be read.
+
+Goes when workspace-mcp can keep credentials in S3 itself.
 """
 
 import hashlib

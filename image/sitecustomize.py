@@ -2,6 +2,8 @@
 
 The server has no setting for it, and it and its libraries bring formats of their own, set at different times; what they
 share is that a handler is asked to format a record.
+
+Goes when workspace-mcp has a setting for JSON logs.
 """
 
 import json

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from checks import Check, PublicAddress
-from machine.apart import installed
+from machine.environments import installed
 
 LOCUST = "locust==2.47.0"
 
@@ -101,7 +101,7 @@ def run(
     """Let `users` ask for `seconds`; each is one of `people`, in turn.
 
     Nothing of it runs on when this is interrupted, or this process is killed. Raises `LoadTestFailed`, and
-    `machine.apart.NotInstalled` where Locust cannot be had.
+    `machine.environments.NotInstalled` where Locust cannot be had.
     """
     python = installed(Path(__file__).resolve().parent.parent / ".rehearsal" / "load-venv", LOCUST)
     plan = {
@@ -128,8 +128,8 @@ def run(
             process.kill()  # The end of the block waits until it is gone.
         if not line:
             log.seek(0)
-            said = log.read().decode(errors="replace").strip().splitlines()
-            raise LoadTestFailed(f"Locust ended without figures: {said[-1] if said else 'it said nothing'}")
+            printed = log.read().decode(errors="replace").strip().splitlines()
+            raise LoadTestFailed(f"Locust ended without figures: {printed[-1] if printed else 'it said nothing'}")
     document = json.loads(line)
     figures = sorted((Figures(**each) for each in document["figures"]), key=lambda each: each.name)
     return Measured(users=users, figures=figures, errors=document["errors"], busy=document["busy"])

@@ -34,10 +34,10 @@ def main(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return output.fail(OperationError("Interrupted.", 130))
     except Exception as error:
-        told = explained(error, options.stack)
-        if told is None:
+        explanation = explained(error, options.stack)
+        if explanation is None:
             raise
-        return output.fail(told)
+        return output.fail(explanation)
     output.close()
     return status
 

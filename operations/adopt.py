@@ -28,7 +28,7 @@ from operations.target import Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
 from providers import ProviderError, functions, handlers
-from providers.aws.ecs import find_task_definition
+from providers.aws.task_definitions import find_task_definition
 
 _RULE = "aws:lb/listenerRule:ListenerRule"
 _ROLE = "aws:iam/role:Role"
@@ -258,6 +258,7 @@ def _first_up(target: Target, config: Mapping[str, str], document: dict[str, Any
     with tempfile.TemporaryDirectory(prefix="adopt-") as folder:
         copy, file = target.copy(Path(folder) / "stack"), Path(folder) / "import.json"
         file.write_text(json.dumps(document))
+        # Who asks is left out for a rehearsal. Stays: the emulated account takes anybody.
         copy.configure(without_identity(config) if target.rehearsed else config)
         copy.take_in(file)
         preview = copy.preview(policies=False)

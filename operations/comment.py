@@ -52,7 +52,7 @@ _ORDER = ("replace", "delete", "update", "create", "import")
 _UNDECIDED = "not decided at preview"
 _PREVIEW_FAILED = "preview failed"
 """What the engine says last of every preview that fails, whatever it failed of."""
-_BESIDE = "aws:ecs/taskDefinition:TaskDefinition"
+_REVISIONED = "aws:ecs/taskDefinition:TaskDefinition"
 """A type whose replacement takes nothing away: a new revision beside the old one, at every change."""
 _PIPELINE = "mcp-on-ecs:index:Delivery"
 """The component of the pipeline's roles, which these may not change themselves."""
@@ -139,7 +139,7 @@ def _joined_below_limit(parts: Sequence[str]) -> str:
 
 def _previewed(preview: Sequence[Event], steps: Sequence[_Step], whole: str) -> Iterator[str]:
     """What happens to resources, and what the preview said of it."""
-    if replaced := [step for step in steps if step.action == "replace" and step.type != _BESIDE]:
+    if replaced := [step for step in steps if step.action == "replace" and step.type != _REVISIONED]:
         names = ", ".join(step.shown for step in replaced[:5]) + (" ..." if len(replaced) > 5 else "")
         yield f"> [!WARNING]\n> Replaced, so gone for a moment or for good: {names}"
     if own := [step for step in steps if step.pipeline]:
@@ -172,22 +172,22 @@ def _held(policies: Sequence[str], whole: str) -> Iterator[str]:
 
 def _found(preview: Sequence[Event]) -> Iterator[str]:
     """What the pack reported to the preview, like the findings of `./ops policies`; nothing if nothing."""
-    said: dict[str, list[str]] = {"stops": [], "advises": [], _UNDECIDED: [], "exception": []}
+    lines_of: dict[str, list[str]] = {"stops": [], "advises": [], _UNDECIDED: [], "exception": []}
     for event in (event["policyEvent"] for event in preview if "policyEvent" in event):
         name, message = event["policyName"], event["message"]
         severity = f" ({event['severity']})" if event.get("severity") else ""
         if name == EXCEPTIONS_IN_FORCE:
-            said["exception"].append(_plain(message.partition("\n")[2]))  # Below the policy's description.
+            lines_of["exception"].append(_plain(message.partition("\n")[2]))  # Below the policy's description.
         elif _UNDECIDED in message:
-            said[_UNDECIDED].append(f"{name}{severity} {_plain(message.rpartition(_UNDECIDED)[2])}")
+            lines_of[_UNDECIDED].append(f"{name}{severity} {_plain(message.rpartition(_UNDECIDED)[2])}")
         else:
             effect = "stops" if event["enforcementLevel"] == "mandatory" else "advises"
-            said[effect].append(f"{name}{severity}: {_plain(message)}")
-    for effect, lines in said.items():
+            lines_of[effect].append(f"{name}{severity}: {_plain(message)}")
+    for effect, lines in lines_of.items():
         for line in lines:
             yield f"{effect}  {line}"
-    if any(said.values()):
-        stop, advise, undecided, exceptions = map(len, said.values())
+    if any(lines_of.values()):
+        stop, advise, undecided, exceptions = map(len, lines_of.values())
         yield (
             f"in the preview of the account: {stop} stop, {advise} advise, {undecided} not decided, "
             f"{exceptions} exceptions"
@@ -238,14 +238,14 @@ def _headline(preview: Sequence[Event] | None, steps: Sequence[_Step]) -> str:
     if preview is None:
         return "not previewed"
     counts = Counter(step.action for step in steps)
-    told = ", ".join(f"{counts[action]} to {action}" for action in _ORDER if counts[action])
+    counted = ", ".join(f"{counts[action]} to {action}" for action in _ORDER if counts[action])
     errors = {_plain(entry["message"]) for entry in _diagnostics(preview) if entry["severity"] == "error"}
     if errors <= {_PREVIEW_FAILED} and any(line.startswith("stops ") for line in _found(preview or ())):
         # A preview goes on past a violation: these are all the changes that there would be.
-        return f"stopped by policies{f'; otherwise {told}' if told else ''}"
+        return f"stopped by policies{f'; otherwise {counted}' if counted else ''}"
     if errors or not preview:
-        return f"the preview failed{f'; until then {told}' if told else ''}"
-    return told or "nothing changes"
+        return f"the preview failed{f'; until then {counted}' if counted else ''}"
+    return counted or "nothing changes"
 
 
 def _diagnostics(preview: Sequence[Event]) -> Iterator[Mapping[str, Any]]:
@@ -256,8 +256,8 @@ def _diagnostics(preview: Sequence[Event]) -> Iterator[Mapping[str, Any]]:
 
 def _messages(preview: Sequence[Event]) -> Iterator[str]:
     """Errors and warnings, each once: the engine repeats what it says of every start of a plugin."""
-    said = dict.fromkeys((entry["severity"], entry["message"].strip()) for entry in _diagnostics(preview))
-    for severity, message in said:
+    messages = dict.fromkeys((entry["severity"], entry["message"].strip()) for entry in _diagnostics(preview))
+    for severity, message in messages:
         if severity in ("error", "warning") and _plain(message) != _PREVIEW_FAILED:
             lines = [as_text(plain) for line in message.splitlines() if (plain := _plain(line))]
             yield f"- {severity}: {'<br>'.join(lines)}"

@@ -40,9 +40,9 @@ def span(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-def logs(target: Target, service: Service, say: Callable[[str], None], *, since: str, follow: bool) -> int:
-    """Tell the service's log lines, oldest first; with `follow` until interrupted. The number of lines told."""
-    client, told = target.client("logs"), set[str]()
+def logs(target: Target, service: Service, write: Callable[[str], None], *, since: str, follow: bool) -> int:
+    """Tell the service's log lines, oldest first; with `follow` until interrupted. The number of lines shown."""
+    client, shown = target.client("logs"), set[str]()
     start = datetime.now(tz=UTC) - span(since)
     name = log_group_name(service)
     while True:
@@ -50,16 +50,16 @@ def logs(target: Target, service: Service, say: Callable[[str], None], *, since:
             logGroupName=name, startTime=int(start.timestamp() * 1000)
         )
         try:
-            events = [event for page in pages for event in page["events"] if event["eventId"] not in told]
+            events = [event for page in pages for event in page["events"] if event["eventId"] not in shown]
         except client.exceptions.ResourceNotFoundException:
             raise OperationError(f"There is no log group {name}. Deploy the service: pulumi up.") from None
         for event in events:
-            told.add(event["eventId"])
+            shown.add(event["eventId"])
             at = datetime.fromtimestamp(event["timestamp"] / 1000, tz=UTC)
             task = event["logStreamName"].rsplit("/", 1)[-1][:8]
-            say(f"{at:%Y-%m-%d %H:%M:%S} {task} {event['message'].rstrip()}")
+            write(f"{at:%Y-%m-%d %H:%M:%S} {task} {event['message'].rstrip()}")
         if not follow:
-            return len(told)
+            return len(shown)
         # What is older was told; a minute is left for lines that arrive late.
         start = max(start, datetime.now(tz=UTC) - timedelta(minutes=1))
         time.sleep(2)

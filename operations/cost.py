@@ -165,7 +165,7 @@ def read(file: Path, prices: Prices) -> Estimate:
     if file.suffix != ".json":
         return of_stack(file, prices)
     try:
-        told = _Told.model_validate_json(file.read_text(encoding="utf-8")).cost
+        report = _Report.model_validate_json(file.read_text(encoding="utf-8")).cost
     except OSError as error:
         raise OperationError(f"{file}: {error.strerror}", 2) from None
     except ValidationError as error:
@@ -173,7 +173,7 @@ def read(file: Path, prices: Prices) -> Estimate:
         raise OperationError(
             f"{file} is not what ./ops cost --json prints: {place}: {error.errors()[0]['msg']}", 2
         ) from None
-    return Estimate(lines=told.lines, unpriced=told.unpriced, prices=prices, region=None)
+    return Estimate(lines=report.lines, unpriced=report.unpriced, prices=prices, region=None)
 
 
 class _Estimated(BaseModel):
@@ -181,7 +181,7 @@ class _Estimated(BaseModel):
     unpriced: tuple[str, ...]
 
 
-class _Told(BaseModel):
+class _Report(BaseModel):
     cost: _Estimated
 
 
@@ -197,7 +197,7 @@ def estimate(registered: Sequence[Registration], prices: Prices, *, region: str 
     return Estimate(lines=tuple(lines), unpriced=tuple(unpriced), prices=prices, region=region)
 
 
-def _beside(resource: Registration, registered: Sequence[Registration], type_: str) -> Registration:
+def _related(resource: Registration, registered: Sequence[Registration], type_: str) -> Registration:
     """The sibling of a type: the task definition of a service, the service of a log group."""
     return next(r for r in registered if r.type == type_ and r.parent == resource.parent)
 
@@ -210,7 +210,7 @@ def _variables(resource: Registration, registered: Sequence[Registration]) -> di
 
 
 def _service(service: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
-    definition = _beside(service, registered, "aws:ecs/taskDefinition:TaskDefinition").inputs
+    definition = _related(service, registered, "aws:ecs/taskDefinition:TaskDefinition").inputs
     architecture: Architecture = definition["runtimePlatform"]["cpuArchitecture"]
     tasks, rates, usage = float(service.inputs["desiredCount"]), table.prices, table.usage
 
@@ -228,7 +228,7 @@ def _service(service: Registration, registered: Sequence[Registration], table: P
 
 
 def _log_group(group: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
-    tasks = float(_beside(group, registered, "aws:ecs/service:Service").inputs["desiredCount"])
+    tasks = float(_related(group, registered, "aws:ecs/service:Service").inputs["desiredCount"])
     taken = tasks * table.usage.log_gb_per_task
     if _variables(group, registered).get("LOG_FORMAT") == "json":
         taken *= table.usage.json_log_growth
@@ -259,8 +259,8 @@ def _versions(versioning: Registration, _: Sequence[Registration], table: Prices
 
 
 def _alarm(alarm: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
-    learns = "metricQueries" in alarm.inputs
-    what, metrics = ("alarm with a band, metrics", 3) if learns else ("alarm", 1)
+    anomaly = "metricQueries" in alarm.inputs
+    what, metrics = ("alarm with a band, metrics", 3) if anomaly else ("alarm", 1)
     yield Line(resource=alarm.name, what=what, amount=metrics, unit="month", price=table.prices.alarm_month)
 
 

@@ -37,7 +37,7 @@ class Node:
     lines: tuple[str, ...] = ()
     frame: str = ""
     """Title of the frame that it is in; empty: none."""
-    ours: bool = True
+    own: bool = True
     """Whether the program makes it; else it exists already, or is somebody else's."""
 
 
@@ -83,20 +83,20 @@ def _name(inputs: Inputs) -> str:
     return str(inputs.get("name") or inputs.get("alarmName") or inputs.get("dashboardName"))
 
 
-def _always(told: str) -> Callable[[Inputs], str]:
-    return lambda _: told
+def _always(line: str) -> Callable[[Inputs], str]:
+    return lambda _: line
 
 
 def _rule(inputs: Inputs) -> str:
     texts = {kind: condition[kind] for condition in inputs["conditions"] for kind in condition}
     values = {kind: found.get("values") or found["regexValues"] for kind, found in texts.items()}
     paths = values.get("pathPattern", values["hostHeader"])
-    told = [
+    shown = [
         f"{path}(/*)" if f"{path}/*" in paths else path
         for path in paths
         if path == path.removesuffix("/*") or path.removesuffix("/*") not in paths
     ]
-    return f"{inputs['priority']}: {' '.join(told)}{', rewritten' if inputs.get('transforms') else ''}"
+    return f"{inputs['priority']}: {' '.join(shown)}{', rewritten' if inputs.get('transforms') else ''}"
 
 
 _RULE, _GROUP = "aws:lb/listenerRule:ListenerRule", "aws:lb/targetGroup:TargetGroup"
@@ -151,7 +151,7 @@ _KINDS: Mapping[str, _Kind] = {
     _POLICY: _Kind("Policies", _name),
     _SCALING: _Kind("Autoscaling", lambda i: f"{i['minCapacity']} to {i['maxCapacity']} tasks"),
     "aws:budgets/budget:Budget": _Kind("Budget", lambda i: f"{i['limitAmount']} {i['limitUnit']} a month"),
-    **{type_: _Kind("Settings of the bucket", _always(told)) for type_, told in _BUCKET_SETTINGS.items()},
+    **{type_: _Kind("Settings of the bucket", _always(line)) for type_, line in _BUCKET_SETTINGS.items()},
     "aws:route53/record:Record": _Kind("DNS record", _name),
 }
 """Other types are drawn with the last part of their name, and the resources' logical names."""
@@ -295,7 +295,7 @@ def _wrapped(line: str) -> list[str]:
 def _around(settings: Settings, services: Iterable[Service]) -> Iterator[Node | Edge]:
     """What the stack needs and is needed by, and does not make."""
     if settings.delivery:
-        yield Node(id="github", title="GitHub Actions", lines=(settings.delivery.repository,), ours=False)
+        yield Node(id="github", title="GitHub Actions", lines=(settings.delivery.repository,), own=False)
         yield Edge("github", _id("delivery", _ROLE))
     for service in services:
         yield from _around_service(settings, service)
@@ -305,33 +305,33 @@ def _around_service(settings: Settings, service: Service) -> Iterator[Node | Edg
     key, runs = service.key, _id(service.key, _SERVICE)
     if service.public:
         balancer = f"{settings.estate.load_balancer}, HTTPS {settings.estate.listener_port}"
-        yield Node(id=f"{key}/clients", title="MCP clients", lines=(str(service.url),), ours=False)
-        yield Node(id="balancer", title="Load balancer", lines=(balancer,), ours=False)
+        yield Node(id=f"{key}/clients", title="MCP clients", lines=(str(service.url),), own=False)
+        yield Node(id="balancer", title="Load balancer", lines=(balancer,), own=False)
         yield Edge(f"{key}/clients", "balancer")
         yield Edge("balancer", _id(key, _RULE))
-    yield Node(id="consumers", title="Services in the VPC", ours=False)
+    yield Node(id="consumers", title="Services in the VPC", own=False)
     yield Edge("consumers", _id(key, _DISCOVERY))
     if service.secrets:
         names = tuple(sorted({wanted.secret for wanted in service.secrets.values()}))
-        yield Node(id=f"{key}/secrets", title="Secrets, one key of each", lines=names, ours=False)
+        yield Node(id=f"{key}/secrets", title="Secrets, one key of each", lines=names, own=False)
         yield Edge(f"{key}/secrets", _id(key, _TASK))
     for bucket in sorted(service.buckets):
-        yield Node(id=f"bucket/{bucket}", title="S3 bucket", lines=(bucket,), ours=False)
+        yield Node(id=f"bucket/{bucket}", title="S3 bucket", lines=(bucket,), own=False)
         yield Edge(runs, f"bucket/{bucket}")
     if isinstance(service.oauth.state, ValkeyState):
         yield Node(
             id=f"valkey/{service.oauth.state.host}",
             title="Valkey, for OAuth state",
             lines=(service.oauth.state.host,),
-            ours=False,
+            own=False,
         )
         yield Edge(runs, f"valkey/{service.oauth.state.host}")
     if service.server == "workspace-mcp":
-        yield Node(id="google", title="Google", lines=("sign-in and APIs",), ours=False)
+        yield Node(id="google", title="Google", lines=("sign-in and APIs",), own=False)
         yield Edge(runs, "google")
 
 
-_NOT_OURS = {"style": "rounded,filled,dashed", "color": "#6b7280", "fillcolor": "#f3f4f6"}
+_FOREIGN = {"style": "rounded,filled,dashed", "color": "#6b7280", "fillcolor": "#f3f4f6"}
 
 
 def graph(drawn: Picture) -> graphviz.Digraph:
@@ -373,7 +373,7 @@ def graph(drawn: Picture) -> graphviz.Digraph:
             for node in nodes:
                 lines = "".join(f'<br/><font point-size="11">{html.escape(line)}</font>' for line in node.lines)
                 label = f"<<b>{html.escape(node.title)}</b>{lines}>"
-                frame.node(node.id, label, **({} if node.ours else _NOT_OURS))
+                frame.node(node.id, label, **({} if node.own else _FOREIGN))
     for edge in drawn.edges:
         made.edge(edge.source, edge.target)
     return made

@@ -16,7 +16,7 @@ from acceptance.test_tools import EACH_KIND, arguments
 from checks.check import Failed, describe, first_cause
 from checks.mcp import list_tools
 from components.settings import Service
-from machine.apart import NotInstalled
+from machine.environments import NotInstalled
 from operations.errors import OperationError
 from operations.target import Target
 

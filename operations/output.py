@@ -35,7 +35,7 @@ class Output:
             self._console = Console(emoji=False)
         return self._console
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """A line for people."""
         from rich.markup import escape
 
@@ -54,9 +54,9 @@ class Output:
         for check in checks:
             self._line(f"{marks[check.passed]} {escape(check.name)} [dim]{escape(check.detail)}[/]")
             if check.passed is False and check.remedy:
-                self.say(f"    do: {check.remedy}")
+                self.print(f"    do: {check.remedy}")
         failed = sum(check.passed is False for check in checks)
-        self.say(f"{len(checks)} checks: {failed} failed, {sum(check.passed is None for check in checks)} not run")
+        self.print(f"{len(checks)} checks: {failed} failed, {sum(check.passed is None for check in checks)} not run")
         return 1 if failed else 0
 
     def table(self, rows: list[dict[str, Any]]) -> None:

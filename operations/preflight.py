@@ -129,14 +129,14 @@ def _ask(question: Question) -> Check:
     started = time.monotonic()
     passed: bool | None = True
     try:
-        detail, told = ask(), ""
+        detail, advice = ask(), ""
     except Failed as failure:
-        passed, detail, told = False, str(failure), failure.remedy or remedy
+        passed, detail, advice = False, str(failure), failure.remedy or remedy
     except NotRun as reason:
-        passed, detail, told = None, str(reason), ""
+        passed, detail, advice = None, str(reason), ""
     except (BotoCoreError, ClientError) as error:
-        passed, detail, told = None, f"could not be asked: {error}", ""
-    return Check(name=name, passed=passed, detail=detail, remedy=told, seconds=time.monotonic() - started)
+        passed, detail, advice = None, f"could not be asked: {error}", ""
+    return Check(name=name, passed=passed, detail=detail, remedy=advice, seconds=time.monotonic() - started)
 
 
 def _about(target: Target, service: Service) -> Iterator[Question]:
@@ -200,13 +200,13 @@ def _security_group(target: Target, service: Service, group: str) -> str:
     admitted, others = False, []
     for rule in found[0]["IpPermissions"]:
         low, high = rule.get("FromPort", 0), rule.get("ToPort", 65535)
-        ours = rule["IpProtocol"] in ("tcp", "-1") and low <= service.port <= high
+        applies = rule["IpProtocol"] in ("tcp", "-1") and low <= service.port <= high
         ports = str(low) if low == high else f"{low}-{high}"
         groups = [pair["GroupId"] for pair in rule["UserIdGroupPairs"]]
         networks = [entry["CidrIp"] for entry in rule["IpRanges"]]
-        if ours and (balancers & set(groups) or (zones and all(_within(zone, networks) for zone in zones))):
+        if applies and (balancers & set(groups) or (zones and all(_within(zone, networks) for zone in zones))):
             admitted = True
-        expected = balancers if ours and low == high else set()
+        expected = balancers if applies and low == high else set()
         further = [entry["CidrIpv6"] for entry in rule.get("Ipv6Ranges", [])]
         further += [entry["PrefixListId"] for entry in rule.get("PrefixListIds", [])]
         others += [f"{source} on {ports}" for source in (*groups, *networks, *further) if source not in expected]
@@ -327,6 +327,7 @@ def _docker(target: Target) -> str:
 
 
 def _quota(target: Target) -> str:
+    # Quotas are not asked in a rehearsal. Goes when the emulator has them.
     if target.rehearsed:
         raise NotRun("the emulator has no quotas")
     wanted = sum(service.cpu / 1024 * service.task_range[1] * 2 for service in target.settings.services.values())
@@ -339,6 +340,7 @@ def _quota(target: Target) -> str:
 
 
 def _way_out(target: Target) -> str:
+    # The way out of the subnets is not tried in a rehearsal. Goes when the emulated network carries traffic.
     if target.rehearsed:
         raise NotRun("the emulated network carries no traffic")
     ec2, settings = target.client("ec2"), target.settings

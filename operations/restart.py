@@ -12,7 +12,7 @@ from operations.rollback import wait_until_steady
 from operations.target import Target, revision, service_name
 
 
-def restart(target: Target, service: Service, say: Callable[[str], None]) -> float:
+def restart(target: Target, service: Service, progress: Callable[[str], None]) -> float:
     """Replace the tasks of the running revision; seconds until the service was steady again.
 
     Raises `OperationError` while a deployment is in progress, and where ECS did not keep the new tasks.
@@ -25,7 +25,7 @@ def restart(target: Target, service: Service, say: Callable[[str], None]) -> flo
         cluster=target.settings.estate.cluster, service=service_name(service), forceNewDeployment=True
     )["service"]
     try:
-        wait_until_steady(target, service, described["taskDefinition"], begun, say)
+        wait_until_steady(target, service, described["taskDefinition"], begun, progress)
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on replacing the tasks of {revision(described['taskDefinition'])} by itself; "

@@ -103,13 +103,13 @@ def policies(target: Target, registered: Sequence[Registration]) -> Iterator[Che
     )
     for violation in findings.violations:
         problem = violation.rule.message(violation.problem)
-        yield _check(f"{violation.rule.name} on {violation.resource.name}", False, problem, violation.rule.description)
+        yield _check(f"{violation.rule.id} on {violation.resource.name}", False, problem, violation.rule.description)
     for undecided in findings.undecided:
-        yield _not_run(f"{undecided.rule.name} on {undecided.resource.name}", undecided.reason)
+        yield _not_run(f"{undecided.rule.id} on {undecided.resource.name}", undecided.reason)
     today = datetime.datetime.now(tz=datetime.UTC).date()
     for exception in findings.exceptions:
         left = (exception.expires - today).days
-        needed = any(exception.covers(v.rule.name, v.resource.name) for v in findings.excepted)
+        needed = any(exception.covers(v.rule.id, v.resource.name) for v in findings.excepted)
         yield _check(
             f"exception {exception.rule} on {exception.resource} is needed, and in force for {NOTICE} days more",
             needed and left >= NOTICE,
@@ -139,11 +139,11 @@ def alarms(target: Target, registered: Sequence[Registration]) -> Iterator[Check
         if name not in found
         else "is switched off"
         if not found[name]["ActionsEnabled"]
-        else f"does not tell {', '.join(told)}"
-        for name, told in wanted.items()
+        else f"does not tell {', '.join(topics)}"
+        for name, topics in wanted.items()
         if name not in found
         or not found[name]["ActionsEnabled"]
-        or told != {action.rpartition(":")[2] for action in found[name]["AlarmActions"]}
+        or topics != {action.rpartition(":")[2] for action in found[name]["AlarmActions"]}
     }
     yield _check(
         "every alarm is there, is on, and tells its topic",
@@ -166,12 +166,13 @@ def _subscribed(target: Target, topic: str) -> Check:
         return _check(name, False, "there is no such topic", "pulumi up")
     entries = [entry for page in pages for entry in page["Subscriptions"]]
     confirmed = [e["Protocol"] for e in entries if e["SubscriptionArn"].startswith("arn:")]
-    told = f"confirmed: {', '.join(sorted(confirmed)) or 'none'}; waiting: {len(entries) - len(confirmed)}"
+    detail = f"confirmed: {', '.join(sorted(confirmed)) or 'none'}; waiting: {len(entries) - len(confirmed)}"
     if target.settings.monitoring and target.settings.monitoring.slack:
-        return _check(name, True, f"Slack; {told}")
+        return _check(name, True, f"Slack; {detail}")
+    # A subscription need not be confirmed in a rehearsal. Stays: nobody gets the message.
     if not confirmed and target.rehearsed:
-        return _not_run(name, f"{told}; in a rehearsal nobody can confirm")
-    return _check(name, bool(confirmed), told, "add monitoring.subscriptions, and have each confirmed")
+        return _not_run(name, f"{detail}; in a rehearsal nobody can confirm")
+    return _check(name, bool(confirmed), detail, "add monitoring.subscriptions, and have each confirmed")
 
 
 def image(target: Target, service: Service) -> Iterator[Check]:
@@ -193,6 +194,7 @@ def image(target: Target, service: Service) -> Iterator[Check]:
         f"{days} days: {running.tag or running.digest}, pushed {pushed:%Y-%m-%d}, source {running.source or 'unknown'}",
         "build it anew, with the base image of today: docs/upgrading.md",
     )
+    # An image's scan is not read in a rehearsal. Goes when the emulator scans images.
     if target.rehearsed:
         yield _not_run(clean, "the emulator does not scan images")
         return
@@ -205,19 +207,19 @@ def image(target: Target, service: Service) -> Iterator[Check]:
         yield _not_run(clean, f"the scan is {scan['imageScanStatus']['status']}")
         return
     counts = scan["imageScanFindings"].get("findingSeverityCounts", {})
-    told = ", ".join(f"{count} {severity}" for severity, count in counts.items()) or "no findings"
+    detail = ", ".join(f"{count} {severity}" for severity, count in counts.items()) or "no findings"
     grave = counts.get("CRITICAL", 0) + counts.get("HIGH", 0)
-    yield _check(clean, not grave, told, "upgrade what it names, or the base image: docs/upgrading.md")
+    yield _check(clean, not grave, detail, "upgrade what it names, or the base image: docs/upgrading.md")
 
 
 def _cost(registered: Sequence[Registration], region: str) -> Check:
     found = cost.estimate(registered, cost.read_prices(cost.table_of(region)), region=region)
-    told = f"{found.month:.2f} {found.prices.currency} a month, estimated at prices of {found.prices.date}"
+    detail = f"{found.month:.2f} {found.prices.currency} a month, estimated at prices of {found.prices.date}"
     if found.elsewhere:
-        told += f", and of {found.prices.region}, while the stack is in {region}: see ./ops cost"
+        detail += f", and of {found.prices.region}, while the stack is in {region}: see ./ops cost"
     if found.unpriced:
-        return _not_run("what it costs is known", f"{told}, without {', '.join(found.unpriced)}")
-    return _check("what it costs is known", True, told)
+        return _not_run("what it costs is known", f"{detail}, without {', '.join(found.unpriced)}")
+    return _check("what it costs is known", True, detail)
 
 
 def markdown(target: Target, parts: Sequence[Part]) -> str:

@@ -57,7 +57,7 @@ def rollback(
     *,
     dry_run: bool = False,
     even_if_never_healthy: bool = False,
-    say: Callable[[str], None] = lambda _text: None,
+    progress: Callable[[str], None] = lambda _text: None,
 ) -> Rollback:
     """Go back to `wanted` (number, family:number or ARN), or to the newest healthy revision before the running one.
 
@@ -93,8 +93,8 @@ def rollback(
         return result
     if decision.starts:
         if decision.ends_a_deployment:
-            say(f"The deployment of {running.name} is still in progress; this ends it.")
-        say(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
+            progress(f"The deployment of {running.name} is still in progress; this ends it.")
+        progress(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
         begun = target.client("ecs").update_service(
             cluster=target.settings.estate.cluster, service=service_name(service), taskDefinition=goal.arn
         )["service"]
@@ -113,7 +113,7 @@ def rollback(
                 lambda: _reject(target, service, decision),
             ),
         ]
-        wait_until_steady(target, service, goal.arn, begun, say)
+        wait_until_steady(target, service, goal.arn, begun, progress)
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on with {goal.name} by itself; watch it: ./ops status. {key} may not be set yet: "
@@ -185,7 +185,7 @@ def _reject(target: Target, service: Service, decision: Decision) -> None:
 
 
 def wait_until_steady(
-    target: Target, service: Service, definition: str, begun: Mapping[str, Any], say: Callable[[str], None]
+    target: Target, service: Service, definition: str, begun: Mapping[str, Any], progress: Callable[[str], None]
 ) -> None:
     """Wait until only healthy tasks of a task definition (its ARN) run. Raises `OperationError` where ECS gave up.
 
@@ -194,25 +194,25 @@ def wait_until_steady(
     cluster, name, deadline = target.settings.estate.cluster, revision(definition), time.monotonic() + _STEADY_LIMIT
     ecs = target.client("ecs")
     seen = asyncio.run(
-        rollout.follow(ecs, cluster, service_name(service), definition, begun, say=say, limit=_STEADY_LIMIT)
+        rollout.follow(ecs, cluster, service_name(service), definition, begun, progress=progress, limit=_STEADY_LIMIT)
     )
     if seen.task_definition != definition or seen.state in ("FAILED", "GONE"):
         reasons = "\n".join(
             rollout.why(target.client, cluster, service_name(service), definition, log_group_name(service))
         )
         raise OperationError(f"ECS did not keep {name}: {seen.instead or seen.reason or seen}\n{reasons}")
-    said = ""
+    last = ""
     while True:
         targets = target.target_health(target_group_name(service)) if service.public else []
         waiting = [entry for entry in targets if entry["state"] not in ("healthy", "draining")]
         if seen.healthy and not waiting:
             return
-        told = ", ".join([str(seen), *(f"{entry['target']} {entry['state']}" for entry in waiting)])
+        now = ", ".join([str(seen), *(f"{entry['target']} {entry['state']}" for entry in waiting)])
         if time.monotonic() > deadline:
             raise OperationError(
-                f"After {_STEADY_LIMIT:.0f} s {name} is not steady: {told}. ECS goes on; watch it: ./ops status"
+                f"After {_STEADY_LIMIT:.0f} s {name} is not steady: {now}. ECS goes on; watch it: ./ops status"
             )
-        if told != said:
-            say(told)
-        said = told
+        if now != last:
+            progress(now)
+        last = now
         time.sleep(0.2)

@@ -64,12 +64,12 @@ def _targets(target: Target, service: Service) -> str:
     wanted = target.described(service)["desiredCount"]
     while True:
         targets = target.target_health(target_group_name(service))
-        told = ", ".join(f"{t['target']}:{t['port']} {t['state']}" for t in targets) or "no target is registered"
+        states = ", ".join(f"{t['target']}:{t['port']} {t['state']}" for t in targets) or "no target is registered"
         live = [t for t in targets if t["state"] != "draining"]
         if live and all(t["state"] == "healthy" for t in live):
-            return told
+            return states
         if not wanted or time.monotonic() > deadline:
-            raise Failed(told)
+            raise Failed(states)
         time.sleep(0.3)
 
 
@@ -131,6 +131,7 @@ def _zones(target: Target, service: Service) -> str:
     zones = sorted({task["availabilityZone"] for task in tasks if task.get("availabilityZone")})
     wanted = min(len(tasks), len(target.settings.estate.task_subnets))
     if len(zones) < wanted:
+        # Tasks are not looked for in all zones in a rehearsal. Goes when the emulator has more than one zone.
         if target.rehearsed:
             raise NotRun(f"{len(tasks)} tasks in {', '.join(zones)}: the emulator has one zone")
         raise Failed(f"{len(tasks)} tasks, all in {', '.join(zones)}")
@@ -139,6 +140,7 @@ def _zones(target: Target, service: Service) -> str:
 
 def _inside(target: Target, service: Service) -> str:
     """From a task of its own beside the service's: the private name does not resolve outside of the VPC."""
+    # Discovery is not asked in a rehearsal. Goes when the emulator has private DNS.
     if target.rehearsed:
         raise NotRun("the emulator has no private DNS; the service was reached at its tasks' own addresses")
     described = target.described(service)
@@ -150,9 +152,9 @@ def _inside(target: Target, service: Service) -> str:
     if ended.code != 0:
         outcome = f"ended with {ended.code}" if ended.code is not None else "did not ask"
         why = f" ({ended.why})" if ended.why else ""
-        told = f"task {ended.task} in the same subnets, in {groups}, asked {address} and {outcome}{why}"
+        detail = f"task {ended.task} in the same subnets, in {groups}, asked {address} and {outcome}{why}"
         lines = f"its lines: ./ops logs --since 15m, task {ended.task[:8]}"
-        raise Failed("; ".join([told, *ended.notes]), remedy=lines)
+        raise Failed("; ".join([detail, *ended.notes]), remedy=lines)
     return "; ".join([f"{address} answers 200 from a task in the same subnets, in {groups}", *ended.notes])
 
 

@@ -20,7 +20,7 @@ configure_stack = policy._PolicyAnalyzerServicer.ConfigureStack
 def configure(servicer: Any, request: Any, context: Any) -> Any:
     """The engine gives a pack the stack's configuration by this call; pulumi-policy takes only the tags from it.
 
-    When test_the_exceptions_come_with_the_stacks_configuration passes without this, it can go.
+    Goes when test_the_exceptions_come_with_the_stacks_configuration passes without it.
     """
     exceptions[:] = policy_exceptions(request.config)
     return configure_stack(servicer, request, context)

@@ -49,7 +49,7 @@ def _mistakes(given: Any) -> Iterator[str]:
     if not isinstance(given, dict):
         yield 'must be an object such as {"ecs-container-require-user": "mandatory"}'
         return
-    known = {rule.name for rule in rules()}
+    known = {rule.id for rule in rules()}
     for name, level in given.items():
         if name not in known:
             yield f"there is no rule {name}; ./ops policies --list lists them"
@@ -60,7 +60,7 @@ def _mistakes(given: Any) -> Iterator[str]:
 def enforced(found: Sequence[Rule], by: Mapping[str, Level]) -> list[Rule]:
     """The rules that are not disabled, each as it is enforced."""
     return [
-        dataclasses.replace(rule, enforced=by[rule.name] is Level.MANDATORY) if rule.name in by else rule
+        dataclasses.replace(rule, enforced=by[rule.id] is Level.MANDATORY) if rule.id in by else rule
         for rule in found
-        if by.get(rule.name) is not Level.DISABLED
+        if by.get(rule.id) is not Level.DISABLED
     ]

@@ -59,14 +59,14 @@ class Findings:
 
     def lines(self) -> Iterator[str]:
         """The report, for people."""
-        by_rule = sorted(self.violations, key=lambda v: (not v.rule.stops, v.rule.name, v.problem))
+        by_rule = sorted(self.violations, key=lambda v: (not v.rule.stops, v.rule.id, v.problem))
         for (rule, problem), group in groupby(by_rule, key=lambda v: (v.rule, v.problem)):
             effect = "stops" if rule.stops else "advises"
-            yield f"{effect}  {rule.name} ({rule.severity.value}): {rule.description}"
+            yield f"{effect}  {rule.id} ({rule.severity.value}): {rule.description}"
             yield f"       on {', '.join(violation.resource.name for violation in group)}"
             yield f"       {rule.message(problem)}"
         for undecided in self.undecided:
-            yield f"not decided at preview  {undecided.rule.name} on {undecided.resource.name}: {undecided.reason}"
+            yield f"not decided at preview  {undecided.rule.id} on {undecided.resource.name}: {undecided.reason}"
         for exception in self.exceptions:
             yield f"exception  {exception.rule} on {exception.resource}: {exception.terms}"
         yield (
@@ -110,7 +110,7 @@ def hold(rule: Rule, resources: Iterable[Resource], stack: Stack) -> Iterator[Vi
     for resource in resources:
         if resource.type not in rule.types:
             continue
-        exception = next((e for e in stack.exceptions_in_force if e.covers(rule.name, resource.name)), None)
+        exception = next((e for e in stack.exceptions_in_force if e.covers(rule.id, resource.name)), None)
         try:
             for problem in rule.check(resource, stack):
                 yield Violation(rule, resource, problem, exception)

@@ -60,12 +60,12 @@ def _policy(rule: Rule, exceptions: Sequence[PolicyException], today: datetime.d
 
     kind: Callable[..., Policy] = StackValidationPolicy if rule.whole_stack else ResourceValidationPolicy
     return kind(
-        name=rule.name,
+        name=rule.id,
         description=rule.description,
         validate=of_stack if rule.whole_stack else of_resource,
         enforcement_level=Level.MANDATORY if rule.stops else Level.ADVISORY,
         severity=PulumiSeverity(rule.severity.value),
-        tags=list(rule.ids),
+        tags=list(rule.controls),
         remediation_steps=rule.remedy,
     )
 

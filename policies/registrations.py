@@ -144,9 +144,9 @@ class _LookUps(mocks.Mocks):
 
     def __init__(self, config: Mapping[str, str], look_up: LookUp | None) -> None:
         self._look_up = look_up
-        told = account.provider(config)
-        self._account = next(iter(told.allowed_account_ids), "123456789012")
-        self._region = told.region or "us-east-1"
+        aws = account.provider(config)
+        self._account = next(iter(aws.allowed_account_ids), "123456789012")
+        self._region = aws.region or "us-east-1"
         vpc = settings.parse(config).estate.vpc
         self._vpc = vpc if vpc.startswith("vpc-") else "vpc-0"
 

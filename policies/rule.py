@@ -150,7 +150,7 @@ Check = Callable[[Resource, Stack], Iterator[str]]
 class Rule:
     """One rule on resources of some types."""
 
-    name: str
+    id: str
     """`<service>-<resource>-<verb>...`; what exceptions and the pack's configuration call it."""
     severity: Severity
     description: str
@@ -161,8 +161,8 @@ class Rule:
     """What to write instead; configuration keys are those of the stack, `<service>` a service's key."""
     types: frozenset[str]
     check: Check = dataclasses.field(repr=False)
-    ids: tuple[str, ...] = ()
-    """The control's ids: AWS Foundational Security Best Practices (ECS.5), checkov (CKV_AWS_336), cfn-lint (E3047)."""
+    controls: tuple[str, ...] = ()
+    """What it stands for: AWS Foundational Security Best Practices (ECS.5), checkov (CKV_AWS_336), cfn-lint (E3047)."""
     whole_stack: bool = False
     """Whether `check` looks at other resources too; then it runs when all are registered."""
     enforced: bool | None = None
@@ -176,3 +176,32 @@ class Rule:
     def message(self, problem: str) -> str:
         """What a user reads below the description."""
         return f"{problem[:1].upper()}{problem[1:]}. Why: {self.why} Do: {self.remedy}"
+
+
+def rule(
+    *,
+    id: str,
+    severity: Severity,
+    description: str,
+    why: str,
+    remedy: str,
+    types: frozenset[str],
+    controls: tuple[str, ...] = (),
+    whole_stack: bool = False,
+) -> Callable[[Check], Rule]:
+    """Makes a `Rule` of the check below, which is then found by being in a module of `policies/rules/`."""
+
+    def of(check: Check) -> Rule:
+        return Rule(
+            id=id,
+            severity=severity,
+            description=description,
+            why=why,
+            remedy=remedy,
+            types=types,
+            check=check,
+            controls=controls,
+            whole_stack=whole_stack,
+        )
+
+    return of

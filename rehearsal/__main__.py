@@ -133,9 +133,9 @@ def main() -> int:
         print("Interrupted before anything was started.", file=sys.stderr)
         return 130
     narrator = Narrator(report, console, quiet=options.json)
-    narrator.say(f"Engine: {report.engine}; providers: {report.providers}")
+    narrator.print(f"Engine: {report.engine}; providers: {report.providers}")
     if cli is None:
-        narrator.say(f"Pulumi's own engine is not at hand; it is used from the next run on after: {clis.BUILD}")
+        narrator.print(f"Pulumi's own engine is not at hand; it is used from the next run on after: {clis.BUILD}")
     interrupted = False
     try:
         if options.compare:

@@ -11,11 +11,9 @@ import hashlib
 import ipaddress
 import json
 import os
-import platform
 import re
 import shutil
 import signal
-import ssl
 import subprocess
 import tempfile
 import time
@@ -32,6 +30,16 @@ import requests
 
 from machine import debian
 from providers.docker_client import Client, NoEngine, architecture, find_client
+from rehearsal.base_images import (
+    CA_BUNDLE,
+    INDEXES,
+    NoBaseImage,
+    apt_install,
+    apt_source,
+    external_images,
+    trim,
+    trust_what_this_machine_trusts,
+)
 
 STAND_IN = "rehearsal.stand-in"
 """Label of an image this module made in place of one no registry could give."""
@@ -39,16 +47,7 @@ STAND_IN = "rehearsal.stand-in"
 _DEFAULT_HOST = "unix:///var/run/docker.sock"
 _START_LIMIT = 60.0  # seconds for a dockerd of ours to answer; 2 s on an idle machine
 _PULL_LIMIT = 300.0  # seconds for one base image; without a registry the failure comes in seconds
-_CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-_INDEXES = (
-    "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX",
-    "UV_EXTRA_INDEX_URL",
-)  # fmt: skip
 _BRIDGES = tuple(map(ipaddress.IPv4Network, ("172.30.0.0/16", "10.213.0.0/16", "192.168.0.0/16")))
-
-
-class NoBaseImage(RuntimeError):
-    """A base image is in no reachable registry and cannot be stood in for; the message names it."""
 
 
 @dataclass
@@ -127,10 +126,10 @@ class Engine:
             if not _answers(chosen):
                 raise NoEngine(f"DOCKER_HOST is {chosen}, and no engine answers there. Start it, or unset DOCKER_HOST.")
             return chosen
-        ours = f"unix://{self._socket}"
-        if self._socket.exists() and _answers(ours):
+        own = f"unix://{self._socket}"
+        if self._socket.exists() and _answers(own):
             self._owned = True
-            return ours
+            return own
         return _DEFAULT_HOST if _answers(_DEFAULT_HOST) else ""
 
     def _start(self) -> str:
@@ -142,7 +141,7 @@ class Engine:
             )
         if not _which("dockerd") or not _has_client() or not _which("ip"):
             # Newer releases have the client and buildx in packages of their own.
-            _apt_install("docker.io", "docker-cli", "docker-buildx", "iproute2")
+            apt_install("docker.io", "docker-cli", "docker-buildx", "iproute2")
             if _answers(_DEFAULT_HOST):  # where systemd runs, the package starts its own
                 return _DEFAULT_HOST
         self.stop()  # whatever a killed run left
@@ -309,13 +308,16 @@ class Engine:
         return "" if done.returncode == 0 else done.stdout.strip().splitlines()[-1]
 
     def _debian(self) -> str:
-        """The name of the Debian that stands in for base images, made if the engine has none yet (about 40 s)."""
-        suite, mirror = _apt_source()
+        """The name of the Debian that stands in for base images, made if the engine has none yet (about 40 s).
+
+        Goes when a registry of base images can be reached from every machine.
+        """
+        suite, mirror = apt_source()
         name = f"rehearsal-base:{suite}"
         if self._labels(name) is not None:
             return name
         if not _which("debootstrap"):
-            _apt_install("debootstrap")
+            apt_install("debootstrap")
         with _folder(self.work) as root:
             packages = "python3,python3-venv,python3-pip,curl,ca-certificates"
             log = self.work / "debootstrap.log"
@@ -327,23 +329,23 @@ class Engine:
             if made.returncode != 0:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
                 raise NoBaseImage(f"debootstrap could not make a base image; the end of {log}:\n{tail}")
-            _trim(root)
-            _trust_what_this_machine_trusts(root)
+            trim(root)
+            trust_what_this_machine_trusts(root)
             environment = {
-                **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), _CA_BUNDLE),
+                **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_BUNDLE),
                 "UV_NATIVE_TLS": "true",  # uv brings its own authorities unless told; newer ones call it SYSTEM_CERTS
                 "UV_SYSTEM_CERTS": "true",
-                **{index: os.environ[index] for index in _INDEXES if index in os.environ},
+                **{index: os.environ[index] for index in INDEXES if index in os.environ},
             }
             changes = [f'ENV {key}="{value}"' for key, value in environment.items()]
             changes += [f"LABEL {STAND_IN}=true", 'CMD ["python3"]']
             with subprocess.Popen(["tar", "-C", str(root), "-c", "."], stdout=subprocess.PIPE) as tar:
                 # Not by the command's arguments: the address of a package index may hold a password.
-                said = self.api.api.import_image_from_stream(
+                answer = self.api.api.import_image_from_stream(
                     tar.stdout, repository="rehearsal-base", tag=suite, changes=changes
                 )
             if tar.returncode != 0 or self._labels(name) is None:
-                raise NoBaseImage(f"the engine did not import debootstrap's base image: {said}")
+                raise NoBaseImage(f"the engine did not import debootstrap's base image: {answer}")
         return name
 
 
@@ -362,98 +364,6 @@ def forget_stand_ins(host: str, names: Sequence[str] | None = None) -> None:
         for name in names:
             with suppress(docker.errors.DockerException):
                 api.images.remove(name, noprune=True)
-
-
-def external_images(dockerfile: str, build_args: Mapping[str, str]) -> list[str]:
-    """The images a Dockerfile's text takes from outside, in order, each once: FROM lines and `COPY --from`.
-
-    Variables are those of ARG lines before the first FROM, `build_args` first. Raises NoBaseImage for one
-    without a value.
-    """
-    lines = re.sub(r"\\[ \t]*\n", " ", re.sub(r"(?m)^\s*#.*\n?", "", dockerfile)).splitlines()
-    variables: dict[str, str] = {}
-    stages: set[str] = set()
-    images: dict[str, None] = {}
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match["braced"] or match["plain"], match["default"]
-        if not (found := variables.get(name) or default):
-            raise NoBaseImage(f"FROM uses ${name}, which has no value. Give it as a build argument.")
-        return found
-
-    for line in lines:
-        instruction, _, rest = line.strip().partition(" ")
-        words = [word for word in rest.split() if not word.startswith("--")]
-        if instruction.upper() == "ARG" and not stages and not images:
-            for word in words:
-                name, _, default = word.partition("=")
-                variables[name] = build_args.get(name, default.strip("\"'"))
-        elif instruction.upper() == "FROM":
-            image = re.sub(r"\$(?:\{(?P<braced>\w+)(?::-(?P<default>[^}]*))?\}|(?P<plain>\w+))", value, words[0])
-            if image.lower() not in stages and image != "scratch":
-                images[image] = None
-            stages.add(words[2].lower() if len(words) > 2 else f"#{len(stages)}")
-        elif instruction.upper() == "COPY":
-            # A number is an earlier stage's.
-            sources = re.findall(r"--from=(\D\S*)", rest)
-            images.update((source, None) for source in sources if source.lower() not in stages)
-    return list(images)
-
-
-def _apt_source() -> tuple[str, str]:
-    """This machine's Debian (or Ubuntu) suite and the mirror it installs from, for example `bookworm` and a URL."""
-    if debian.may_install():
-        suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-        targets = subprocess.run(
-            ["apt-get", "indextargets", "--format", "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Identifier: Packages"],
-            capture_output=True, text=True, check=False,
-        ).stdout  # fmt: skip
-        for line in targets.splitlines():
-            release, component, uri = line.split(" ", 2)
-            if (release, component) == (suite, "main"):
-                return suite, uri
-    raise NoBaseImage(
-        "No registry is reachable, and a base image can be made on Debian or Ubuntu as root with apt sources only."
-        " Load the base images into the engine (docker load), then run this again."
-    )
-
-
-def _apt_install(*packages: str) -> None:
-    """As `debian.install`; raises NoEngine when apt cannot."""
-    try:
-        debian.install(*packages)
-    except debian.AptFailed as error:
-        raise NoEngine(str(error)) from None
-
-
-def _trim(root: Path) -> None:
-    """Drop what a base image does not need, and have `python` and `pip install` work as in python:slim."""
-    waste = (
-        "var/lib/apt/lists",
-        "var/cache/apt",
-        "var/log",
-        "usr/share/doc",
-        "usr/share/man",
-        "usr/share/locale",
-    )
-    for folder in waste:
-        for entry in (root / folder).iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-    for marker in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):
-        marker.unlink()
-    (root / "usr/bin/python").symlink_to("python3")
-
-
-def _trust_what_this_machine_trusts(root: Path) -> None:
-    """Give the image this machine's certificate authorities, so that builds reach what this machine reaches."""
-    bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or _CA_BUNDLE
-    if Path(bundle).is_file():
-        shutil.copyfile(bundle, root / _CA_BUNDLE.lstrip("/"))
-    # Also where update-ca-certificates looks, which makes the bundle anew when its package is upgraded.
-    for authority in Path("/usr/local/share/ca-certificates").glob("**/*.crt"):
-        shutil.copyfile(authority, root / "usr/local/share/ca-certificates" / authority.name)
-    if Path("/etc/pip.conf").is_file():
-        shutil.copyfile("/etc/pip.conf", root / "etc/pip.conf")
 
 
 @contextmanager

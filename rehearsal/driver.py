@@ -4,6 +4,8 @@ It orders what the program registers, asks the same providers as the engine does
 it, and keeps the state. It has no opinion of its own. It differs from the engine in this: each resource is read before
 it is compared, as if with --refresh; policies are held at the end of a command, not before each step; and deleting
 before replacing does not take dependent resources along.
+
+Goes when Pulumi's CLI can be had on every machine.
 """
 
 from __future__ import annotations
@@ -204,10 +206,10 @@ class _Command:
             config=config,
             secret_keys=secrets,
         )
-        said: list[str] = []
+        printed: list[str] = []
         try:
             with commands_end_with_us():
-                status = program.run(run, said.append, processes.append, environment)
+                status = program.run(run, printed.append, processes.append, environment)
         finally:
             if self._errors:
                 self._stop.set()
@@ -216,10 +218,10 @@ class _Command:
             # Calls under way must come to their end, or what they make would not be in the state.
             server.stop(None)
             pool.shutdown()
-        self.deployment.messages += [("info", line) for line in said]
+        self.deployment.messages += [("info", line) for line in printed]
         if self._errors or status:
-            told = [text for severity, text in self.deployment.messages if severity == "error"]
-            raise _Failed(*(self._errors or told or [*said[-15:], f"the program ended with exit status {status}"]))
+            errors = [text for severity, text in self.deployment.messages if severity == "error"]
+            raise _Failed(*(self._errors or errors or [*printed[-15:], f"the program ended with exit status {status}"]))
 
     def register(self, request: Any) -> tuple[str, str, Properties, frozenset[str]]:
         """Carry out one registration: URN, id, what the program gets to know, and what of it is secret."""
@@ -382,8 +384,8 @@ class _Command:
             needed = {urn for entry in left for urn in (*entry.get("dependencies", ()), entry["parent"])}
             entry = next((entry for entry in reversed(left) if entry["urn"] not in needed), left[-1])
             left.remove(entry)
-            started, told = time.monotonic(), entry["custom"] and entry["type"] != STACK and not entry.get("delete")
-            if told:
+            started, reported = time.monotonic(), entry["custom"] and entry["type"] != STACK and not entry.get("delete")
+            if reported:
                 self._progress(Progress(entry["urn"], entry["type"], name_of(entry["urn"]), None))
             try:
                 if not self._dry:
@@ -391,7 +393,7 @@ class _Command:
             except Exception as error:
                 self._end(entry["urn"], entry["type"], "failed", started)
                 raise _Failed(f"{name_of(entry['urn'])}: {error}") from error
-            if told:
+            if reported:
                 self._end(entry["urn"], entry["type"], "deleted", started)
 
     def _delete(self, entry: dict[str, Any]) -> None:

@@ -15,6 +15,8 @@ target, 504 if it takes more than 10 s to connect or is silent for the idle time
 Not done, so a rehearsal cannot show it: TLS (https and 443 are only claimed in X-Forwarded-*), HTTP/2,
 WebSockets, stickiness, slow start, availability zones, authentication actions (501), Lambda targets, the
 deregistration delay (a deregistered target gets no new request and is forgotten when its last one ends).
+
+Goes when MiniStack's load balancer keeps all conditions, applies transforms and asks for its targets' health.
 """
 
 from __future__ import annotations
@@ -22,23 +24,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import email.utils
 import functools
 import itertools
 import json
 import logging
 import random
 import re
-import secrets
 import signal
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from http import HTTPStatus
+from collections.abc import AsyncIterator
 from typing import Any
 
 import boto3
@@ -47,6 +45,7 @@ import uvicorn
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from rehearsal.forwarding import answer, decoded, encoded, end_to_end, for_target, hung_up, page, refuse
 from rehearsal.listener import (
     Request,
     Shape,
@@ -57,154 +56,19 @@ from rehearsal.listener import (
     transformed,
     weights,
 )
+from rehearsal.targets import Health, Table, Target, expected
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0
 """Seconds a target may take to accept a connection; fixed in AWS."""
 
-HOP_BY_HOP = {"connection", "proxy-connection", "keep-alive", "te", "transfer-encoding", "upgrade"}
-"""RFC 9110, section 7.6.1; and whatever the Connection header names."""
 
 TARGET_ERRORS = (httpcore2.NetworkError, httpcore2.ProtocolError)
 
 
 class EdgeError(Exception):
     """The edge cannot start; the message says why and what to do."""
-
-
-# ---------------------------------------------------------------- targets
-
-
-@dataclass
-class Health:
-    """A target's state in AWS's words (page target-group-health-checks, "Health check reason codes")."""
-
-    state: str = "initial"
-    reason: str | None = "Elb.RegistrationInProgress"
-    description: str | None = "Target registration is in progress"
-    streak: int = 0
-    """Passed checks in a row; failed ones are negative."""
-
-    def record(self, failure: tuple[str, str] | None, *, healthy: int, unhealthy: int) -> None:
-        """Take in one check: None if it passed, else reason and description.
-
-        `healthy` and `unhealthy` are the group's thresholds, in checks; a new target needs one passed check.
-        """
-        if failure is None:
-            self.streak = max(self.streak, 0) + 1
-            if self.state != "unhealthy" or self.streak >= healthy:
-                self.state, self.reason, self.description = "healthy", None, None
-        else:
-            self.streak = min(self.streak, 0) - 1
-            if self.state == "unhealthy" or -self.streak >= unhealthy:
-                self.state, (self.reason, self.description) = "unhealthy", failure
-            elif self.state == "initial":
-                self.reason = "Elb.InitialHealthChecking"
-                self.description = "Initial health checks in progress"
-
-
-@dataclass(eq=False)
-class Target:
-    """One address registered with one target group."""
-
-    group_arn: str
-    id: str
-    """An IP address."""
-    port: int
-    scheme: str
-    """"http" or "https"."""
-    health: Health = field(default_factory=Health)
-    in_flight: int = 0
-    last_used: int = 0
-    checks: asyncio.Task[None] | None = None
-
-    @property
-    def draining(self) -> bool:
-        return self.health.state == "draining"
-
-    def described(self) -> dict[str, Any]:
-        health = self.health
-        return {
-            "target": self.id,
-            "port": self.port,
-            "state": health.state,
-            "reason": health.reason,
-            "description": health.description,
-        }
-
-    def drain(self) -> None:
-        """Deregistered: no more checks, no new requests."""
-        if self.checks:
-            self.checks.cancel()
-        reason = "Target.DeregistrationInProgress", "Target deregistration is in progress"
-        self.health = Health("draining", *reason)
-
-
-def expected(status: int, matcher: str) -> bool:
-    """Whether a status satisfies a group's matcher: "200", "200,202" or "200-299"."""
-    bounds = (part.partition("-") for part in matcher.split(","))
-    return any(int(low) <= status <= int(high or low) for low, _, high in bounds)
-
-
-@dataclass(frozen=True)
-class Table:
-    """The listener as last read: its rules, and their target groups' settings and registered addresses."""
-
-    rules: list[Shape]
-    groups: dict[str, Shape]
-    registered: dict[str, set[tuple[str, int]]]
-
-
-# ---------------------------------------------------------------- headers
-
-
-def decoded(headers: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
-
-
-def encoded(headers: Sequence[tuple[str, str]]) -> list[tuple[bytes, bytes]]:
-    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-
-
-def traced(header: str) -> str:
-    """X-Amzn-Trace-Id for the target: a Root unless there is one, else a Self (page request-tracing)."""
-    fresh = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
-    parts = (part.strip() for part in header.split(";"))
-    fields = [part for part in parts if part and not part.startswith("Self=")]
-    name = "Self" if any(part.startswith("Root=") for part in fields) else "Root"
-    return ";".join([f"{name}={fresh}", *fields])
-
-
-def end_to_end(headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Headers without those that concern one connection only."""
-    named = ",".join(value for name, value in headers if name.lower() == "connection")
-    dropped = HOP_BY_HOP | {part.strip().lower() for part in named.split(",")}
-    return [(name, value) for name, value in headers if name.lower() not in dropped]
-
-
-def for_target(request: Request, host: str | None) -> list[tuple[str, str]]:
-    """The headers a target gets (page x-forwarded-headers); Host as the client sent it unless rewritten."""
-    sent: dict[str, list[str]] = {}
-    for name, value in request.headers:
-        sent.setdefault(name, []).append(value)
-    # The edge has answered an Expect itself by asking for the body.
-    ours = {"x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "x-amzn-trace-id", "expect"}
-    headers = [(name, value) for name, value in end_to_end(request.headers) if name not in ours]
-    if host is not None:
-        headers = [("host", host), *((name, value) for name, value in headers if name != "host")]
-    if "transfer-encoding" in sent:
-        headers.append(("transfer-encoding", "chunked"))
-    return [
-        *headers,
-        ("x-forwarded-for", ", ".join([*sent.get("x-forwarded-for", []), request.source_ip])),
-        ("x-forwarded-proto", "https"),
-        ("x-forwarded-port", "443"),
-        ("x-amzn-trace-id", traced(";".join(sent.get("x-amzn-trace-id", [])))),
-    ]
-
-
-# ---------------------------------------------------------------- the edge
 
 
 class Edge:
@@ -566,37 +430,6 @@ class Edge:
                 log.warning("answer cut short: %s", reason)
             else:
                 await refuse(send, 504 if isinstance(error, httpcore2.TimeoutException) else 502, reason)
-
-
-async def hung_up(receive: Any, uploaded: asyncio.Event) -> None:
-    """Returns when the client has gone, which matters most to streams that would never end otherwise."""
-    await uploaded.wait()
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-def page(status: int) -> bytes:
-    title = f"{status} {HTTPStatus(status).phrase}"
-    return f"<html><head><title>{title}</title></head><body><h1>{title}</h1></body></html>\r\n".encode()
-
-
-async def refuse(send: Any, status: int, reason: str) -> None:
-    """An error of the load balancer's own. The reason goes to the log: AWS does not tell clients either."""
-    log.warning("%s %s", status, reason)
-    await answer(send, status, "text/html", page(status))
-
-
-async def answer(send: Any, status: int, content_type: str, body: bytes, redirect: str | None = None) -> None:
-    headers = [
-        (b"server", b"awselb/2.0"),
-        (b"date", email.utils.formatdate(usegmt=True).encode()),
-        (b"content-type", content_type.encode()),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    if redirect is not None:
-        headers.append((b"location", redirect.encode("latin-1")))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def main() -> None:

@@ -23,13 +23,16 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
-from machine.apart import installed
+from machine.environments import installed
 from providers import recording
 
 MINISTACK = "ministack==1.5.33"
-# MiniStack pins botocore exactly, so it cannot share an environment with this program. With `docker` its ECS runs
-# containers; with `cbor2` its CloudWatch answers the AWS SDK for Go, which the aws provider is made with.
 REQUIREMENTS = (MINISTACK, "docker==7.2.0", "cbor2==6.3.0")
+"""MiniStack pins botocore exactly, and so has an environment of its own. With `docker` its ECS runs containers; with
+`cbor2` its CloudWatch answers the AWS SDK for Go, which the aws provider is made with.
+
+Goes when MiniStack allows this program's botocore.
+"""
 START_TIMEOUT = 30.0  # seconds
 _environment = threading.RLock()
 
@@ -41,7 +44,7 @@ class EmulatorError(Exception):
 def ensure_installed(root: Path) -> Path:
     """The interpreter of the environment with MiniStack, `.rehearsal/emulator-venv` below `root`; made if need be.
 
-    Raises `machine.apart.NotInstalled`.
+    Raises `machine.environments.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "emulator-venv", *REQUIREMENTS)
 
@@ -243,11 +246,11 @@ class Emulator(Account):
             "SFTP_ENABLED": "0",
             "DOCKER_HOST": self._docker_host or f"unix://{self.home}/no-docker-engine.sock",
         }
-        # Isolated: beside the script lies docker.py, which would stand before the package of that name.
+        # Isolated: nothing of this environment is found there.
         command = [
             str(self._python),
             "-I",
-            str(Path(__file__).with_name("emulator_process.py")),
+            str(Path(__file__).with_name("emulator_process") / "__main__.py"),
             "--bind",
             f"127.0.0.1:{self.port}",
             "--target-health",

@@ -27,8 +27,8 @@ def account_and_region(config: Mapping[str, str]) -> tuple[str, str]:
 
     Raises `AccountError`.
     """
-    told = provider(config)
-    return next(iter(told.allowed_account_ids), "123456789012"), told.region or "us-east-1"
+    configured = provider(config)
+    return next(iter(configured.allowed_account_ids), "123456789012"), configured.region or "us-east-1"
 
 
 def pinned_ids(settings: Settings) -> list[str]:
@@ -127,6 +127,7 @@ def _security_group(account: Account, vpc: str, name: str, open_to: list[tuple[s
 def _load_balancer(account: Account, settings: Settings, group: str, subnets: list[str], vpc: str) -> None:
     elb = account.client("elbv2")
     # AWS takes the VPC from the subnets. MiniStack does not look at them, and takes it from a parameter of its own.
+    # Goes when MiniStack takes it from the subnets.
     elb.meta.events.register(
         "before-call.elastic-load-balancing-v2.CreateLoadBalancer", lambda params, **_: params["body"].update(VpcId=vpc)
     )

@@ -3,6 +3,8 @@
 The server's libraries have Google's addresses built in, but honour proxy variables and a test authority's certificate;
 so the image that is rehearsed is the production image. What its containers are given on top is in `Google.container`;
 the program and the stack know nothing of it.
+
+Stays: nobody is to be asked to sign in, and nothing of a rehearsal is to reach Google.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from machine.apart import installed
+from machine.environments import installed
 from rehearsal.emulator import free_port
 
 # mitmproxy pins most of what it needs, so it cannot share an environment with this program. 12 needs Python 3.12.
@@ -40,7 +42,7 @@ class StandInError(Exception):
 def ensure_installed(root: Path) -> Path:
     """The interpreter of the environment with mitmproxy, `.rehearsal/google-venv` below `root`; made if need be.
 
-    Raises `machine.apart.NotInstalled`.
+    Raises `machine.environments.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "google-venv", *REQUIREMENTS)
 
@@ -155,9 +157,9 @@ class Starting:
         deadline = time.monotonic() + START_TIMEOUT
         while b"ready" not in self._log.read_bytes():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                told = self._log.read_text(errors="replace").strip()[-2000:]
+                lines = self._log.read_text(errors="replace").strip()[-2000:]
                 raise StandInError(
-                    f"the stand-in for Google did not start:\n{told}\n"
+                    f"the stand-in for Google did not start:\n{lines}\n"
                     "Remove .rehearsal/google-venv to have it installed anew, then run again."
                 )
             time.sleep(0.02)

@@ -91,17 +91,45 @@ def _differences(key: str, before: Mapping[str, Any], after: Mapping[str, Any]) 
             yield f"{key}: {path} is {before.get(path)!r}, then {after.get(path)!r}"
 
 
-_PASSING = frozenset(
-    {
-        # When something was made or seen, and how many are on their way: no part of what was asked for.
-        "createdAt", "creationTime", "creationDate", "registeredAt", "lastModified", "registeredBy", "createdBy",
-        "deployments", "events", "taskSets", "runningCount", "pendingCount", "runningTasksCount", "pendingTasksCount",
-        "activeServicesCount", "registeredContainerInstancesCount", "statistics", "storedBytes", "status",
-        "imageSizeInBytes", "InstanceCount", "ServiceCount", "ETag", "StateValue", "StateReason", "StateReasonData",
-        "CallerReference", "CreatorRequestId", "ResourceRecordSetCount", "AvailableIpAddressCount", "ResponseMetadata",
-        "platformFamily", "RoleLastUsed",
-    }
-)  # fmt: skip
+@dataclass(frozen=True)
+class PassedOver:
+    """Members of AWS's answers that are no part of what was asked for."""
+
+    members: frozenset[str]
+    why: str
+    goes_when: str
+
+
+def _members(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+PASSED_OVER = (
+    PassedOver(
+        _members(
+            "createdAt creationTime creationDate registeredAt lastModified registeredBy createdBy CallerReference "
+            "CreatorRequestId ETag RoleLastUsed ResponseMetadata"
+        ),
+        "who made or saw it, when, and by which request",
+        "Stays: each deployment has its own.",
+    ),
+    PassedOver(
+        _members(
+            "deployments events taskSets runningCount pendingCount runningTasksCount pendingTasksCount "
+            "activeServicesCount registeredContainerInstancesCount statistics storedBytes imageSizeInBytes status "
+            "InstanceCount ServiceCount ResourceRecordSetCount AvailableIpAddressCount StateValue StateReason "
+            "StateReasonData"
+        ),
+        "how far it is, and how many there are just now",
+        "Stays: it changes while one looks.",
+    ),
+    PassedOver(
+        _members("platformFamily"),
+        "AWS makes it of the task definition, the emulator of what it is given",
+        "MiniStack makes it of the task definition.",
+    ),
+)
+_PASSED_OVER = frozenset(member for passed in PASSED_OVER for member in passed.members)
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -116,7 +144,7 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
         return {
             inner: scalar
             for key, item in value.items()
-            if key not in _PASSING
+            if key not in _PASSED_OVER
             for inner, scalar in _flat(item, f"{path}.{key}" if path else str(key)).items()
         }
     if isinstance(value, list | tuple):

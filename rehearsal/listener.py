@@ -199,10 +199,10 @@ def location(redirect: Shape, request: Request) -> str:
 
 
 def complaints(rules: Sequence[Shape]) -> Iterator[str]:
-    """What the edge cannot do as the rules say, a sentence each.
+    """What the edge cannot do as the rules say, a sentence each: MiniStack drops regular expressions and query strings
+    of conditions, and the target groups of a weighted forward.
 
-    MiniStack 1.5.33 drops regular expressions and query strings of conditions, and the target groups of a
-    weighted forward. AWS has no such rules.
+    Goes when MiniStack keeps them.
     """
     for rule in rules:
         name = f"rule {rule['Priority']}"

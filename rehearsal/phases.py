@@ -13,26 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from components import settings as configuration
-from engine.cli import BUILD, Cli
+from engine.cli import Cli
 from engine.deployment import Deployment, Result
 from engine.stack import Providers
 from providers.provider import Change
-from rehearsal import inventory
+from rehearsal import gaps, inventory
 from rehearsal.kept import ROOT, RehearsalError
 from rehearsal.report import Narrator, Phase, Row
 from rehearsal.run import Rehearsal, Stack, different
-
-_BEYOND = (
-    "TLS: the edge speaks plain HTTP; the listener's certificate is not exercised",
-    "IAM: the emulated account allows every call, also what the roles' policies would deny",
-    "the network: security groups, subnets and private DNS carry no traffic here",
-)
-_WITHOUT_ENGINE = f"Pulumi's engine: the embedded driver stood in for it; {BUILD} has it made, for every run after it"
-_OWN_PROVIDERS = "the official providers' own code: ./rehearse --providers official runs it, where the network has them"
-_OFFICIAL_PROVIDERS = (
-    "whether the emulator kept each property that it was given: this project's own providers read it back, "
-    "the official ones need not"
-)
 
 Comparison = Literal["engines", "providers"]
 """What is held against each other: the embedded driver and Pulumi's engine, or own and official providers."""
@@ -89,7 +77,7 @@ def _deploy(rehearsal: Rehearsal, narrator: Narrator, adopt: Path | None) -> Non
 def _update(rehearsal: Rehearsal, narrator: Narrator) -> None:
     with tempfile.TemporaryDirectory(prefix="rehearsal-context-") as folder:
         if not (changed := with_changed_image(rehearsal.stack, Path(folder))):
-            narrator.report.unproven.append("an update with a changed image: every service uses a finished one")
+            narrator.report.unproven.append(gaps.FINISHED_IMAGES.what)
             return
         updated = rehearsal.deploy(changed, phase="Changed image")
     if not any(result.type == "aws:ecs/service:Service" for result in different(updated)):
@@ -105,7 +93,7 @@ def _show(rehearsal: Rehearsal, deployed: Deployment, narrator: Narrator) -> Non
     narrator.show_outputs()
     narrator.show_policies()
     if rehearsal.google:
-        report.unproven.append("Google: a stand-in signs users in and answers the server's calls")
+        report.unproven.append(gaps.GOOGLE.what)
     _note_unproven(rehearsal, deployed, report.unproven)
 
 
@@ -180,7 +168,7 @@ def compare(stack: Stack, narrator: Narrator, what: Comparison, cli: Cli) -> Non
                 raise RehearsalError(
                     f"The two (first: {ways[0]}, second: {ways[1]}) left different accounts:\n" + "\n".join(found)
                 )
-            detail.append(f"{len(inventory.read(first.account))} things, equal but for identifiers")
+            detail.append(f"{len(inventory.read(first.account))} things, equal but for what {gaps.PAGE} has")
 
 
 def _row(resource: Result) -> Row:
@@ -196,16 +184,13 @@ def _row(resource: Result) -> Row:
 
 def _note_unproven(rehearsal: Rehearsal, deployed: Deployment, unproven: list[str]) -> None:
     if rehearsal.engine:
-        unproven += [
-            f"base image {name}: could not be pulled, a Debian made here stood in for it"
-            for name in rehearsal.engine.stand_ins
-        ]
+        unproven += [gaps.BASE_IMAGE.what.format(name=name) for name in rehearsal.engine.stand_ins]
     reasons: dict[str, set[str]] = {}
     for resource in deployed.resources:
         for name, reason in resource.recorded_only.items():
             reasons.setdefault(reason, set()).add(f"{resource.type.rsplit(':', 1)[-1]}.{name}")
     unproven += [f"{', '.join(sorted(names))}: recorded only, {reason}" for reason, names in reasons.items()]
-    unproven += _BEYOND
-    unproven.append(_OFFICIAL_PROVIDERS if rehearsal.providers == "official" else _OWN_PROVIDERS)
+    unproven += [gap.what for gap in gaps.BEYOND]
+    unproven.append((gaps.OFFICIAL_PROVIDERS if rehearsal.providers == "official" else gaps.OWN_PROVIDERS).what)
     if rehearsal.cli is None:
-        unproven.append(_WITHOUT_ENGINE)
+        unproven.append(gaps.WITHOUT_ENGINE.what)

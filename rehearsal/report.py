@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from checks import Check
+from rehearsal.gaps import PAGE
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]-[/]"}
 _WORDS = {True: "passed", False: "**failed**", None: "not run"}
@@ -107,7 +108,7 @@ class Report:
                 text = check.detail + (f" Do: {check.remedy}" if check.passed is False else "")
                 yield f"| {_cell(check.name)} | {_WORDS[check.passed]} | {_cell(text)} |"
         if self.unproven:
-            yield "\nNot proven by this rehearsal:\n"
+            yield f"\nNot proven by this rehearsal ({PAGE}):\n"
             yield from (f"- {line}" for line in self.unproven)
 
 
@@ -153,14 +154,14 @@ class Narrator:
                 status.stop()
             seconds = monotonic() - started
             self.report.phases.append(Phase(name=name, seconds=seconds, detail=", ".join(detail)))
-            self.say(f"{_MARKS[passed]} {escape(name):<26} {seconds:6.1f} s  {escape(', '.join(detail))}")
+            self.print(f"{_MARKS[passed]} {escape(name):<26} {seconds:6.1f} s  {escape(', '.join(detail))}")
 
     def progress(self, text: str) -> None:
         """What the running phase does right now."""
         if self._status:
             self._status.update(escape(text))
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """A line for the person, in rich's markup."""
         if not self._quiet:
             self._console.print(text, highlight=False, soft_wrap=True)
@@ -179,32 +180,32 @@ class Narrator:
     def show_outputs(self) -> None:
         """The stack's outputs."""
         for name, value in flat(self.report.outputs):
-            self.say(f"  [bold]{escape(name)}[/] {escape(value)}")
+            self.print(f"  [bold]{escape(name)}[/] {escape(value)}")
 
     def show_checks(self, checks: Sequence[Check]) -> None:
         """The outcome of each."""
         for check in checks:
-            self.say(f"  {_MARKS[check.passed]} {escape(check.name)} [dim]{escape(check.detail)}[/]")
+            self.print(f"  {_MARKS[check.passed]} {escape(check.name)} [dim]{escape(check.detail)}[/]")
             if check.passed is False and check.remedy:
-                self.say(f"      do: {escape(check.remedy)}")
+                self.print(f"      do: {escape(check.remedy)}")
 
     def show_policies(self) -> None:
         """What the policies found."""
         for line in self.report.policies:
-            self.say(f"  {escape(line)}")
+            self.print(f"  {escape(line)}")
 
     def conclude(self) -> None:
         """What was not proven, and the verdict."""
         report = self.report
         if report.unproven:
-            self.say("Not proven by this rehearsal:")
+            self.print(f"Not proven by this rehearsal ({PAGE}):")
             for line in report.unproven:
-                self.say(f"  [yellow]-[/] {escape(line)}")
+                self.print(f"  [yellow]-[/] {escape(line)}")
         failed = sum(check.passed is False for check in report.checks)
         if report.failure:
-            self.say(f"[red]{escape(report.failure)}[/]")
+            self.print(f"[red]{escape(report.failure)}[/]")
         if report.passed:
-            self.say(f"[green bold]The rehearsal of {escape(report.stack)} passed[/] in {report.seconds:.1f} s.")
+            self.print(f"[green bold]The rehearsal of {escape(report.stack)} passed[/] in {report.seconds:.1f} s.")
         else:
-            told = f": {failed} of {len(report.checks)} checks failed" if failed else ""
-            self.say(f"[red bold]The rehearsal of {escape(report.stack)} failed[/]{told}.")
+            failures = f": {failed} of {len(report.checks)} checks failed" if failed else ""
+            self.print(f"[red bold]The rehearsal of {escape(report.stack)} failed[/]{failures}.")

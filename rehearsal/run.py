@@ -30,14 +30,16 @@ from components.settings import Service, Settings
 from engine.cli import BUILD, Cli, EngineMissing
 from engine.deployment import Deployment, DeploymentFailed, Listener, Result
 from engine.stack import Project, Providers, PulumiStack
-from machine.apart import NotInstalled
+from machine.environments import NotInstalled
 from policies.rule import Registered
 from providers import Context
 from providers.docker_client import BuildFailed, NoEngine, PushFailed
 from rehearsal import estate
-from rehearsal.docker import Engine, NoBaseImage
+from rehearsal.base_images import NoBaseImage
+from rehearsal.docker import Engine
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed
+from rehearsal.gaps import SIMULATED
 from rehearsal.google import Google, StandInError, Starting
 from rehearsal.google import ensure_installed as ensure_stand_in
 from rehearsal.kept import HOME, ROOT, Kept, RehearsalError, write_commands
@@ -221,7 +223,7 @@ class Rehearsal:
                 variables = {**self.account.variables, **self._docker_variables(), **self.deployer.environment}
                 assert self.cli
                 file = write_commands(self.deployer.folder, self.cli, variables)
-                self.narrator.say(f"pulumi in plain works on it: source {file.relative_to(ROOT)}; pulumi preview")
+                self.narrator.print(f"pulumi in plain works on it: source {file.relative_to(ROOT)}; pulumi preview")
             kind = error = trace = None
         self._cleanup.__exit__(kind, error, trace)
 
@@ -257,9 +259,7 @@ class Rehearsal:
                 # The official Docker provider builds on a real engine or not at all.
                 if os.environ.get("CI") == "true" or self.providers == "official":
                     raise
-                self.narrator.report.unproven.append(
-                    f"the image, the containers, and what a client sees: simulated or not asked, because {error}"
-                )
+                self.narrator.report.unproven.append(SIMULATED.what.format(reason=error))
                 detail.append("none: containers are simulated")
                 return None
             detail.append(engine.host)
@@ -475,14 +475,14 @@ def _wait_for_target_health(service: Service, edge: Edge) -> Check:
         if not waiting or time.monotonic() - started > limit:
             break
         time.sleep(0.1)
-    told = [
+    described = [
         f"{t['target']}:{t['port']} {t['state']}{' (' + t['description'] + ')' if t.get('description') else ''}"
         for t in targets
     ]
     return Check(
         name="the load balancer finds its targets healthy",
         passed=not waiting,
-        detail=", ".join(told) or "no target is registered",
+        detail=", ".join(described) or "no target is registered",
         remedy="compare health.path and port with what the server answers on; see its log",
         seconds=time.monotonic() - started,
     )

@@ -56,3 +56,69 @@ def test_every_row_of_what_it_does_leads_to_a_test() -> None:
     rows = [line for line in section.splitlines() if line.startswith("| ") and "shown by" not in line]
     assert len(rows) > 5
     assert [row for row in rows if "](tests/" not in row] == []
+
+
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def section(title: str) -> list[list[str]]:
+    """The cells of all tables below a heading of docs/architecture.md."""
+    text = ARCHITECTURE.read_text().partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if not set(row[0]) <= set("-| ")]
+
+
+def test_every_room_has_its_purpose_in_the_map_and_every_row_of_it_a_room() -> None:
+    rooms = {row[0].strip("`"): row for row in section("The rooms")[1:]}
+    packages = {str(file.parent.relative_to(ROOT)) for file in ROOT.glob("*/*.py")} - {"tests"}
+    assert {room for room in rooms if "/" not in room} == packages
+    inner = {str(file.parent.relative_to(ROOT)) for file in ROOT.glob("[!t]*/*/__init__.py")}
+    for folder in inner:
+        outer, name = folder.split("/")
+        assert folder in rooms or f"`{name}/`" in rooms[outer][1] or name == "aws", f"{folder} is in no row"
+    for room in rooms:
+        assert (ROOT / room).is_dir(), room
+    readme = (ROOT / "README.md").read_text()
+    assert [room for room in packages - {"benchmarks"} if f"`{room}/`" not in readme] == []
+
+
+IMPORT = re.compile(r"^\s*(?:from|import) (\w+)", re.MULTILINE)
+
+
+def test_the_map_says_which_room_imports_which() -> None:
+    rooms = {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[2])) for row in section("The rooms")[1:]}
+    outer = {room for room in rooms if "/" not in room}
+    for room in outer - {"image"}:  # It runs apart, where `auth` and `main` are the server's.
+        imported = {name for file in (ROOT / room).rglob("*.py") for name in IMPORT.findall(file.read_text())}
+        assert (imported & outer) - {room} == rooms[room], room
+
+
+def test_the_glossary_has_at_most_twenty_words_each_once() -> None:
+    words = [row[0] for row in section("Words")[1:]]
+    assert 10 <= len(words) <= 20
+    assert len(set(words)) == len(words)
+
+
+@pytest.mark.parametrize(
+    ("thing", "word"), [("an image's digest", "digest"), ("a path prefix", "path"), ("a secret's name", "secret")]
+)
+def test_a_walk_leads_through_files_that_know_the_thing_each_once(thing: str, word: str) -> None:
+    rows = section("Follow one thing")
+    heads = [number for number, row in enumerate(rows) if "`" not in row[0]]
+    begin = next(number for number in heads if rows[number][0] == thing)
+    end = next((number for number in heads if number > begin), len(rows))
+    files = [row[0].strip("`") for row in rows[begin + 1 : end]]
+    assert len(files) > 4
+    assert len(set(files)) == len(files)
+    assert [file for file in files if word not in (ROOT / file).read_text()] == []
+
+
+@pytest.mark.parametrize(
+    "document", [file for file in DOCUMENTS if file.name != "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_code_that_a_document_names_is_there(document: Path) -> None:
+    """But for the changelog, which names what was."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    rooms = "|".join(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
+    named = re.findall(rf"`((?:{rooms}|image)/(?:[\w/-]*/|[\w/-]+\.py))`", text)
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -17,7 +17,8 @@ import pytest
 from mcp import Client
 
 from providers.docker_client import BuildFailed, BuildResult, NoEngine
-from rehearsal.docker import Engine, NoBaseImage
+from rehearsal.base_images import NoBaseImage
+from rehearsal.docker import Engine
 
 ROOT = Path(__file__).parent.parent
 IMAGE = ROOT / "image"

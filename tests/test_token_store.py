@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from rehearsal.docker import Engine, NoBaseImage
+from rehearsal.base_images import NoBaseImage
+from rehearsal.docker import Engine
 from rehearsal.emulator import Emulator
 from tests.conftest import ACCOUNT, REGION
 

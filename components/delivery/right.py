@@ -23,7 +23,7 @@ class Right:
     """ARNs. Default: *, for actions that know no resources, or whose resources nobody can name before."""
     of: str = ""
     """The type whose resources fill in `{its...}`. Default: the type that the row stands for."""
-    beside: str = ""
+    sibling: str = ""
     """Only those of them that have a resource of this type as a sibling: what that one is a part of."""
     read: tuple[str, ...] = ()
     """Actions that a preview needs as well."""
@@ -48,7 +48,7 @@ def nowhere(service: str, resource: str) -> str:
     return f"arn:{{partition}}:{service}:::{resource}"
 
 
-def marked(keys: str, service: str = "{service_tag}") -> dict[str, str | tuple[str, ...]]:
+def own_tags(keys: str, service: str = "{service_tag}") -> dict[str, str | tuple[str, ...]]:
     """The tags by which this stack's resources are known where AWS makes up their names.
 
     keys: aws:ResourceTag for what a resource has, aws:RequestTag for what the call gives it. service: value of the tag
@@ -57,19 +57,19 @@ def marked(keys: str, service: str = "{service_tag}") -> dict[str, str | tuple[s
     return {f"{keys}/ManagedBy": "pulumi", f"{keys}/Environment": "{environment}", f"{keys}/Service": service}
 
 
-def ours(service: str = "{service_tag}") -> Condition:
+def has_own_tags(service: str = "{service_tag}") -> Condition:
     """Only what has the stack's tags."""
-    return {"StringEquals": marked("aws:ResourceTag", service)}
+    return {"StringEquals": own_tags("aws:ResourceTag", service)}
 
 
-def becomes_ours(service: str = "{service_tag}") -> Condition:
+def gets_own_tags(service: str = "{service_tag}") -> Condition:
     """Only what gets the stack's tags by this call."""
-    return {"StringEquals": marked("aws:RequestTag", service)}
+    return {"StringEquals": own_tags("aws:RequestTag", service)}
 
 
-def takes_nobodys(service: str = "{service_tag}") -> Condition:
+def tags_new_or_own(service: str = "{service_tag}") -> Condition:
     """The same for tagging: what is new has no tags yet, and what has others is somebody else's."""
     return {
-        "StringEquals": marked("aws:RequestTag", service),
-        "StringEqualsIfExists": marked("aws:ResourceTag", service),
+        "StringEquals": own_tags("aws:RequestTag", service),
+        "StringEqualsIfExists": own_tags("aws:ResourceTag", service),
     }

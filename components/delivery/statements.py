@@ -97,8 +97,8 @@ def facts(settings: Settings, estate: Estate) -> Facts:
 
 def _granted(right: Right, type_: str, known: Facts, declared: Sequence[Declared]) -> Grant:
     about = [resource for resource in declared if resource.type == (right.of or type_)]
-    if right.beside:
-        parents = {id(resource.parent) for resource in declared if resource.type == right.beside}
+    if right.sibling:
+        parents = {id(resource.parent) for resource in declared if resource.type == right.sibling}
         about = [resource for resource in about if id(resource.parent) in parents]
     inputs = [resource.inputs for resource in about]
     return Grant(

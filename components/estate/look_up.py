@@ -53,7 +53,7 @@ async def look_up(
     partition = await findings.ask("aws:index/getPartition:getPartition")
     place = f"in account {caller['accountId']}, region {region['region']}"
 
-    things = asyncio.gather(
+    found_network = asyncio.gather(
         network.vpc(estate.vpc, place, findings),
         findings.look_up(
             f"cluster {estate.cluster}",
@@ -112,7 +112,7 @@ async def look_up(
         (vpc, cluster, namespace, balancer, healthy),
         (secrets, permitted, roles, bucket_keys, zones),
         state_bucket_key,
-    ) = await asyncio.gather(things, named, _pipeline(settings, place, findings))
+    ) = await asyncio.gather(found_network, named, _pipeline(settings, place, findings))
     groups: dict[str, str | None] = {}
     subnets: dict[str, dict[str, Any] | None] = {}
     if vpc:

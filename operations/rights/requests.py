@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from operations.rights.calls import Call, first, tags
-from operations.rights.judge import Request
+from operations.rights.evaluation import Request
 
 _MADE = "0"
 """Stands for an id that AWS makes up in answer to the call."""
@@ -363,7 +363,7 @@ _SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
 
 def _ec2(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
     action, new = f"ec2:{operation}", {"ec2:CreateAction": operation}
-    ours = stack.has(_SECURITY_GROUP)
+    own = stack.has(_SECURITY_GROUP)
     specified = [
         tag
         for each in given.get("TagSpecification") or given.get("TagSpecifications") or []
@@ -377,20 +377,20 @@ def _ec2(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
             yield Request(action, stack.arn("ec2", f"vpc/{given['VpcId']}"))
             yield Request("ec2:CreateTags", group, {**new, **context})
         case "AuthorizeSecurityGroupIngress" | "AuthorizeSecurityGroupEgress":
-            yield Request(action, group, ours)
+            yield Request(action, group, own)
             rule, context = stack.arn("ec2", f"security-group-rule/{_MADE}"), stack.given(_GROUP_RULE, specified)
             yield Request(action, rule, context)
             yield Request("ec2:CreateTags", rule, {**new, **context})
         case "ModifySecurityGroupRules":
-            yield Request(action, group, ours)
-            yield Request(action, stack.arn("ec2", f"security-group-rule/{_MADE}"), ours)
+            yield Request(action, group, own)
+            yield Request(action, stack.arn("ec2", f"security-group-rule/{_MADE}"), own)
         case "CreateTags" | "DeleteTags":
             asked = _keys("aws:RequestTag", tags(first(given, "Tag", "Tags") if operation == "CreateTags" else None))
             for id_ in first(given, "ResourceId", "Resources") or []:
                 kind = "security-group-rule" if id_.startswith("sgr-") else "security-group"
-                yield Request(action, stack.arn("ec2", f"{kind}/{id_}"), {**asked, **ours})
+                yield Request(action, stack.arn("ec2", f"{kind}/{id_}"), {**asked, **own})
         case "DeleteSecurityGroup" | "RevokeSecurityGroupIngress" | "RevokeSecurityGroupEgress":
-            yield Request(action, group, ours)
+            yield Request(action, group, own)
         case _:
             yield Request(action)
 

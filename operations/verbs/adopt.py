@@ -27,26 +27,26 @@ def run(target: Target, options: argparse.Namespace, output: Output) -> int:
     for thing in found.adoptable:
         lines = list(adopt.changes(thing))
         if lines:
-            output.say("\n    ".join([f"{thing.name}: {thing.fate}", *lines]))
+            output.print("\n    ".join([f"{thing.name}: {thing.fate}", *lines]))
     for revision in found.continued:
-        output.say(f"{revision} stays to go back to; the stack's revisions begin behind it, without an import.")
+        output.print(f"{revision} stays to go back to; the stack's revisions begin behind it, without an import.")
     for thing in found.existing:
         if thing.obstacle:
-            output.say(f"in the way: {thing.noun} {thing.id}: {thing.obstacle}\n    do: {thing.remedy}")
+            output.print(f"in the way: {thing.noun} {thing.id}: {thing.obstacle}\n    do: {thing.remedy}")
     for what, where, why, remedy in found.conflicts:
-        output.say(f"in the way: {what} {where}: {why}\n    do: {remedy}")
+        output.print(f"in the way: {what} {where}: {why}\n    do: {remedy}")
     for leftover in found.leftovers:
-        output.say(f"stays: {leftover.what}: {leftover.why}\n    remove it after the up: {leftover.remedy}")
+        output.print(f"stays: {leftover.what}: {leftover.why}\n    remove it after the up: {leftover.remedy}")
     if not found.existing:
-        output.say("Nothing of the stack exists beside its state: there is nothing to adopt.")
+        output.print("Nothing of the stack exists beside its state: there is nothing to adopt.")
     else:
-        output.say(f"{len(found.existing)} exist, {found.managed} are in the state, {found.new} will be made.")
+        output.print(f"{len(found.existing)} exist, {found.managed} are in the state, {found.new} will be made.")
     if found.adoptable:
         if options.out:
             adopt.write(found, options.out)
-            output.say(f"{options.out} has what can be adopted: {len(found.adoptable)} resources. Next:")
+            output.print(f"{options.out} has what can be adopted: {len(found.adoptable)} resources. Next:")
         for command in adopt.commands(target.stack, options.out, rehearsed=target.rehearsed):
-            output.say(f"  {command}")
+            output.print(f"  {command}")
     return 1 if found.stops else 0
 
 

@@ -31,21 +31,21 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if before:
         output.record("against", cost.document(before))
     if options.markdown:
-        output.say(cost.markdown(before, after))
+        output.print(cost.markdown(before, after))
         return 0
     output.table(cost.difference(before, after) if before else cost.table(after))
-    output.say(
+    output.print(
         f"{after.month:.2f} {after.prices.currency} a month"
         + (f", {after.month - before.month:+.2f}" if before else "")
     )
     for resource in after.unpriced:
-        output.say(f"not priced: {resource}; add its type to operations/cost.py")
-    output.say(
+        output.print(f"not priced: {resource}; add its type to operations/cost.py")
+    output.print(
         f"Prices of {after.prices.region}, {after.prices.date}, without free tiers; traffic, log lines and images as"
         f" assumed in {(options.prices or cost.table_of(after.region)).name}."
     )
     if after.elsewhere:
-        output.say(after.elsewhere)
+        output.print(after.elsewhere)
     return 0
 
 

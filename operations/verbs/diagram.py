@@ -19,7 +19,7 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     drawn = diagram.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", options.service)
     text = diagram.mermaid(drawn) if options.mermaid else diagram.svg(drawn)
     output.record("mermaid" if options.mermaid else "svg", text)
-    output.say(text.rstrip())
+    output.print(text.rstrip())
     return 0
 
 

@@ -24,8 +24,8 @@ def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
     if options.follow and output.machines:
         raise OperationError("--json prints one document, and --follow never ends: leave out one of them.", 2)
     lines: list[str] = []
-    say = lines.append if output.machines else output.say
-    logs(target, target.service(options.service), say, since=options.since, follow=options.follow)
+    write = lines.append if output.machines else output.print
+    logs(target, target.service(options.service), write, since=options.since, follow=options.follow)
     output.record("lines", lines)
     return 0
 

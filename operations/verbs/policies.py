@@ -18,9 +18,9 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     if options.list:
         listed = [
             {
-                "rule": rule.name,
+                "rule": rule.id,
                 "severity": rule.severity.value,
-                "ids": " ".join(rule.ids),
+                "ids": " ".join(rule.controls),
                 "description": rule.description,
             }
             for rule in policies.rules()
@@ -31,7 +31,7 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     findings = policies.check_stack(options.stack)
     output.record("findings", list(findings.lines()))
     for line in findings.lines():
-        output.say(line)
+        output.print(line)
     return 1 if findings.stops else 0
 
 

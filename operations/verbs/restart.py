@@ -17,9 +17,9 @@ def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.target import service_name
 
     service = target.service(options.service)
-    seconds = restart(target, service, output.say)
+    seconds = restart(target, service, output.print)
     output.record("restart", {"service": service_name(service), "seconds": seconds})
-    output.say(f"{service_name(service)} runs new tasks after {seconds:.1f} s.")
+    output.print(f"{service_name(service)} runs new tasks after {seconds:.1f} s.")
     return 0
 
 

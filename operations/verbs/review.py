@@ -18,7 +18,7 @@ def _run(target: Target, _options: argparse.Namespace, output: Output) -> int:
 
     parts = review(target)
     output.record("parts", [dataclasses.asdict(part) for part in parts])
-    output.say(markdown(target, parts).rstrip())
+    output.print(markdown(target, parts).rstrip())
     return 1 if any(check.passed is False for part in parts for check in part.checks) else 0
 
 

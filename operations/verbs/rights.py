@@ -19,29 +19,29 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, output: Output) -> int:
     from components import settings
-    from operations.rights import calls, held
-    from operations.rights.judge import texts
+    from operations.rights import calls, coverage
+    from operations.rights.evaluation import texts
     from policies.registrations import ROOT
 
     recorded = calls.read(options.calls) if options.calls else []
-    roles = held.roles_of(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml"))
+    roles = coverage.roles_of(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml"))
     if not options.calls:
         output.record("roles", roles.statements)
         for role, statements in roles.statements.items():
             for statement in statements:
-                output.say(f"{role}: {statement['Sid']}")
-                output.say(f"    may  {' '.join(texts(statement['Action']))}")
-                output.say(f"    on   {' '.join(texts(statement['Resource']))}")
+                output.print(f"{role}: {statement['Sid']}")
+                output.print(f"    may  {' '.join(texts(statement['Action']))}")
+                output.print(f"    on   {' '.join(texts(statement['Resource']))}")
                 if "Condition" in statement:
-                    output.say(f"    if   {json.dumps(statement['Condition'])}")
+                    output.print(f"    if   {json.dumps(statement['Condition'])}")
         return 0
-    found = list(held.refusals(roles, recorded))
+    found = list(coverage.refusals(roles, recorded))
     output.record("refused", [dataclasses.asdict(refusal) for refusal in found])
     for refusal in found:
-        output.say(f"the {refusal.role} role is refused {refusal.action} on {refusal.resource}")
-        output.say(f"    call: {refusal.call}, {refusal.phase}")
-        output.say(f"    do: {refusal.remedy}")
-    output.say(f"{len(recorded)} different calls: {len(found)} requests refused")
+        output.print(f"the {refusal.role} role is refused {refusal.action} on {refusal.resource}")
+        output.print(f"    call: {refusal.call}, {refusal.phase}")
+        output.print(f"    do: {refusal.remedy}")
+    output.print(f"{len(recorded)} different calls: {len(found)} requests refused")
     return 1 if found else 0
 
 

@@ -28,17 +28,19 @@ def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
         options.revision,
         dry_run=options.dry_run,
         even_if_never_healthy=options.even_if_never_healthy,
-        say=output.say,
+        progress=output.print,
     )
     output.record("rollback", dataclasses.asdict(done))
     if done.dry_run:
-        output.say(f"Would go back from {done.left} to {done.to}, {done.image}, and set {done.pinned}.")
+        output.print(f"Would go back from {done.left} to {done.to}, {done.image}, and set {done.pinned}.")
         return 0
     status = output.checks(done.checks)
-    output.say(f"{done.service} is back on {done.to} (from {done.left}) after {done.seconds:.1f} s.")
-    output.say(f"{done.pinned} keeps it at the next pulumi up. Remove the key when the mended version is to be built.")
+    output.print(f"{done.service} is back on {done.to} (from {done.left}) after {done.seconds:.1f} s.")
+    output.print(
+        f"{done.pinned} keeps it at the next pulumi up. Remove the key when the mended version is to be built."
+    )
     if done.same_image:
-        output.say(
+        output.print(
             f"The image is that of {done.left}: a setting differs. Put it back too, or pulumi up brings it again."
         )
     return status

@@ -22,7 +22,7 @@ def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
             lines = value if isinstance(value, list) else [value]
             for line in lines or ["none"]:
                 text = ", ".join(f"{part}" for part in line.values() if part) if isinstance(line, dict) else line
-                output.say(f"  {name:<12} {text}")
+                output.print(f"  {name:<12} {text}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from types import ModuleType
 
 from policies.rule import Rule
 from policies.rules import (
@@ -21,10 +22,15 @@ from policies.rules import (
     tags,
 )
 
-_FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, network, iam, logs, tags, alarms, sns, s3, exceptions)
+FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, network, iam, logs, tags, alarms, sns, s3, exceptions)
 
 
 @functools.cache
 def rules() -> tuple[Rule, ...]:
     """Every rule, in the order of its family."""
-    return tuple(rule for family in _FAMILIES for rule in family.RULES)
+    return tuple(rule for family in FAMILIES for rule in of_family(family))
+
+
+def of_family(family: ModuleType) -> list[Rule]:
+    """The rules that a module of this package defines."""
+    return [value for value in vars(family).values() if isinstance(value, Rule)]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from policies.rule import SERVICE_COMPONENT, Resource, Rule, Severity, Stack
+from policies.rule import SERVICE_COMPONENT, Check, Resource, Severity, Stack, rule
 
 IMAGE = "docker:index/image:Image"
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
@@ -20,7 +20,10 @@ Container = Mapping[str, Any]
 
 
 def containers(resource: Resource) -> list[Container]:
-    """The containers of a task definition, or of the component that makes one."""
+    """The containers of a task definition, or of the component that makes one, which stands in for its unknown text.
+
+    Goes when Pulumi knows in a preview which digest an image will have.
+    """
     is_decided_by_component = f"{SERVICE_COMPONENT}$" in resource.urn
     if is_decided_by_component and not resource.knows("containerDefinitions"):
         return []
@@ -42,7 +45,9 @@ def environment(container: Container) -> dict[str, str]:
     return {variable["name"]: str(variable.get("value", "")) for variable in container.get("environment") or []}
 
 
-def _each(check: Callable[[Container], Iterator[str]]) -> Callable[[Resource, Stack], Iterator[str]]:
+def _each(check: Callable[[Container], Iterator[str]]) -> Check:
+    """Makes a check on one container one on all of a task."""
+
     def of_all(resource: Resource, _: Stack) -> Iterator[str]:
         for container in containers(resource):
             for problem in check(container):
@@ -51,22 +56,62 @@ def _each(check: Callable[[Container], Iterator[str]]) -> Callable[[Resource, St
     return of_all
 
 
-def _unprivileged(container: Container) -> Iterator[str]:
+@rule(
+    id="ecs-container-disallow-privileged",
+    controls=("ECS.4", "CKV_AWS_334"),
+    severity=Severity.HIGH,
+    description="Containers are not privileged.",
+    why="the server would have the rights of root on its host.",
+    remedy="remove privileged from the container.",
+    types=DEFINED_IN,
+)
+@_each
+def unprivileged(container: Container) -> Iterator[str]:
     if container.get("privileged"):
         yield "it is privileged"
 
 
-def _read_only(container: Container) -> Iterator[str]:
+@rule(
+    id="ecs-container-require-read-only-root",
+    controls=("ECS.5", "CKV_AWS_336"),
+    severity=Severity.HIGH,
+    description="Containers cannot write to their root file system.",
+    why="who breaks into the server could change the program that runs.",
+    remedy="services.<service>.readOnlyRoot: true; what must be written goes to a volume.",
+    types=DEFINED_IN,
+)
+@_each
+def read_only(container: Container) -> Iterator[str]:
     if not container.get("readonlyRootFilesystem"):
         yield "its root file system can be written to"
 
 
-def _logged(container: Container) -> Iterator[str]:
+@rule(
+    id="ecs-container-require-logs",
+    controls=("ECS.9",),
+    severity=Severity.HIGH,
+    description="Containers write logs.",
+    why="a container that dies at start leaves no trace of why.",
+    remedy="a logConfiguration with the awslogs driver, as components/service.py has.",
+    types=DEFINED_IN,
+)
+@_each
+def logged(container: Container) -> Iterator[str]:
     if not (container.get("logConfiguration") or {}).get("logDriver"):
         yield "it has no log configuration"
 
 
-def _non_root(container: Container) -> Iterator[str]:
+@rule(
+    id="ecs-container-require-user",
+    controls=("ECS.20",),
+    severity=Severity.MEDIUM,
+    description="Containers name a user that is not root.",
+    why="root in the container makes every hole in the kernel or the runtime worse.",
+    remedy="set the container's user to an id such as 10001.",
+    types=DEFINED_IN,
+)
+@_each
+def non_root(container: Container) -> Iterator[str]:
     if str(container.get("user") or "root").split(":")[0] in ("root", "0"):
         yield "it runs as root, or as the image says"
 
@@ -74,7 +119,16 @@ def _non_root(container: Container) -> Iterator[str]:
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
-def _by_digest(container: Container) -> Iterator[str]:
+@rule(
+    id="ecs-container-require-image-digest",
+    severity=Severity.HIGH,
+    description="Images are named by digest, never by a tag such as latest.",
+    why="a tag that is pushed again changes what a rollback or a new task starts, without a deployment.",
+    remedy="image@sha256:...; components/registry.py gives it, and services.<service>.image.digest takes it.",
+    types=DEFINED_IN,
+)
+@_each
+def by_digest(container: Container) -> Iterator[str]:
     image = str(container.get("image", ""))
     if not _DIGEST.search(image):
         tag = image.rpartition("/")[2].partition(":")[2]
@@ -84,7 +138,16 @@ def _by_digest(container: Container) -> Iterator[str]:
 _ONE_KEY = re.compile(r"^arn:[^:]+:secretsmanager:[^:]+:[^:]+:secret:[^:]+:[^:]+:[^:]*:[^:]*$")
 
 
-def _one_key(container: Container) -> Iterator[str]:
+@rule(
+    id="ecs-container-require-secret-key",
+    severity=Severity.HIGH,
+    description="Secrets are injected by one key of their JSON.",
+    why="the variable would hold the whole JSON object, which the server takes for the value and fails with later.",
+    remedy="arn:KEY:: as valueFrom; name the key under services.<service>.secrets.<variable>.key.",
+    types=DEFINED_IN,
+)
+@_each
+def one_key(container: Container) -> Iterator[str]:
     for secret in container.get("secrets") or []:
         source = str(secret.get("valueFrom", ""))
         if ":secretsmanager:" in source and not _ONE_KEY.match(source):
@@ -110,7 +173,16 @@ def _looks_secret(name: str, value: str) -> bool:
     return bool(_SECRET_VALUE.search(value) or (value and _SECRET_NAME.search(name)))
 
 
-def _no_plain_secrets(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-container-disallow-plain-secrets",
+    controls=("ECS.8",),
+    severity=Severity.HIGH,
+    description="No secret stands in plain variables or build arguments.",
+    why="whoever may describe the task definition or pull the image reads it, and it stays in every old revision.",
+    remedy="put it into Secrets Manager and name it under services.<service>.secrets: {secret: ..., key: ...}.",
+    types=DEFINED_IN | {IMAGE},
+)
+def no_plain_secrets(resource: Resource, _: Stack) -> Iterator[str]:
     if resource.type == IMAGE:
         build_args = resource.get("build", "args") or {}
         for name in build_args:
@@ -121,75 +193,3 @@ def _no_plain_secrets(resource: Resource, _: Stack) -> Iterator[str]:
         for name, value in environment(container).items():
             if _looks_secret(name, value):
                 yield f"container {container.get('name')}: the plain variable {name} looks like a secret"
-
-
-RULES = (
-    Rule(
-        name="ecs-container-disallow-privileged",
-        ids=("ECS.4", "CKV_AWS_334"),
-        severity=Severity.HIGH,
-        description="Containers are not privileged.",
-        why="the server would have the rights of root on its host.",
-        remedy="remove privileged from the container.",
-        types=DEFINED_IN,
-        check=_each(_unprivileged),
-    ),
-    Rule(
-        name="ecs-container-require-read-only-root",
-        ids=("ECS.5", "CKV_AWS_336"),
-        severity=Severity.HIGH,
-        description="Containers cannot write to their root file system.",
-        why="who breaks into the server could change the program that runs.",
-        remedy="services.<service>.readOnlyRoot: true; what must be written goes to a volume.",
-        types=DEFINED_IN,
-        check=_each(_read_only),
-    ),
-    Rule(
-        name="ecs-container-disallow-plain-secrets",
-        ids=("ECS.8",),
-        severity=Severity.HIGH,
-        description="No secret stands in plain variables or build arguments.",
-        why="whoever may describe the task definition or pull the image reads it, and it stays in every old revision.",
-        remedy="put it into Secrets Manager and name it under services.<service>.secrets: {secret: ..., key: ...}.",
-        types=DEFINED_IN | {IMAGE},
-        check=_no_plain_secrets,
-    ),
-    Rule(
-        name="ecs-container-require-logs",
-        ids=("ECS.9",),
-        severity=Severity.HIGH,
-        description="Containers write logs.",
-        why="a container that dies at start leaves no trace of why.",
-        remedy="a logConfiguration with the awslogs driver, as components/service.py has.",
-        types=DEFINED_IN,
-        check=_each(_logged),
-    ),
-    Rule(
-        name="ecs-container-require-user",
-        ids=("ECS.20",),
-        severity=Severity.MEDIUM,
-        description="Containers name a user that is not root.",
-        why="root in the container makes every hole in the kernel or the runtime worse.",
-        remedy="set the container's user to an id such as 10001.",
-        types=DEFINED_IN,
-        check=_each(_non_root),
-    ),
-    Rule(
-        name="ecs-container-require-image-digest",
-        severity=Severity.HIGH,
-        description="Images are named by digest, never by a tag such as latest.",
-        why="a tag that is pushed again changes what a rollback or a new task starts, without a deployment.",
-        remedy="image@sha256:...; components/registry.py gives it, and services.<service>.image.digest takes it.",
-        types=DEFINED_IN,
-        check=_each(_by_digest),
-    ),
-    Rule(
-        name="ecs-container-require-secret-key",
-        severity=Severity.HIGH,
-        description="Secrets are injected by one key of their JSON.",
-        why="the variable would hold the whole JSON object, which the server takes for the value and fails with later.",
-        remedy="arn:KEY:: as valueFrom; name the key under services.<service>.secrets.<variable>.key.",
-        types=DEFINED_IN,
-        check=_each(_one_key),
-    ),
-)

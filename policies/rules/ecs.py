@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from components.settings import FARGATE_MEMORY
-from policies.rule import Resource, Rule, Severity, Stack
+from policies.rule import Resource, Severity, Stack, rule
 from policies.rules.containers import IMAGE
 
 SERVICE = "aws:ecs/service:Service"
@@ -14,35 +14,88 @@ _SERVICES, _TASKS = frozenset({SERVICE}), frozenset({TASK_DEFINITION})
 _ARCHITECTURE = {"linux/amd64": "X86_64", "linux/arm64": "ARM64"}
 
 
-def _private(service: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-service-disallow-public-address",
+    controls=("ECS.2", "CKV_AWS_333"),
+    severity=Severity.HIGH,
+    description="Tasks have no public address.",
+    why="the server would be reached past the load balancer.",
+    remedy="networkConfiguration.assignPublicIp: false, and private subnets in estate.taskSubnets.",
+    types=_SERVICES,
+)
+def private(service: Resource, _: Stack) -> Iterator[str]:
     if service.get("networkConfiguration", "assignPublicIp"):
         yield "its tasks get public addresses"
 
 
-def _latest(service: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-service-require-latest-platform",
+    controls=("ECS.10", "CKV_AWS_332"),
+    severity=Severity.MEDIUM,
+    description="Services run on the latest platform version.",
+    why="older ones lack security patches.",
+    remedy="platformVersion: LATEST.",
+    types=_SERVICES,
+)
+def latest(service: Resource, _: Stack) -> Iterator[str]:
     version = service.get("platformVersion")
     if version not in (None, "LATEST"):
         yield f"its platform version is {version}"
 
 
-def _breaker(service: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-service-require-rollback",
+    severity=Severity.HIGH,
+    description="Services go back by themselves when new tasks do not start.",
+    why="an image that crashes at start would be restarted for ever, while the deployment seems to be under way.",
+    remedy="deploymentCircuitBreaker: {enable: true, rollback: true}.",
+    types=_SERVICES,
+)
+def breaker(service: Resource, _: Stack) -> Iterator[str]:
     breaker = service.get("deploymentCircuitBreaker")
     for part in ("enable", "rollback"):
         if not (breaker and breaker.get(part)):
             yield f"deploymentCircuitBreaker.{part} is not true"
 
 
-def _host_pid(task: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-task-disallow-host-pid",
+    controls=("ECS.3", "CKV_AWS_335"),
+    severity=Severity.HIGH,
+    description="Tasks do not share the host's process namespace.",
+    why="a container could see and stop the processes of others.",
+    remedy="remove pidMode.",
+    types=_TASKS,
+)
+def host_pid(task: Resource, _: Stack) -> Iterator[str]:
     if task.get("pidMode") == "host":
         yield "pidMode is host"
 
 
-def _host_network(task: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-task-disallow-host-network",
+    controls=("ECS.17",),
+    severity=Severity.HIGH,
+    description="Tasks do not use the host's network.",
+    why="security groups would not hold, and ports of other tasks would be within reach.",
+    remedy="networkMode: awsvpc.",
+    types=_TASKS,
+)
+def host_network(task: Resource, _: Stack) -> Iterator[str]:
     if task.get("networkMode") == "host":
         yield "networkMode is host"
 
 
-def _fargate(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-task-require-fargate-size",
+    controls=("E3047", "E3048", "E3054"),
+    severity=Severity.HIGH,
+    description="Tasks and services have the fields, CPU and memory that Fargate takes.",
+    why="ECS refuses the task definition or the service in the middle of a deployment.",
+    remedy="set services.<service>.cpu and .memory to a pair that Fargate has.",
+    types=_TASKS | _SERVICES,
+)
+def fargate(resource: Resource, _: Stack) -> Iterator[str]:
     if resource.type == SERVICE:
         launch = resource.get("launchType")
         if launch != "FARGATE" and not resource.items("capacityProviderStrategies"):
@@ -67,7 +120,17 @@ def _number(value: object) -> int | None:
     return int(value) if isinstance(value, str | float | int) and str(value).removesuffix(".0").isdigit() else None
 
 
-def _roles_apart(task: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-task-separate-roles",
+    controls=("CKV_AWS_249",),
+    severity=Severity.HIGH,
+    description="The task role is not the execution role.",
+    why="the server could read every secret and pull every image that starting the task takes.",
+    remedy="leave executionRole out to have one made, or name one that is not the task's.",
+    types=_TASKS,
+    whole_stack=True,
+)
+def roles_apart(task: Resource, stack: Stack) -> Iterator[str]:
     known = [task.knows(name) for name in ("taskRoleArn", "executionRoleArn")]
     if all(known):
         same = task.get("taskRoleArn") is not None and task.get("taskRoleArn") == task.get("executionRoleArn")
@@ -81,7 +144,16 @@ def _roles_apart(task: Resource, stack: Stack) -> Iterator[str]:
         yield "its task role is its execution role"
 
 
-def _architecture_agrees(task: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-task-match-image-architecture",
+    severity=Severity.HIGH,
+    description="Images are built for the architecture that their task runs on.",
+    why="the container ends with `exec format error`, after the image was pushed and the service updated.",
+    remedy="set services.<service>.image.platform; the task's architecture follows from it.",
+    types=_TASKS,
+    whole_stack=True,
+)
+def architecture_agrees(task: Resource, stack: Stack) -> Iterator[str]:
     wanted = task.get("runtimePlatform", "cpuArchitecture") or "X86_64"
     for image in stack.needs(task, IMAGE):
         platform = image.get("build", "platform")
@@ -89,100 +161,15 @@ def _architecture_agrees(task: Resource, stack: Stack) -> Iterator[str]:
             yield f"it runs {image.name}, built for {platform}, on {wanted}"
 
 
-def _platform_stated(image: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="docker-image-require-platform",
+    severity=Severity.HIGH,
+    description="Image builds state their platform.",
+    why="the image is otherwise built for whatever machine runs the deployment.",
+    remedy="set services.<service>.image.platform to linux/amd64 or linux/arm64.",
+    types=frozenset({IMAGE}),
+)
+def platform_stated(image: Resource, _: Stack) -> Iterator[str]:
     platform = image.get("build", "platform")
     if platform not in _ARCHITECTURE:
         yield f"build.platform is {platform or 'not set'}"
-
-
-RULES = (
-    Rule(
-        name="ecs-service-disallow-public-address",
-        ids=("ECS.2", "CKV_AWS_333"),
-        severity=Severity.HIGH,
-        description="Tasks have no public address.",
-        why="the server would be reached past the load balancer.",
-        remedy="networkConfiguration.assignPublicIp: false, and private subnets in estate.taskSubnets.",
-        types=_SERVICES,
-        check=_private,
-    ),
-    Rule(
-        name="ecs-service-require-latest-platform",
-        ids=("ECS.10", "CKV_AWS_332"),
-        severity=Severity.MEDIUM,
-        description="Services run on the latest platform version.",
-        why="older ones lack security patches.",
-        remedy="platformVersion: LATEST.",
-        types=_SERVICES,
-        check=_latest,
-    ),
-    Rule(
-        name="ecs-service-require-rollback",
-        severity=Severity.HIGH,
-        description="Services go back by themselves when new tasks do not start.",
-        why="an image that crashes at start would be restarted for ever, while the deployment seems to be under way.",
-        remedy="deploymentCircuitBreaker: {enable: true, rollback: true}.",
-        types=_SERVICES,
-        check=_breaker,
-    ),
-    Rule(
-        name="ecs-task-disallow-host-pid",
-        ids=("ECS.3", "CKV_AWS_335"),
-        severity=Severity.HIGH,
-        description="Tasks do not share the host's process namespace.",
-        why="a container could see and stop the processes of others.",
-        remedy="remove pidMode.",
-        types=_TASKS,
-        check=_host_pid,
-    ),
-    Rule(
-        name="ecs-task-disallow-host-network",
-        ids=("ECS.17",),
-        severity=Severity.HIGH,
-        description="Tasks do not use the host's network.",
-        why="security groups would not hold, and ports of other tasks would be within reach.",
-        remedy="networkMode: awsvpc.",
-        types=_TASKS,
-        check=_host_network,
-    ),
-    Rule(
-        name="ecs-task-require-fargate-size",
-        ids=("E3047", "E3048", "E3054"),
-        severity=Severity.HIGH,
-        description="Tasks and services have the fields, CPU and memory that Fargate takes.",
-        why="ECS refuses the task definition or the service in the middle of a deployment.",
-        remedy="set services.<service>.cpu and .memory to a pair that Fargate has.",
-        types=_TASKS | _SERVICES,
-        check=_fargate,
-    ),
-    Rule(
-        name="ecs-task-separate-roles",
-        ids=("CKV_AWS_249",),
-        severity=Severity.HIGH,
-        description="The task role is not the execution role.",
-        why="the server could read every secret and pull every image that starting the task takes.",
-        remedy="leave executionRole out to have one made, or name one that is not the task's.",
-        types=_TASKS,
-        check=_roles_apart,
-        whole_stack=True,
-    ),
-    Rule(
-        name="ecs-task-match-image-architecture",
-        severity=Severity.HIGH,
-        description="Images are built for the architecture that their task runs on.",
-        why="the container ends with `exec format error`, after the image was pushed and the service updated.",
-        remedy="set services.<service>.image.platform; the task's architecture follows from it.",
-        types=_TASKS,
-        check=_architecture_agrees,
-        whole_stack=True,
-    ),
-    Rule(
-        name="docker-image-require-platform",
-        severity=Severity.HIGH,
-        description="Image builds state their platform.",
-        why="the image is otherwise built for whatever machine runs the deployment.",
-        remedy="set services.<service>.image.platform to linux/amd64 or linux/arm64.",
-        types=frozenset({IMAGE}),
-        check=_platform_stated,
-    ),
-)

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.rule import STACK, Resource, Rule, Severity, Stack
+from policies.rule import STACK, Resource, Severity, Stack, rule
 
 
-def _in_order(_: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="policy-exception-renew",
+    severity=Severity.HIGH,
+    description="Exceptions name a rule and have not expired.",
+    why="what was to be allowed for a time would be allowed for ever.",
+    remedy="mend what the exception allowed and remove it from policyExceptions, or let its owner set a new date.",
+    types=frozenset({STACK}),
+)
+def in_order(_: Resource, stack: Stack) -> Iterator[str]:
     from policies.rules import rules  # here: the list of rules has this one
 
-    names = {rule.name for rule in rules()}
+    names = {rule.id for rule in rules()}
     for exception in stack.exceptions:
         if exception.expires < stack.today:
             yield (
@@ -19,16 +27,3 @@ def _in_order(_: Resource, stack: Stack) -> Iterator[str]:
             )
         if exception.rule not in names:
             yield f"there is an exception from {exception.rule}, and no such rule"
-
-
-RULES = (
-    Rule(
-        name="policy-exception-renew",
-        severity=Severity.HIGH,
-        description="Exceptions name a rule and have not expired.",
-        why="what was to be allowed for a time would be allowed for ever.",
-        remedy="mend what the exception allowed and remove it from policyExceptions, or let its owner set a new date.",
-        types=frozenset({STACK}),
-        check=_in_order,
-    ),
-)

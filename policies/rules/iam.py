@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from policies.rule import Resource, Rule, Severity, Stack
+from policies.rule import Resource, Severity, Stack, rule
 from policies.rules import documents
 
 _ROLE = "aws:iam/role:Role"
@@ -65,7 +65,25 @@ def _allowed(resource: Resource) -> Iterator[Mapping[str, Any]]:
         yield from documents.statements(resource.document("policy"))
 
 
-def _no_wild_actions(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="iam-policy-disallow-wildcard-actions",
+    controls=(
+        "IAM.1",
+        "IAM.21",
+        "CKV_AWS_62",
+        "CKV_AWS_63",
+        "CKV_AWS_286",
+        "CKV_AWS_287",
+        "CKV_AWS_289",
+        "CKV2_AWS_40",
+    ),
+    severity=Severity.CRITICAL,
+    description="Policies name actions; none allows all of a service.",
+    why="who gets hold of the server gets all of that, iam:PassRole and deletion included.",
+    remedy="list the actions that are used.",
+    types=_POLICIES,
+)
+def no_wild_actions(resource: Resource, _: Stack) -> Iterator[str]:
     for statement in _allowed(resource):
         if "NotAction" in statement:
             yield f"{documents.name(statement)} allows all actions but some (NotAction)"
@@ -74,7 +92,16 @@ def _no_wild_actions(resource: Resource, _: Stack) -> Iterator[str]:
                 yield f"{documents.name(statement)} allows {action}"
 
 
-def _no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="iam-policy-disallow-wildcard-resources",
+    controls=("CKV_AWS_288", "CKV_AWS_290", "CKV_AWS_355"),
+    severity=Severity.HIGH,
+    description="Policies name resources, for every action that knows resources.",
+    why="who gets hold of the server reaches what other services have in the account.",
+    remedy="write the ARN, with the resource's own name; services.<service>.permissions does.",
+    types=_POLICIES,
+)
+def no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
     for statement in _allowed(resource):
         if "NotResource" in statement:
             yield f"{documents.name(statement)} covers all resources but some (NotResource)"
@@ -109,7 +136,16 @@ def _is_wild(resource: str) -> bool:
     return own.startswith("*") if service in ("s3", "sns") else re.fullmatch(r"([\w-]+[:/])?\*+", own) is not None
 
 
-def _no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="iam-policy-limit-decrypt",
+    controls=("KMS.1", "KMS.2"),
+    severity=Severity.HIGH,
+    description="Policies allow decryption with named keys only.",
+    why="every secret and object of the account could be decrypted.",
+    remedy="write the key's ARN, or limit by kms:ViaService.",
+    types=_POLICIES,
+)
+def no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:
     for statement in _allowed(resource):
         decrypts = [
             action
@@ -122,7 +158,16 @@ def _no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:
             yield f"{documents.name(statement)} allows {', '.join(decrypts)} with {', '.join(keys)}"
 
 
-def _narrow_trust(role: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="iam-role-narrow-trust",
+    controls=("CKV_AWS_60", "CKV_AWS_61"),
+    severity=Severity.CRITICAL,
+    description="Roles say who may take them.",
+    why="anybody, or everybody in an account, could act as the service.",
+    remedy="name the service or the role as Principal, and limit by aws:SourceAccount.",
+    types=frozenset({_ROLE}),
+)
+def narrow_trust(role: Resource, _: Stack) -> Iterator[str]:
     for statement in documents.statements(role.document("assumeRolePolicy")):
         for kind, principal in documents.principals(statement):
             if principal == "*" and kind in ("*", "AWS") and not documents.limited(statement):
@@ -135,7 +180,16 @@ def _narrow_trust(role: Resource, _: Stack) -> Iterator[str]:
             yield "all but some may take it (NotPrincipal)"
 
 
-def _no_administrator(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="iam-role-disallow-administrator",
+    controls=("CKV_AWS_274", "CKV2_AWS_56"),
+    severity=Severity.CRITICAL,
+    description="Nothing gets an administrator's policy.",
+    why="who gets hold of the server or of the pipeline gets the account.",
+    remedy="a policy with the actions that are used.",
+    types=_ATTACHMENTS,
+)
+def no_administrator(resource: Resource, _: Stack) -> Iterator[str]:
     named = resource.items("managedPolicyArns") if resource.type == _ROLE else [resource.get("policyArn")]
     for arn in named:
         policy = str(arn or "").rpartition("/")[2]
@@ -143,7 +197,16 @@ def _no_administrator(resource: Resource, _: Stack) -> Iterator[str]:
             yield f"it has {policy}"
 
 
-def _github_limited(role: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="iam-role-limit-github-subject",
+    controls=("CKV_AWS_358", "CKV_AWS_393"),
+    severity=Severity.CRITICAL,
+    description="A role for GitHub Actions is for one repository, and a branch or environment of it.",
+    why="a fork, a pull request, or anybody's repository could deploy.",
+    remedy=f"StringEquals on {_GITHUB}:sub (repo:OWNER/NAME:environment:NAME) and :aud (sts.amazonaws.com).",
+    types=frozenset({_ROLE}),
+)
+def github_limited(role: Resource, _: Stack) -> Iterator[str]:
     for statement in documents.statements(role.document("assumeRolePolicy")):
         if not any(kind == "Federated" and _GITHUB in one for kind, one in documents.principals(statement)):
             continue
@@ -160,67 +223,3 @@ def _github_limited(role: Resource, _: Stack) -> Iterator[str]:
                 yield f"pull requests may take it ({subject})"
         if not conditions.get(f"{_GITHUB}:aud"):
             yield "tokens meant for others are taken: there is no condition on the audience"
-
-
-RULES = (
-    Rule(
-        name="iam-policy-disallow-wildcard-actions",
-        ids=("IAM.1", "IAM.21", "CKV_AWS_62", "CKV_AWS_63", "CKV_AWS_286", "CKV_AWS_287", "CKV_AWS_289", "CKV2_AWS_40"),
-        severity=Severity.CRITICAL,
-        description="Policies name actions; none allows all of a service.",
-        why="who gets hold of the server gets all of that, iam:PassRole and deletion included.",
-        remedy="list the actions that are used.",
-        types=_POLICIES,
-        check=_no_wild_actions,
-    ),
-    Rule(
-        name="iam-policy-disallow-wildcard-resources",
-        ids=("CKV_AWS_288", "CKV_AWS_290", "CKV_AWS_355"),
-        severity=Severity.HIGH,
-        description="Policies name resources, for every action that knows resources.",
-        why="who gets hold of the server reaches what other services have in the account.",
-        remedy="write the ARN, with the resource's own name; services.<service>.permissions does.",
-        types=_POLICIES,
-        check=_no_wild_resources,
-    ),
-    Rule(
-        name="iam-policy-limit-decrypt",
-        ids=("KMS.1", "KMS.2"),
-        severity=Severity.HIGH,
-        description="Policies allow decryption with named keys only.",
-        why="every secret and object of the account could be decrypted.",
-        remedy="write the key's ARN, or limit by kms:ViaService.",
-        types=_POLICIES,
-        check=_no_wild_decrypt,
-    ),
-    Rule(
-        name="iam-role-narrow-trust",
-        ids=("CKV_AWS_60", "CKV_AWS_61"),
-        severity=Severity.CRITICAL,
-        description="Roles say who may take them.",
-        why="anybody, or everybody in an account, could act as the service.",
-        remedy="name the service or the role as Principal, and limit by aws:SourceAccount.",
-        types=frozenset({_ROLE}),
-        check=_narrow_trust,
-    ),
-    Rule(
-        name="iam-role-disallow-administrator",
-        ids=("CKV_AWS_274", "CKV2_AWS_56"),
-        severity=Severity.CRITICAL,
-        description="Nothing gets an administrator's policy.",
-        why="who gets hold of the server or of the pipeline gets the account.",
-        remedy="a policy with the actions that are used.",
-        types=_ATTACHMENTS,
-        check=_no_administrator,
-    ),
-    Rule(
-        name="iam-role-limit-github-subject",
-        ids=("CKV_AWS_358", "CKV_AWS_393"),
-        severity=Severity.CRITICAL,
-        description="A role for GitHub Actions is for one repository, and a branch or environment of it.",
-        why="a fork, a pull request, or anybody's repository could deploy.",
-        remedy=f"StringEquals on {_GITHUB}:sub (repo:OWNER/NAME:environment:NAME) and :aud (sts.amazonaws.com).",
-        types=frozenset({_ROLE}),
-        check=_github_limited,
-    ),
-)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from policies.rule import Resource, Rule, Severity, Stack
+from policies.rule import Resource, Severity, Stack, rule
 from policies.rules.containers import Container, environment, running
 from policies.rules.ecs import SERVICE
 from policies.rules.mcp import is_workspace_mcp
@@ -16,7 +16,16 @@ _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _GROUP = "aws:ec2/securityGroup:SecurityGroup"
 
 
-def _health(group: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="lb-target-group-require-health-check",
+    controls=("CKV_AWS_261",),
+    severity=Severity.HIGH,
+    description="Target groups check their targets' health by a path.",
+    why="a task that does not answer would get requests, and a deployment would count it as good.",
+    remedy="services.<service>.health.path, such as /health.",
+    types=frozenset({TARGET_GROUP}),
+)
+def health(group: Resource, _: Stack) -> Iterator[str]:
     check = group.get("healthCheck")
     if not check or check.get("enabled") is False:
         yield "it has no health check"
@@ -24,7 +33,16 @@ def _health(group: Resource, _: Stack) -> Iterator[str]:
         yield "its health check has no path"
 
 
-def _encrypted(group: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="lb-target-group-encrypt",
+    controls=("CKV_AWS_378",),
+    severity=Severity.MEDIUM,
+    description="The load balancer speaks TLS to its targets.",
+    why="who listens in the VPC reads the requests.",
+    remedy="protocol: HTTPS where the server has a certificate, or record an exception under policyExceptions.",
+    types=frozenset({TARGET_GROUP}),
+)
+def encrypted(group: Resource, _: Stack) -> Iterator[str]:
     if group.get("protocol") not in ("HTTPS", "TLS"):
         yield f"requests go to its targets by {group.get('protocol')}"
 
@@ -36,7 +54,16 @@ _PATHS = re.compile(
 """What workspace-mcp answers."""
 
 
-def _stripped(rule: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="lb-listener-rule-strip-prefix",
+    severity=Severity.HIGH,
+    description="A path prefix that the server does not know is taken off before it is asked.",
+    why="every request from outside would be a 404, while target health, which passes no rule, stays green.",
+    remedy="services.<service>.routing.strategy: rewrite (or host, which has no prefix).",
+    types=frozenset({LISTENER_RULE}),
+    whole_stack=True,
+)
+def stripped(rule: Resource, stack: Stack) -> Iterator[str]:
     patterns = [
         str(pattern)
         for condition in rule.items("conditions")
@@ -68,7 +95,16 @@ def _rewritten(rule: Resource, path: str) -> str:
     return path
 
 
-def _ports(service: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="ecs-service-match-ports",
+    severity=Severity.HIGH,
+    description="Container, target group, discovery, health check and security group have the same port.",
+    why="nothing answers where it is asked, and tasks are stopped as unhealthy.",
+    remedy="set services.<service>.port alone; everything else follows from it.",
+    types=frozenset({SERVICE}),
+    whole_stack=True,
+)
+def ports(service: Resource, stack: Stack) -> Iterator[str]:
     found = {str(container.get("name")): container for container in running(service, stack)}
     used: dict[tuple[str, int], str] = {}
     for balancer in service.items("loadBalancers"):
@@ -108,47 +144,3 @@ def _contradictions(container: Container, port: int) -> Iterator[str]:
 
 def _list(ports: set[int]) -> str:
     return ", ".join(map(str, sorted(ports))) or "none"
-
-
-RULES = (
-    Rule(
-        name="lb-target-group-require-health-check",
-        ids=("CKV_AWS_261",),
-        severity=Severity.HIGH,
-        description="Target groups check their targets' health by a path.",
-        why="a task that does not answer would get requests, and a deployment would count it as good.",
-        remedy="services.<service>.health.path, such as /health.",
-        types=frozenset({TARGET_GROUP}),
-        check=_health,
-    ),
-    Rule(
-        name="lb-target-group-encrypt",
-        ids=("CKV_AWS_378",),
-        severity=Severity.MEDIUM,
-        description="The load balancer speaks TLS to its targets.",
-        why="who listens in the VPC reads the requests.",
-        remedy="protocol: HTTPS where the server has a certificate, or record an exception under policyExceptions.",
-        types=frozenset({TARGET_GROUP}),
-        check=_encrypted,
-    ),
-    Rule(
-        name="lb-listener-rule-strip-prefix",
-        severity=Severity.HIGH,
-        description="A path prefix that the server does not know is taken off before it is asked.",
-        why="every request from outside would be a 404, while target health, which passes no rule, stays green.",
-        remedy="services.<service>.routing.strategy: rewrite (or host, which has no prefix).",
-        types=frozenset({LISTENER_RULE}),
-        check=_stripped,
-        whole_stack=True,
-    ),
-    Rule(
-        name="ecs-service-match-ports",
-        severity=Severity.HIGH,
-        description="Container, target group, discovery, health check and security group have the same port.",
-        why="nothing answers where it is asked, and tasks are stopped as unhealthy.",
-        remedy="set services.<service>.port alone; everything else follows from it.",
-        types=frozenset({SERVICE}),
-        check=_ports,
-        whole_stack=True,
-    ),
-)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import urlsplit
 
-from policies.rule import Resource, Rule, Severity, Stack
+from policies.rule import Resource, Severity, Stack, rule
 from policies.rules.containers import DEFINED_IN, Container, containers, environment, running
 from policies.rules.ecs import SERVICE
 
@@ -43,13 +43,30 @@ def _reachable_servers(service: Resource, stack: Stack, known: Known) -> Iterato
         yield from _servers(running(service, stack), known)
 
 
-def _oauth_spelled(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="mcp-server-spell-oauth",
+    severity=Severity.CRITICAL,
+    description="OAuth 2.1 is switched on or off by the exact word that the server knows.",
+    why="with 1, yes or True the server starts in its legacy mode and answers everybody without a login.",
+    remedy=f"{OAUTH}: the word true; leave it to services.<service>.oauth.enabled.",
+    types=DEFINED_IN,
+)
+def oauth_spelled(resource: Resource, _: Stack) -> Iterator[str]:
     for name, variables in _servers(containers(resource), _knows_oauth):
         if variables.get(OAUTH, "false") not in ("true", "false"):
             yield f"{name}: {OAUTH} is {variables[OAUTH]!r}, which the server takes for no"
 
 
-def _named(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="mcp-server-name-variables",
+    severity=Severity.HIGH,
+    description="The server gets its credentials and its transport by the names that it reads.",
+    why="it exits at once without them, or starts without credentials.",
+    remedy="name GOOGLE_OAUTH_CLIENT_ID and GOOGLE_OAUTH_CLIENT_SECRET under services.<service>.secrets; "
+    "the rest follows from server: workspace-mcp.",
+    types=DEFINED_IN,
+)
+def named(resource: Resource, _: Stack) -> Iterator[str]:
     for container in containers(resource):
         variables = environment(container)
         given = variables.keys() | {secret.get("name") for secret in container.get("secrets") or []}
@@ -65,19 +82,46 @@ def _named(resource: Resource, _: Stack) -> Iterator[str]:
             yield f"{where}: WORKSPACE_MCP_TRANSPORT is not streamable-http"
 
 
-def _oauth_on(service: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="mcp-service-require-oauth",
+    severity=Severity.CRITICAL,
+    description="A server behind a load balancer asks for a login.",
+    why="anybody could read and send people's mail.",
+    remedy="services.<service>.oauth.enabled: true, or routing.strategy: internal.",
+    types=frozenset({SERVICE}),
+    whole_stack=True,
+)
+def oauth_on(service: Resource, stack: Stack) -> Iterator[str]:
     for name, variables in _reachable_servers(service, stack, _knows_oauth):
         if variables.get(OAUTH) != "true":
             yield f"{name} is behind a load balancer without OAuth 2.1"
 
 
-def _redirects_limited(service: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="mcp-service-limit-redirects",
+    severity=Severity.HIGH,
+    description="A server behind a load balancer limits the redirect addresses that clients register.",
+    why="a login could be sent to an address of an attacker's.",
+    remedy="list the clients' addresses under services.<service>.oauth.clientRedirectUris.",
+    types=frozenset({SERVICE}),
+    whole_stack=True,
+)
+def redirects_limited(service: Resource, stack: Stack) -> Iterator[str]:
     for name, variables in _reachable_servers(service, stack, is_workspace_mcp):
         if not variables.get("WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"):
             yield f"{name} lets clients register any redirect address"
 
 
-def _public_url(service: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="mcp-service-tell-public-address",
+    severity=Severity.HIGH,
+    description="A server behind a load balancer tells clients its public https address, not its private name.",
+    why="private names are known in the VPC only: clients outside find nothing there, and logins cannot come back.",
+    remedy="set services.<service>.routing.host; the server's address follows from it.",
+    types=frozenset({SERVICE}),
+    whole_stack=True,
+)
+def public_url(service: Resource, stack: Stack) -> Iterator[str]:
     for name, variables in _reachable_servers(service, stack, is_workspace_mcp):
         url = variables.get("WORKSPACE_EXTERNAL_URL", "")
         if not url.startswith("https://") or _private(urlsplit(url).hostname or ""):
@@ -93,7 +137,16 @@ def _private(host: str) -> bool:
         return False
 
 
-def _state_shared(service: Resource, stack: Stack) -> Iterator[str]:
+@rule(
+    id="mcp-service-share-oauth-state",
+    severity=Severity.HIGH,
+    description="Several tasks share their OAuth state.",
+    why="a login that begins on one task fails on another.",
+    remedy="services.<service>.oauth.state.backend: valkey, or desiredCount: 1.",
+    types=frozenset({SERVICE}),
+    whole_stack=True,
+)
+def state_shared(service: Resource, stack: Stack) -> Iterator[str]:
     scaled = [target.get("maxCapacity") for target in stack.dependents(service, "aws:appautoscaling/target:Target")]
     count = max(service.get("desiredCount") or 1, *scaled, 1)
     if count <= 1:
@@ -102,66 +155,3 @@ def _state_shared(service: Resource, stack: Stack) -> Iterator[str]:
         backend = variables.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") or "memory"
         if variables.get(OAUTH) == "true" and backend != "valkey":
             yield f"{int(count)} tasks keep OAuth state each for itself ({name}: {backend})"
-
-
-RULES = (
-    Rule(
-        name="mcp-server-spell-oauth",
-        severity=Severity.CRITICAL,
-        description="OAuth 2.1 is switched on or off by the exact word that the server knows.",
-        why="with 1, yes or True the server starts in its legacy mode and answers everybody without a login.",
-        remedy=f"{OAUTH}: the word true; leave it to services.<service>.oauth.enabled.",
-        types=DEFINED_IN,
-        check=_oauth_spelled,
-    ),
-    Rule(
-        name="mcp-server-name-variables",
-        severity=Severity.HIGH,
-        description="The server gets its credentials and its transport by the names that it reads.",
-        why="it exits at once without them, or starts without credentials.",
-        remedy="name GOOGLE_OAUTH_CLIENT_ID and GOOGLE_OAUTH_CLIENT_SECRET under services.<service>.secrets; "
-        "the rest follows from server: workspace-mcp.",
-        types=DEFINED_IN,
-        check=_named,
-    ),
-    Rule(
-        name="mcp-service-require-oauth",
-        severity=Severity.CRITICAL,
-        description="A server behind a load balancer asks for a login.",
-        why="anybody could read and send people's mail.",
-        remedy="services.<service>.oauth.enabled: true, or routing.strategy: internal.",
-        types=frozenset({SERVICE}),
-        check=_oauth_on,
-        whole_stack=True,
-    ),
-    Rule(
-        name="mcp-service-limit-redirects",
-        severity=Severity.HIGH,
-        description="A server behind a load balancer limits the redirect addresses that clients register.",
-        why="a login could be sent to an address of an attacker's.",
-        remedy="list the clients' addresses under services.<service>.oauth.clientRedirectUris.",
-        types=frozenset({SERVICE}),
-        check=_redirects_limited,
-        whole_stack=True,
-    ),
-    Rule(
-        name="mcp-service-tell-public-address",
-        severity=Severity.HIGH,
-        description="A server behind a load balancer tells clients its public https address, not its private name.",
-        why="private names are known in the VPC only: clients outside find nothing there, and logins cannot come back.",
-        remedy="set services.<service>.routing.host; the server's address follows from it.",
-        types=frozenset({SERVICE}),
-        check=_public_url,
-        whole_stack=True,
-    ),
-    Rule(
-        name="mcp-service-share-oauth-state",
-        severity=Severity.HIGH,
-        description="Several tasks share their OAuth state.",
-        why="a login that begins on one task fails on another.",
-        remedy="services.<service>.oauth.state.backend: valkey, or desiredCount: 1.",
-        types=frozenset({SERVICE}),
-        check=_state_shared,
-        whole_stack=True,
-    ),
-)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policies.rule import Resource, Rule, Severity, Stack
+from policies.rule import Resource, Severity, Stack, rule
 
 REQUIRED = ("Environment", "Service", "ManagedBy")
 TAGGABLE = frozenset(
@@ -36,20 +36,15 @@ TAGGABLE = frozenset(
 )
 
 
-def _tagged(resource: Resource, _: Stack) -> Iterator[str]:
+@rule(
+    id="aws-resource-require-tags",
+    severity=Severity.HIGH,
+    description=f"Resources have the tags {', '.join(REQUIRED)}.",
+    why="cost and owner cannot be found, and what this program made cannot be told from what was made by hand.",
+    remedy="pass the tags that Settings.tags_for gives to the resource.",
+    types=TAGGABLE,
+)
+def tagged(resource: Resource, _: Stack) -> Iterator[str]:
     missing = [name for name in REQUIRED if not resource.get("tags", name)]
     if missing:
         yield f"tags are missing: {', '.join(missing)}"
-
-
-RULES = (
-    Rule(
-        name="aws-resource-require-tags",
-        severity=Severity.HIGH,
-        description=f"Resources have the tags {', '.join(REQUIRED)}.",
-        why="cost and owner cannot be found, and what this program made cannot be told from what was made by hand.",
-        remedy="pass the tags that Settings.tags_for gives to the resource.",
-        types=TAGGABLE,
-        check=_tagged,
-    ),
-)

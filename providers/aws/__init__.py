@@ -18,6 +18,7 @@ from providers.aws import (
     sns,
     ssm,
     sts,
+    task_definitions,
 )
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "sns",
     "ssm",
     "sts",
+    "task_definitions",
 ]

@@ -23,7 +23,7 @@ from providers.base import (
     the_one,
 )
 
-# The emulated EC2 ignores filters that it does not know, and would find too much.
+# The emulated EC2 ignores filters that it does not know, and would find too much. Goes when it refuses them.
 FILTERS = {
     "vpc": {"vpc-id", "cidr", "cidr-block-association.cidr-block", "state", "owner-id", "is-default"},
     "subnet": {"vpc-id", "availability-zone", "subnet-id", "cidr-block", "cidr", "default-for-az"},

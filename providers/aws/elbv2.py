@@ -176,7 +176,7 @@ class TargetGroup(Handler):
         if self.read(locator) is None:
             return
         elbv2 = self.context.client("elbv2")
-        # AWS refuses to delete a target group that a rule forwards to; the emulator would not.
+        # AWS refuses to delete a target group that a rule forwards to; the emulator would not. Goes when it does.
         for balancer in elbv2.describe_load_balancers()["LoadBalancers"]:
             for listener in elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
                 for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]:
@@ -242,7 +242,8 @@ class ListenerRule(Handler):
         return str(found["Rules"][0]["RuleArn"])
 
     def _check_priority(self, priority: int, taken: set[int]) -> None:
-        if priority in taken:  # The emulator would make a second rule with this priority.
+        # The emulator would make a second rule with this priority. Goes when it answers PriorityInUse.
+        if priority in taken:
             raise ProviderError(
                 f"creating ELBv2 Listener Rule: PriorityInUse: Priority '{priority}' is currently in use"
             )

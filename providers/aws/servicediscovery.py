@@ -38,7 +38,7 @@ class Service(Handler):
             .paginate(Filters=[{"Name": "NAMESPACE_ID", "Values": [namespace]}])
         )
         services = (service for page in pages for service in page["Services"])
-        # The emulator does not heed the filter, and does not say the namespace.
+        # The emulator does not heed the filter, and does not say the namespace. Goes when it does both.
         return next(
             (
                 str(service["Id"])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from machine.apart import installed
+from machine.environments import installed
 from tests.conftest import ROOT
 
 StartServer = Callable[..., int]

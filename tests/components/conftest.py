@@ -13,8 +13,9 @@ from botocore.exceptions import NoCredentialsError
 
 from components import account, settings
 from engine.cli import Cli
+from tests.components.clients import S3, Ecr, Ecs, Elbv2, Named
 from tests.components.command_line import CommandLine
-from tests.components.program import S3, Account, Deploy, Ecr, Ecs, Elbv2, Named, Recorded, run
+from tests.components.program import Account, Deploy, Recorded, run
 
 PROJECT = Path(__file__).parents[2]
 

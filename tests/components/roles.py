@@ -6,9 +6,9 @@ import functools
 import json
 from typing import Any
 
-from operations.rights import calls, held
+from operations.rights import calls, coverage
 from operations.rights.calls import Call
-from operations.rights.held import Roles
+from operations.rights.coverage import Roles
 from rehearsal.run import Stack
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, production
@@ -47,7 +47,7 @@ def stack(name: str) -> Stack:
 @functools.cache
 def roles(name: str) -> Roles:
     """Its roles."""
-    return held.roles_of(stack(name).config)
+    return coverage.roles_of(stack(name).config)
 
 
 @functools.cache

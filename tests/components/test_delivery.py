@@ -9,7 +9,7 @@ import pytest
 
 from components.delivery import OversizedPolicy, UnknownRights, documents, rights
 from components.estate import EstateError
-from operations.rights.judge import Request, allowing
+from operations.rights.evaluation import Request, allowing
 from policies import evaluate
 from policies.registrations import registrations
 from policies.rules import rules
@@ -325,5 +325,5 @@ def test_a_wider_trust_would_be_stopped(subject: str, problem: str) -> None:
     document = json.loads(role.inputs["assumeRolePolicy"])
     document["Statement"][0]["Condition"]["StringEquals"][f"{GITHUB}:sub"] = subject
     role.inputs["assumeRolePolicy"] = json.dumps(document)  # type: ignore[index]
-    (rule,) = [rule for rule in rules() if rule.name == "iam-role-limit-github-subject"]
+    (rule,) = [rule for rule in rules() if rule.id == "iam-role-limit-github-subject"]
     assert any(problem in violation.problem for violation in evaluate([role], hold_to=[rule]).violations)

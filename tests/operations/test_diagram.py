@@ -86,7 +86,7 @@ def test_a_resource_of_a_type_that_it_does_not_know_is_drawn_by_its_name() -> No
         urn=f"{some.urn}-2", type="aws:sqs/queue:Queue", name="letters", parent=some.parent, inputs={}, dependencies=()
     )
     node = nodes(drawn(extra=[new]))["google-workspace/sqs/queue"]
-    assert (node.title, node.lines, node.frame, node.ours) == ("Queue", ("letters",), "google-workspace", True)
+    assert (node.title, node.lines, node.frame, node.own) == ("Queue", ("letters",), "google-workspace", True)
 
 
 def test_what_is_set_on_an_existing_bucket_is_one_node_behind_it() -> None:
@@ -101,7 +101,7 @@ def test_it_follows_the_configuration() -> None:
     node = nodes(drawn({f"{SERVICE}.routing.priority": 70, f"{SERVICE}.memory": 2048}))
     assert node["google-workspace/lb/listenerRule"].lines[0] == "70: /google-workspace(/*), rewritten"
     assert "2048 MiB" in node["google-workspace/ecs/taskDefinition"].lines[0]
-    assert not node["balancer"].ours
+    assert not node["balancer"].own
     internal = nodes(drawn({f"{SERVICE}.{section}": value for section, value in INTERNAL.items()}))
     assert "balancer" not in internal
     assert "google-workspace/lb/targetGroup" not in internal

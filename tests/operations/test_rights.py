@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from operations.errors import OperationError
-from operations.rights import calls, held
+from operations.rights import calls, coverage
 from tests.components.roles import NAME, recorded, roles, stack
 from tests.conftest import ROOT
 from tests.stacks import in_a_file, production
@@ -102,7 +102,7 @@ def test_a_file_that_is_not_there_and_a_stack_without_a_pipeline_are_told(tmp_pa
     with pytest.raises(OperationError, match="cannot be read"):
         calls.read(tmp_path / "none.jsonl")
     with pytest.raises(OperationError, match="Configure delivery"):
-        held.roles_of(production("rights").config)
+        coverage.roles_of(production("rights").config)
 
 
 def test_calls_are_read_from_whatever_form_they_went_over_the_wire_in() -> None:
@@ -135,15 +135,15 @@ def test_calls_are_read_from_whatever_form_they_went_over_the_wire_in() -> None:
     ids=lambda call: call.operation,
 )
 def test_what_a_recorder_left_out_is_what_the_program_declares(call: calls.Call) -> None:
-    assert held.asked(roles("production"), call)
-    assert list(held.refusals(roles("production"), [call])) == []
+    assert coverage.asked(roles("production"), call)
+    assert list(coverage.refusals(roles("production"), [call])) == []
 
 
 def test_a_change_of_a_role_is_an_administrators_and_reading_it_is_not() -> None:
     own, other = {"RoleName": "busyb-production-mcp-deploy"}, {"RoleName": f"{NAME}-task-role"}
     changes = [calls.Call("up", "iam", "UpdateAssumeRolePolicy", of) for of in (own, other)]
-    assert [held.administrators(roles("production"), call) for call in changes] == [True, False]
-    assert not held.administrators(roles("production"), calls.Call("refresh", "iam", "GetRole", own))
+    assert [coverage.administrators(roles("production"), call) for call in changes] == [True, False]
+    assert not coverage.administrators(roles("production"), calls.Call("refresh", "iam", "GetRole", own))
 
 
 def test_a_call_without_what_its_rights_depend_on_is_told_and_no_traceback() -> None:
@@ -152,6 +152,6 @@ def test_a_call_without_what_its_rights_depend_on_is_told_and_no_traceback() -> 
         calls.Call("up", "sns", "CreateTopic", {}),
         calls.Call("up", "logs", "CreateLogGroup", {}),
     ]
-    found = list(held.refusals(roles("production"), lacking))
+    found = list(coverage.refusals(roles("production"), lacking))
     assert [refusal.action for refusal in found] == ["s3:PutBucketPolicy", "sns:CreateTopic", "logs:CreateLogGroup"]
     assert all("recorded without" in refusal.remedy for refusal in found)

@@ -37,7 +37,7 @@ def changed(change: Callable[[dict[str, Any]], None]) -> dict[str, str]:
 
 def stopped(findings: Findings) -> set[str]:
     """Names of the rules that stop the deployment."""
-    return {violation.rule.name for violation in findings.violations if violation.rule.stops}
+    return {violation.rule.id for violation in findings.violations if violation.rule.stops}
 
 
 def production() -> list[Registration]:
@@ -271,4 +271,4 @@ def test_every_rule_that_an_incident_calls_for_stops_a_deployment() -> None:
         "logs-group-explain-retention",
     }
 
-    assert called_for <= {rule.name for rule in rules() if rule.stops}
+    assert called_for <= {rule.id for rule in rules() if rule.stops}

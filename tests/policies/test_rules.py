@@ -10,10 +10,12 @@ import pytest
 from policies import Findings, evaluate, rules
 from policies.rule import SERVICE_COMPONENT, UNKNOWN, Rule
 from policies.rules.tags import TAGGABLE
+from policies.table import markdown
 from providers import handlers
+from tests.conftest import ROOT
 from tests.policies.specs import IMAGE, SERVICE, SPECS, TASK, Registered, one, served, task, variables
 
-RULES = {rule.name: rule for rule in rules()}
+RULES = {rule.id: rule for rule in rules()}
 each_rule = pytest.mark.parametrize("name", sorted(RULES))
 
 
@@ -24,6 +26,13 @@ def held(name: str, resources: list[Registered]) -> Findings:
 def test_every_rule_has_a_spec_and_every_spec_a_rule() -> None:
     assert SPECS.keys() == RULES.keys()
     assert len(RULES) == len(rules()), "two rules share a name"
+
+
+def test_the_table_of_rules_in_docs_is_fresh() -> None:
+    assert (ROOT / "docs" / "policies.md").read_text() == markdown(), (
+        "run: .venv/bin/python -m policies.table > docs/policies.md"
+    )
+    assert f"| {len(RULES)} policies, " in (ROOT / "README.md").read_text(), "README has another number"
 
 
 @each_rule
@@ -89,7 +98,7 @@ def test_the_containers_of_a_task_whose_image_is_being_built_are_held_to_the_rul
     assert not findings.undecided
 
 
-@pytest.mark.parametrize("rule", [rule.name for rule in rules() if rule.name.startswith("mcp-service-")])
+@pytest.mark.parametrize("rule", [rule.id for rule in rules() if rule.id.startswith("mcp-service-")])
 def test_where_neither_task_nor_component_knows_the_containers_the_report_says_so(rule: str) -> None:
     unknown, group, service = served(count=2, unknown=True)
     component = one(SERVICE_COMPONENT, taskDefinitionArn=UNKNOWN)
@@ -140,7 +149,7 @@ def test_what_only_sounds_like_a_secret_passes(variable: str, value: str) -> Non
     ).violations
 
 
-@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule.id)
 def test_a_rule_tells_people_what_they_need(rule: Rule) -> None:
     assert rule.description.endswith(".")
     assert rule.why.endswith(".")
@@ -163,7 +172,7 @@ def test_every_type_of_the_program_that_takes_tags_is_asked_for_them() -> None:
 
 
 def test_the_rules_cover_every_control_that_can_be_decided_at_preview() -> None:
-    ids = {id_ for rule in rules() for id_ in rule.ids}
+    ids = {id_ for rule in rules() for id_ in rule.controls}
     wanted = """
         ECR.1 ECR.2 ECR.3 ECR.5 ECS.2 ECS.3 ECS.4 ECS.5 ECS.8 ECS.9 ECS.10 ECS.17 ECS.20 IAM.1 IAM.21 KMS.1 KMS.2
         CloudWatch.15 CloudWatch.16 CloudWatch.17 SNS.1 SNS.4 S3.2 S3.3 S3.5 S3.6 S3.8 S3.12 S3.13 S3.14 S3.17

@@ -132,7 +132,7 @@ def same(diagnostics: Iterable[analyzer_pb2.AnalyzeDiagnostic], findings: Findin
     }
     expected = {
         (
-            v.rule.name,
+            v.rule.id,
             v.resource.urn,
             f"{v.rule.description}\n{v.resource.name}: {v.rule.message(v.problem)}",
             v.rule.stops,
@@ -141,10 +141,10 @@ def same(diagnostics: Iterable[analyzer_pb2.AnalyzeDiagnostic], findings: Findin
     }
     assert shown == expected
     undecided = [d for d in diagnostics if "not decided at preview" in d.message]
-    assert {d.policyName for d in undecided} == {u.rule.name for u in findings.undecided}
+    assert {d.policyName for d in undecided} == {u.rule.id for u in findings.undecided}
     assert all(d.enforcementLevel == analyzer_pb2.ADVISORY for d in undecided)
     for u in findings.undecided:
-        assert any(d.policyName == u.rule.name and f"{u.resource.name} ({u.reason})" in d.message for d in undecided)
+        assert any(d.policyName == u.rule.id and f"{u.resource.name} ({u.reason})" in d.message for d in undecided)
 
 
 def test_the_pack_has_every_rule_with_its_severity_and_enforcement(runner: Runner) -> None:
@@ -152,12 +152,12 @@ def test_the_pack_has_every_rule_with_its_severity_and_enforcement(runner: Runne
     listed = {policy.name: policy for policy in info.policies}
 
     assert info.name == "mcp-on-ecs"
-    assert listed.keys() == {rule.name for rule in rules()} | {EXCEPTIONS_IN_FORCE}
+    assert listed.keys() == {rule.id for rule in rules()} | {EXCEPTIONS_IN_FORCE}
     for rule in rules():
-        policy = listed[rule.name]
+        policy = listed[rule.id]
         assert policy.enforcementLevel == (analyzer_pb2.MANDATORY if rule.stops else analyzer_pb2.ADVISORY)
         assert analyzer_pb2.PolicySeverity.Name(policy.severity) == f"POLICY_SEVERITY_{rule.severity.name}"
-        assert list(policy.tags) == list(rule.ids)
+        assert list(policy.tags) == list(rule.controls)
         assert policy.remediation_steps == rule.remedy
 
 
@@ -225,4 +225,4 @@ def test_the_packs_own_file_does_so_too(tmp_path: Path) -> None:
     findings = evaluate(resources, hold_to=enforced(rules(), levels(file)))
 
     same(diagnostics, findings)
-    assert "ecr-repository-disallow-mutable-tags" in {v.rule.name for v in findings.violations if not v.rule.stops}
+    assert "ecr-repository-disallow-mutable-tags" in {v.rule.id for v in findings.violations if not v.rule.stops}

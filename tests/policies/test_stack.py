@@ -63,7 +63,7 @@ def test_the_production_stack_passes_with_its_recorded_exceptions_and_needs_each
     findings = evaluate(registrations(config), exceptions, TODAY)
 
     assert not list(findings.violations)
-    assert {(v.rule.name, v.resource.name) for v in findings.excepted} == {(e.rule, e.resource) for e in exceptions}
+    assert {(v.rule.id, v.resource.name) for v in findings.excepted} == {(e.rule, e.resource) for e in exceptions}
 
 
 def test_with_all_that_is_off_by_default_no_further_rule_is_broken() -> None:
@@ -150,8 +150,8 @@ def test_a_stack_that_does_not_exist_is_named() -> None:
 def test_an_exception_in_force_allows_what_it_names_and_is_listed() -> None:
     findings = evaluate(mutable(), [exception()], TODAY)
 
-    assert {v.rule.name for v in findings.excepted} == {"ecr-repository-disallow-mutable-tags"}
-    assert "ecr-repository-disallow-mutable-tags" not in {v.rule.name for v in findings.violations}
+    assert {v.rule.id for v in findings.excepted} == {"ecr-repository-disallow-mutable-tags"}
+    assert "ecr-repository-disallow-mutable-tags" not in {v.rule.id for v in findings.violations}
     listed = [line for line in findings.lines() if line.startswith("exception")]
     assert listed == [
         "exception  ecr-repository-disallow-mutable-tags on Repo*: "
@@ -163,7 +163,7 @@ def test_an_exception_in_force_allows_what_it_names_and_is_listed() -> None:
 def test_an_exception_allows_nothing_else(other: dict[str, str]) -> None:
     findings = evaluate(mutable(), [exception(**other)], TODAY)
 
-    assert "ecr-repository-disallow-mutable-tags" in {v.rule.name for v in findings.violations}
+    assert "ecr-repository-disallow-mutable-tags" in {v.rule.id for v in findings.violations}
 
 
 def test_an_expired_exception_allows_nothing_and_fails_by_itself() -> None:
@@ -171,8 +171,8 @@ def test_an_expired_exception_allows_nothing_and_fails_by_itself() -> None:
     on_it = evaluate(mutable(), [exception()], last_day)
     after = evaluate(mutable(), [exception()], last_day + datetime.timedelta(days=1))
 
-    assert "policy-exception-renew" not in {v.rule.name for v in on_it.violations}
-    assert {"policy-exception-renew", "ecr-repository-disallow-mutable-tags"} <= {v.rule.name for v in after.violations}
+    assert "policy-exception-renew" not in {v.rule.id for v in on_it.violations}
+    assert {"policy-exception-renew", "ecr-repository-disallow-mutable-tags"} <= {v.rule.id for v in after.violations}
     assert after.stops
     assert not after.exceptions
     assert any("expired on 2026-12-31" in line for line in after.lines())

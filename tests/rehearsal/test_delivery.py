@@ -18,10 +18,10 @@ from components.settings import Service
 from operations import probe
 from operations.preflight import preflight
 from operations.probe import Ended
-from operations.rights import calls, held
+from operations.rights import calls, coverage
 from operations.rights.calls import Call
-from operations.rights.held import Roles
-from operations.rights.judge import Statement
+from operations.rights.coverage import Roles
+from operations.rights.evaluation import Statement
 from operations.rollback import rollback
 from operations.target import Target, of_rehearsal
 from operations.verify import verify
@@ -106,7 +106,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
     operated: list[Call] = []
     with Rehearsal(stack) as rehearsal:
         rehearsal.deploy()
-        statements = {part: in_force(rehearsal.account, part) for part in held.PARTS}
+        statements = {part: in_force(rehearsal.account, part) for part in coverage.PARTS}
 
         def target(asked: list[Call]) -> Target:
             return attentive(of_rehearsal(stack.name, file, other.settings, rehearsal.note()), asked)
@@ -123,12 +123,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         iam = rehearsal.account.client("iam")
         left = {provider["Arn"] for provider in iam.list_open_id_connect_providers()["OpenIDConnectProviderList"]}
         left |= {role["Arn"] for role in iam.list_roles()["Roles"] if "-mcp" in role["RoleName"]}
-    yield Seen(before, operated, held.roles_in(registrations(stack.config), statements), beside, left)
+    yield Seen(before, operated, coverage.roles_in(registrations(stack.config), statements), beside, left)
 
 
 def test_all_that_the_pipelines_operations_ask_is_allowed_to_the_role_that_deploys(seen: Seen) -> None:
     assert {call.operation for call in seen.operated} >= {"RunTask", "UpdateService", "PutParameter"}
-    assert list(held.refusals(seen.roles, seen.operated)) == []
+    assert list(coverage.refusals(seen.roles, seen.operated)) == []
 
 
 def test_githubs_identity_provider_stays_when_the_stack_goes_and_its_roles_do_not(seen: Seen) -> None:
@@ -145,11 +145,11 @@ def test_a_clean_up_that_is_refused_is_a_note_and_takes_no_answer_away(seen: See
 def test_a_preflight_of_the_pipeline_is_denied_the_values_of_secrets_and_no_more(seen: Seen) -> None:
     """It takes that for "not run", as it does the simulation of rights and the quota, which a rehearsal has not got."""
     assert len(seen.before) > 20
-    refused = {refusal.action for refusal in held.refusals(seen.roles, seen.before)}
+    refused = {refusal.action for refusal in coverage.refusals(seen.roles, seen.before)}
     assert refused == {"secretsmanager:GetSecretValue"}
 
 
-@pytest.mark.parametrize("part", held.PARTS)
+@pytest.mark.parametrize("part", coverage.PARTS)
 def test_an_account_has_the_statements_that_are_found_without_one(seen: Seen, part: str) -> None:
     def known(statements: tuple[Statement, ...]) -> dict[str, Any]:
         return {statement["Sid"]: (statement["Action"], statement.get("Condition")) for statement in statements}

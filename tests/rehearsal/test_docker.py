@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from providers.docker_client import BuildFailed, NoEngine, PushFailed, find_client
-from rehearsal.docker import Engine, NoBaseImage, external_images
+from rehearsal.base_images import NoBaseImage, external_images
+from rehearsal.docker import Engine
 
 ROOT = Path(__file__).parent.parent.parent
 

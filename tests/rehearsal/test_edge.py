@@ -22,7 +22,9 @@ from typing import Any
 import boto3
 import pytest
 
-from rehearsal.edge import Edge, EdgeError, Health, expected, traced
+from rehearsal.edge import Edge, EdgeError
+from rehearsal.forwarding import traced
+from rehearsal.targets import Health, expected
 
 # ---------------------------------------------------------------- health, without any server
 

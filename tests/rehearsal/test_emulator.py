@@ -20,7 +20,7 @@ import pytest
 from providers.recording import Call, recording
 from rehearsal.docker import Engine
 from rehearsal.emulator import Emulator, EmulatorError, stop_kept
-from rehearsal.emulator_process import one_step_at_a_time
+from rehearsal.emulator_process.ecs import one_step_at_a_time
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
 ROOT = Path(__file__).parents[2]

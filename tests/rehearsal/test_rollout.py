@@ -18,7 +18,7 @@ import pytest
 from components.registry import healthy_tag
 from components.rollout import NotRolledOut, follow, parse, reach
 from engine.deployment import DeploymentFailed
-from rehearsal.docker import NoBaseImage
+from rehearsal.base_images import NoBaseImage
 from rehearsal.run import Rehearsal, Stack
 from tests.stacks import SERVICE, changed, production
 
@@ -141,7 +141,7 @@ def test_the_end_of_a_deployment_is_not_that_of_the_one_before(running: Rehearsa
     first = ecs.describe_services(cluster=place["cluster"], services=[place["service"]])["services"][0]
     assert begun["deployments"][0]["id"] not in {entry["id"] for entry in first["deployments"]}
     said: list[str] = []
-    seen = asyncio.run(follow(ecs, **place, wanted=revision(1), begun=begun, say=said.append))
+    seen = asyncio.run(follow(ecs, **place, wanted=revision(1), begun=begun, progress=said.append))
     assert seen.healthy
     assert seen.id == begun["deployments"][0]["id"]
     assert said[0] == "busyb-google-workspace-mcp:1 IN_PROGRESS, 0 of 1 tasks, 1 of before"

@@ -1,6 +1,6 @@
 """Images, roles, logs, task definitions, services and their scaling."""
 
-from components.delivery.right import Right, arn, becomes_ours, global_arn, ours, takes_nobodys
+from components.delivery.right import Right, arn, gets_own_tags, global_arn, has_own_tags, tags_new_or_own
 
 _REPOSITORY, _LIFECYCLE = "aws:ecr/repository:Repository", "aws:ecr/lifecyclePolicy:LifecyclePolicy"
 _IMAGE, _ROLE, _ROLE_POLICY = "docker:index/image:Image", "aws:iam/role:Role", "aws:iam/rolePolicy:RolePolicy"
@@ -45,7 +45,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="Lifecycle",
             on=(arn("ecr", "repository/{its.name}"),),
             of=_REPOSITORY,
-            beside=_LIFECYCLE,
+            sibling=_LIFECYCLE,
             read=("ecr:GetLifecyclePolicy",),
             write=("ecr:DeleteLifecyclePolicy", "ecr:PutLifecyclePolicy"),
         ),
@@ -96,7 +96,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="RolePolicies",
             on=(global_arn("iam", "role/{its.name}"),),
             of=_ROLE,
-            beside=_ROLE_POLICY,
+            sibling=_ROLE_POLICY,
             read=("iam:GetRolePolicy",),
             write=("iam:DeleteRolePolicy", "iam:PutRolePolicy"),
         ),
@@ -118,7 +118,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="PassRoles",
             on=(global_arn("iam", "role/{its.name}"), "{execution_role}"),
             of=_ROLE,
-            beside=_TASK_DEFINITION,
+            sibling=_TASK_DEFINITION,
             write=("iam:PassRole",),
             condition={"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}},
         ),
@@ -140,7 +140,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="VerifyTasks",
             on=(arn("ecs", "task/{cluster_name}/*"),),
             write=("ecs:StopTask",),
-            condition=ours(),
+            condition=has_own_tags(),
         ),
     ),
     _SERVICE: (
@@ -176,13 +176,13 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewScaling",
             on=_SCALABLE,
             write=("application-autoscaling:RegisterScalableTarget",),
-            condition=becomes_ours(),
+            condition=gets_own_tags(),
         ),
         Right(
             sid="NewScalingTags",
             on=_SCALABLE,
             write=("application-autoscaling:TagResource",),
-            condition=takes_nobodys(),
+            condition=tags_new_or_own(),
         ),
         Right(
             sid="Scaling",
@@ -196,7 +196,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "application-autoscaling:TagResource",
                 "application-autoscaling:UntagResource",
             ),
-            condition=ours(),
+            condition=has_own_tags(),
         ),
         Right(
             # It makes alarms of its own, with the rights of who asks.

@@ -1,6 +1,6 @@
 """Alarms, dashboards, saved queries, events, topics with their key, Slack, budgets."""
 
-from components.delivery.right import Right, arn, becomes_ours, global_arn, marked, ours, takes_nobodys
+from components.delivery.right import Right, arn, gets_own_tags, global_arn, has_own_tags, own_tags, tags_new_or_own
 
 _ROLE, _TOPIC = "aws:iam/role:Role", "aws:sns/topic:Topic"
 _SLACK = "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration"
@@ -109,7 +109,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             # https://docs.aws.amazon.com/kms/latest/developerguide/tag-permissions.html
             sid="NewKeys",
             write=("kms:CreateKey", "kms:TagResource"),
-            condition=takes_nobodys(_NOTIFICATIONS),
+            condition=tags_new_or_own(_NOTIFICATIONS),
         ),
         Right(
             sid="Keys",
@@ -126,7 +126,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "kms:UpdateAlias",
                 "kms:UpdateKeyDescription",
             ),
-            condition=ours(_NOTIFICATIONS),
+            condition=has_own_tags(_NOTIFICATIONS),
         ),
         Right(
             # Whoever publishes to an encrypted topic needs its key.
@@ -135,7 +135,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             write=("kms:Decrypt", "kms:GenerateDataKey"),
             condition={
                 "StringEquals": {
-                    **marked("aws:ResourceTag", _NOTIFICATIONS),
+                    **own_tags("aws:ResourceTag", _NOTIFICATIONS),
                     "kms:ViaService": "sns.{region}.amazonaws.com",
                 },
             },
@@ -165,13 +165,13 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right(
             sid="NewSlack",
             write=("chatbot:CreateSlackChannelConfiguration",),
-            condition=becomes_ours(_NOTIFICATIONS),
+            condition=gets_own_tags(_NOTIFICATIONS),
         ),
         Right(
             sid="PassSlackRole",
             on=(global_arn("iam", "role/{its.name}"),),
             of=_ROLE,
-            beside=_SLACK,
+            sibling=_SLACK,
             write=("iam:PassRole",),
             condition={"StringEquals": {"iam:PassedToService": "chatbot.amazonaws.com"}},
         ),

@@ -1,6 +1,6 @@
 """Load balancing, discovery, security groups, DNS."""
 
-from components.delivery.right import Right, arn, becomes_ours, marked, nowhere, ours
+from components.delivery.right import Right, arn, gets_own_tags, has_own_tags, nowhere, own_tags
 
 _GROUPS, _GROUP_RULES = arn("ec2", "security-group/*"), arn("ec2", "security-group-rule/*")
 _DISCOVERY = arn("servicediscovery", "service/*")
@@ -26,7 +26,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewRules",
             on=("{listener}",),
             write=("elasticloadbalancing:CreateRule",),
-            condition=becomes_ours(),
+            condition=gets_own_tags(),
         ),
         Right(
             sid="NewRulesTags",
@@ -44,7 +44,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "elasticloadbalancing:RemoveTags",
                 "elasticloadbalancing:SetRulePriorities",
             ),
-            condition=ours(),
+            condition=has_own_tags(),
         ),
     ),
     # Ids are made up by AWS, so here too tags say which are ours.
@@ -54,14 +54,14 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewDiscovery",
             on=(arn("servicediscovery", "namespace/{namespace}"), _DISCOVERY),
             write=("servicediscovery:CreateService",),
-            condition=becomes_ours(),
+            condition=gets_own_tags(),
         ),
         Right(
             # The service authorization reference has no resources for these two, so it takes *. A new service has no
             # tags yet, and what has others is somebody else's.
             sid="DiscoveryTags",
             write=("servicediscovery:TagResource", "servicediscovery:UntagResource"),
-            condition={"StringEqualsIfExists": marked("aws:ResourceTag")},
+            condition={"StringEqualsIfExists": own_tags("aws:ResourceTag")},
         ),
         Right(
             sid="Discovery",
@@ -74,7 +74,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "servicediscovery:ListInstances",
                 "servicediscovery:UpdateService",
             ),
-            condition=ours(),
+            condition=has_own_tags(),
         ),
         Right(
             # A changed TTL is an operation of Cloud Map's, which the provider waits for.
@@ -88,7 +88,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             sid="NewSecurityGroups",
             on=(_GROUPS,),
             write=("ec2:CreateSecurityGroup",),
-            condition=becomes_ours(),
+            condition=gets_own_tags(),
         ),
         Right(
             sid="SecurityGroupsVpc",
@@ -122,20 +122,20 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "ec2:RevokeSecurityGroupEgress",
                 "ec2:RevokeSecurityGroupIngress",
             ),
-            condition=ours(),
+            condition=has_own_tags(),
         ),
         Right(
             sid="SecurityGroupRules",
             on=(_GROUP_RULES,),
             write=("ec2:CreateTags", "ec2:DeleteTags", "ec2:ModifySecurityGroupRules"),
-            condition=ours(),
+            condition=has_own_tags(),
         ),
         Right(
             # The rule that is being made has no tags but those asked for.
             sid="NewSecurityGroupRules",
             on=(_GROUP_RULES,),
             write=("ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"),
-            condition=becomes_ours(),
+            condition=gets_own_tags(),
         ),
         # Before a group goes, the provider looks for what hangs on it.
         Right(sid="SecurityGroupsUsers", write=("ec2:DescribeNetworkInterfaces",)),

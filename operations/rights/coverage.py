@@ -16,7 +16,7 @@ from components.delivery import GITHUB
 from operations.errors import OperationError
 from operations.rights import requests
 from operations.rights.calls import Call
-from operations.rights.judge import Request, Statement, allowing, covers, texts
+from operations.rights.evaluation import Request, Statement, allowing, covers, texts
 from policies.registrations import Registration, registrations
 
 PARTS = ("deploy", "preview")

@@ -1,0 +1,201 @@
+"""What is registered to watch a service."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from components.estate import Estate
+from components.names import METRICS
+from components.notifications import message
+from components.observability.alarms import Alarm, alarms
+from components.observability.dashboard import dashboard
+from components.observability.events import DEPLOYMENTS, event_pattern
+from components.observability.log_lines import QUERIES, TERMS, filter_pattern
+from components.routing import Routing
+from components.service import McpService
+from components.settings import Service, Topic
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ObservabilityArgs:
+    """What a service is watched by."""
+
+    service: Service
+    """The service's settings."""
+    estate: Estate
+    """Where it runs."""
+    routing: Routing
+    """Its target group."""
+    running: McpService
+    """Its log group."""
+    topics: Mapping[Topic, pulumi.Output[str]]
+    """Whom alarms and events tell, by severity."""
+    tags: dict[str, str]
+    """Tags for every taggable resource."""
+
+
+class Observability(pulumi.ComponentResource):
+    """What watches one MCP server, and tells whom it concerns."""
+
+    alarm_names: list[str]
+    """Names of all its alarms, the composite one first."""
+
+    def __init__(self, name: str, args: ObservabilityArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("mcp-on-ecs:index:Observability", name, None, opts)
+        self._name, self._args, self._child = name, args, pulumi.ResourceOptions(parent=self)
+        service, estate = args.service, args.estate
+        for part in TERMS:
+            aws.cloudwatch.LogMetricFilter(
+                f"{name}-filter-{part}",
+                name=f"{service.name}-{part}",
+                log_group_name=args.running.log_group,
+                pattern=filter_pattern(part, service.logs.format),
+                metric_transformation={
+                    "name": f"{service.name}-{part}",
+                    "namespace": METRICS,
+                    "value": "1",
+                    "default_value": "0",
+                },
+                opts=self._child,
+            )
+        for about, query in QUERIES.items():
+            aws.cloudwatch.QueryDefinition(
+                f"{name}-query-{about.replace(' ', '-')}",
+                name=f"{service.name}/{about}",
+                log_group_names=[args.running.log_group],
+                query_string=query,
+                opts=self._child,
+            )
+        self._events(
+            "stopped",
+            "operations",
+            {"reason": "$.detail.stoppedReason", "task": "$.detail.taskArn"},
+            message(
+                f"A task of {service.name} stopped by itself: <reason>",
+                "<task>",
+                f"Exit code and last lines: ./ops status --service {service.key}",
+            ),
+        )
+        for about, (_, words) in DEPLOYMENTS.items():
+            self._events(
+                about,
+                "deployments",
+                {"reason": "$.detail.reason", "deployment": "$.detail.deploymentId"},
+                message(
+                    f"{service.name}: {words} <reason>",
+                    "<deployment>",
+                    f"What runs now: ./ops status --service {service.key}",
+                ),
+            )
+        load_balancer = estate.load_balancer_metric_name if args.routing.target_group_arn else None
+        target_group = (
+            args.routing.target_group_arn.apply(lambda arn: arn.rpartition(":")[2])
+            if args.routing.target_group_arn
+            else None
+        )
+        watched = list(alarms(service, estate, load_balancer, target_group))
+        made = [self._alarm(alarm) for alarm in watched]
+        affected = aws.cloudwatch.CompositeAlarm(
+            f"{name}-users-affected",
+            alarm_name=f"{service.name}-users-affected",
+            alarm_description=(
+                f"Users of {service.url or service.name} are affected. Begin with ./ops verify. "
+                "Since a deployment? ./ops rollback"
+            ),
+            alarm_rule=" OR ".join(f'ALARM("{service.name}-{alarm.part}")' for alarm in watched if alarm.affects_users),
+            alarm_actions=[args.topics["critical"]],
+            ok_actions=[args.topics["critical"]],
+            tags=args.tags,
+            opts=pulumi.ResourceOptions(parent=self, depends_on=made),
+        )
+        self.alarm_names = [f"{service.name}-users-affected", *(f"{service.name}-{alarm.part}" for alarm in watched)]
+        aws.cloudwatch.Dashboard(
+            f"{name}-dashboard",
+            dashboard_name=service.dashboard or service.name,
+            dashboard_body=pulumi.Output.all(target_group or "", affected.arn, *(alarm.arn for alarm in made)).apply(
+                lambda known: dashboard(service, estate, watched, list(known[1:]), load_balancer, known[0] or None)
+            ),
+            opts=self._child,
+        )
+        self.register_outputs({"alarms": self.alarm_names})
+
+    def _alarm(self, alarm: Alarm) -> aws.cloudwatch.MetricAlarm:
+        args = self._args
+        topic = args.topics[alarm.severity]
+        return aws.cloudwatch.MetricAlarm(
+            f"{self._name}-alarm-{alarm.part}",
+            name=f"{args.service.name}-{alarm.part}",
+            alarm_description=alarm.meaning,
+            comparison_operator=alarm.compare,
+            evaluation_periods=alarm.periods,
+            datapoints_to_alarm=alarm.periods,
+            treat_missing_data=alarm.missing,
+            alarm_actions=[topic],
+            ok_actions=[topic],
+            tags=args.tags,
+            # A service that is not there yet has no data either, which would page people at each first deployment.
+            opts=pulumi.ResourceOptions(parent=self, depends_on=[args.running.healthy]),
+            **(_with_band(alarm) if alarm.detects_anomalies else _with_limit(alarm)),
+        )
+
+    def _events(self, about: str, topic: Topic, paths: Mapping[str, str], template: str) -> None:
+        """Tell a topic of ECS's events; `paths`: what <names> in the template stand for, as JSON paths."""
+        args, service = self._args, self._args.service
+        rule = aws.cloudwatch.EventRule(
+            f"{self._name}-events-{about}",
+            name=f"{service.name}-{about}",
+            description=f"{service.name}: {about.replace('-', ' ')}",
+            event_pattern=json.dumps(event_pattern(service, args.estate, about), sort_keys=True),
+            tags=args.tags,
+            opts=self._child,
+        )
+        aws.cloudwatch.EventTarget(
+            f"{self._name}-events-{about}-target",
+            rule=rule.name,
+            target_id="topic",
+            arn=args.topics[topic],
+            input_transformer={"input_paths": dict(paths), "input_template": template},
+            opts=self._child,
+        )
+
+
+def _with_limit(alarm: Alarm) -> dict[str, Any]:
+    percentile = alarm.statistic.startswith("p")
+    return {
+        "namespace": alarm.namespace,
+        "metric_name": alarm.metric,
+        "dimensions": dict(alarm.dimensions),
+        "statistic": None if percentile else alarm.statistic,
+        "extended_statistic": alarm.statistic if percentile else None,
+        "evaluate_low_sample_count_percentiles": "ignore" if percentile else None,
+        "threshold": alarm.threshold,
+        "period": alarm.period,
+    }
+
+
+def _with_band(alarm: Alarm) -> dict[str, Any]:
+    metric = {
+        "namespace": alarm.namespace,
+        "metric_name": alarm.metric,
+        "dimensions": dict(alarm.dimensions),
+        "stat": alarm.statistic,
+        "period": alarm.period,
+    }
+    return {
+        "threshold_metric_id": "usual",
+        "metric_queries": [
+            {"id": "seen", "metric": metric, "return_data": True},
+            {
+                "id": "usual",
+                "expression": f"ANOMALY_DETECTION_BAND(seen, {alarm.threshold:g})",
+                "label": "usual",
+                "return_data": True,
+            },
+        ],
+    }

@@ -1,0 +1,112 @@
+"""A service's dashboard."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from components.estate import Estate
+from components.names import METRICS
+from components.observability.alarms import Alarm
+from components.observability.log_lines import QUERIES, TERMS
+from components.service import log_group_name
+from components.settings import Service
+
+
+def dashboard(
+    service: Service,
+    estate: Estate,
+    watched: list[Alarm],
+    alarm_arns: list[str],
+    load_balancer: str | None,
+    target_group: str | None,
+) -> str:
+    """The dashboard's body: what a person on call wants to see first, from top to bottom."""
+
+    def graph(title: str, *metrics: list[Any], alarm: str | None = None) -> dict[str, Any]:
+        limits = [{"label": "alarm", "value": a.threshold} for a in watched if a.part == alarm]
+        return {
+            "title": title,
+            "region": estate.region,
+            "view": "timeSeries",
+            "period": 60,
+            "metrics": list(metrics),
+            **({"annotations": {"horizontal": limits}} if limits else {}),
+        }
+
+    tasks = ["ClusterName", estate.cluster_name, "ServiceName", f"{service.name}-service"]
+    group = ["LoadBalancer", load_balancer, "TargetGroup", target_group]
+    ecs, elb, red = "AWS/ECS", "AWS/ApplicationELB", "#d62728"
+    address = service.url or f"{service.discovery_name}.{estate.namespace_name}:{service.port}"
+    errors = QUERIES["errors"].replace("\n", " ")
+    from_outside = [
+        graph(
+            "Requests a minute",
+            [elb, "RequestCount", *group, {"stat": "Sum", "label": "all"}],
+            [elb, "HTTPCode_Target_4XX_Count", *group, {"stat": "Sum", "label": "4xx (a 401 is normal)"}],
+            [elb, "HTTPCode_Target_5XX_Count", *group, {"stat": "Sum", "label": "5xx", "color": red}],
+            alarm="server-errors",
+        ),
+        graph(
+            "Response time in seconds",
+            [elb, "TargetResponseTime", *group, {"stat": "p50", "label": "p50"}],
+            [elb, "TargetResponseTime", *group, {"stat": "p95", "label": "p95"}],
+            alarm="slow",
+        ),
+        graph(
+            "Targets",
+            [elb, "HealthyHostCount", *group, {"stat": "Minimum", "label": "healthy"}],
+            [elb, "UnHealthyHostCount", *group, {"stat": "Maximum", "label": "unhealthy", "color": red}],
+        ),
+    ]
+    inside = [
+        graph(
+            "CPU and memory in percent",
+            [ecs, "CPUUtilization", *tasks, {"stat": "Average", "label": "CPU"}],
+            [ecs, "MemoryUtilization", *tasks, {"stat": "Average", "label": "memory"}],
+            alarm="cpu",
+        ),
+        graph(
+            "Tasks",
+            [ecs, "CPUUtilization", *tasks, {"stat": "SampleCount", "label": "running"}],
+            [
+                "AWS/Events",
+                "TriggeredRules",
+                "RuleName",
+                f"{service.name}-stopped",
+                {"stat": "Sum", "label": "stopped"},
+            ],
+        ),
+        graph(
+            "Log lines a minute",
+            *([METRICS, f"{service.name}-{part}", {"stat": "Sum", "label": part.replace("-", " ")}] for part in TERMS),
+            alarm="errors",
+        ),
+    ]
+    rows: list[tuple[int, str, list[dict[str, Any]]]] = [
+        (2, "text", [{"markdown": f"# {service.name}\n{address} · back in one command: `./ops rollback`"}]),
+        (3, "alarm", [{"title": "Alarms", "alarms": alarm_arns}]),
+        *([(6, "metric", from_outside)] if load_balancer else []),
+        (6, "metric", inside),
+        (
+            6,
+            "log",
+            [
+                {
+                    "title": "Errors",
+                    "region": estate.region,
+                    "view": "table",
+                    "query": f"SOURCE '{log_group_name(service)}' | {errors}",
+                }
+            ],
+        ),
+    ]
+    widgets, y = [], 0
+    for height, kind, columns in rows:
+        width = 24 // len(columns)
+        widgets += [
+            {"type": kind, "x": i * width, "y": y, "width": width, "height": height, "properties": properties}
+            for i, properties in enumerate(columns)
+        ]
+        y += height
+    return json.dumps({"widgets": widgets}, sort_keys=True)

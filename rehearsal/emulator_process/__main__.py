@@ -1,0 +1,108 @@
+# mypy: disable-error-code="import-not-found"
+"""Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
+
+    python __main__.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... --target-health FILE
+        [--additions JSON] [--registry ADDRESS:PORT] [--follow-parent FOLDER]
+
+Everything else is configured by MiniStack's own environment variables.
+"""
+
+import argparse
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+
+# The interpreter is isolated: MiniStack's packages are found first, and this one after them.
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from rehearsal.emulator_process.ec2 import ignore_ports_of_all_protocols, pin_ids
+from rehearsal.emulator_process.ecr import say_real_registry
+from rehearsal.emulator_process.ecs import (
+    add_to_containers,
+    begin_first_deployments,
+    describe_services_late,
+    give_credentials_to_tasks,
+    one_step_at_a_time,
+    roll_out_by_target_health,
+    tell_milliseconds,
+    tell_service_deployments,
+    update_whole_service,
+)
+from rehearsal.emulator_process.elbv2 import describe_listener_certificates, hold_rules_to_quotas
+from rehearsal.emulator_process.logs import save_queries
+from rehearsal.emulator_process.servicediscovery import keep_services_with_instances, take_namespace_of_dns
+from rehearsal.emulator_process.sns import keep_what_people_get, tell_pending_subscriptions
+
+
+async def serve(bind: list[str], follow_parent: bool) -> None:
+    """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
+    from hypercorn.asyncio import serve as hypercorn_serve
+    from hypercorn.config import Config
+    from ministack.app import app
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if follow_parent:
+
+        def watch() -> None:
+            sys.stdin.buffer.read()
+            loop.call_soon_threadsafe(stop.set)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+    config = Config()
+    config.bind = bind
+    config.keep_alive_timeout = 75
+    config.loglevel = "WARNING"
+    # Hypercorn's shutdown runs MiniStack's, which removes the containers that it started.
+    config.graceful_timeout = 1
+    await hypercorn_serve(app, config, shutdown_trigger=stop.wait)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bind", action="append", required=True)
+    parser.add_argument("--id", action="append", default=[], dest="ids")
+    parser.add_argument("--follow-parent", metavar="FOLDER", help="end with the parent process, and remove this folder")
+    parser.add_argument("--additions", type=json.loads, default={}, metavar="JSON", help="what containers are given")
+    parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
+    parser.add_argument("--registry", help="what ECR calls its registry, in place of AWS's name")
+    arguments = parser.parse_args()
+
+    from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, servicediscovery, sns
+
+    pin_ids(ec2, arguments.ids)
+    ignore_ports_of_all_protocols(ec2)
+    describe_listener_certificates(alb)
+    one_step_at_a_time(ecs)
+    update_whole_service(ecs)
+    begin_first_deployments(ecs)
+    tell_milliseconds(ecs)
+    give_credentials_to_tasks(ecs)
+    add_to_containers(ecs, arguments.additions)
+    tell_pending_subscriptions(sns)
+    keep_what_people_get(sns)
+    tell_service_deployments(ecs)
+    describe_services_late(ecs)
+    hold_rules_to_quotas(alb)
+    keep_services_with_instances(servicediscovery)
+    save_queries(cloudwatch_logs)
+    take_namespace_of_dns(servicediscovery)
+    if arguments.registry:
+        say_real_registry(ecr, arguments.registry)
+    roll_out_by_target_health(ecs, alb, arguments.target_health)
+    try:
+        asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))
+    finally:
+        if arguments.follow_parent:
+            shutil.rmtree(arguments.follow_parent, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
