@@ -210,6 +210,11 @@ class Emulator(Account):
         """Where to note the address at which an edge says its targets' health; ECS then waits for it in deployments."""
         return self.home / "target-health"
 
+    def official_calls(self) -> list[dict[str, Any]]:
+        """Every call that an official provider has made so far: service, operation, parameters."""
+        file = self.home / "calls.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
     @property
     def kept(self) -> dict[str, Any]:
         """What `stop_kept` needs to end an emulator that outlived its process; plain JSON."""
@@ -255,6 +260,8 @@ class Emulator(Account):
             f"127.0.0.1:{self.port}",
             "--target-health",
             str(self.target_health),
+            "--calls",
+            str(self.home / "calls.jsonl"),
             # ECR says the address of its registry by which Docker reaches it, in place of AWS's, which leads nowhere.
             "--registry",
             self.registry,

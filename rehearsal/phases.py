@@ -18,7 +18,7 @@ from engine.deployment import Deployment, Result
 from engine.stack import Providers
 from providers.provider import Change
 from rehearsal import gaps, inventory
-from rehearsal.kept import ROOT, RehearsalError
+from rehearsal.kept import HOME, ROOT, RehearsalError
 from rehearsal.report import Narrator, Phase, Row
 from rehearsal.run import Rehearsal, Stack, different
 
@@ -52,11 +52,21 @@ def rehearse(
                     rehearsal.destroy()
                     with narrator.phase("Nothing left") as detail:
                         detail.append(_look_for_remains(before, inventory.read(rehearsal.account)))
+                    _note_calls(rehearsal, narrator)
             finally:
                 cleaning = time.monotonic()
     finally:
         if not keep:
             narrator.report.phases.append(Phase(name="Cleaning up", seconds=time.monotonic() - cleaning, detail=""))
+
+
+def _note_calls(rehearsal: Rehearsal, narrator: Narrator) -> None:
+    """Keep what official providers asked of the account, so that the pipeline's roles can be held against it."""
+    if rehearsal.calls:
+        file = HOME / f"calls-{rehearsal.stack.name}.jsonl"
+        file.write_text("".join(json.dumps(call, sort_keys=True) + "\n" for call in rehearsal.calls))
+        command = f"./ops rights --stack {rehearsal.stack.name} --calls {file.relative_to(ROOT)}"
+        narrator.print(f"{len(rehearsal.calls)} calls of the official providers were noted: {command}")
 
 
 def _deploy(rehearsal: Rehearsal, narrator: Narrator, adopt: Path | None) -> None:
@@ -79,7 +89,7 @@ def _update(rehearsal: Rehearsal, narrator: Narrator) -> None:
         if not (changed := with_changed_image(rehearsal.stack, Path(folder))):
             narrator.report.unproven.append(gaps.FINISHED_IMAGES.what)
             return
-        updated = rehearsal.deploy(changed, phase="Changed image")
+        updated = rehearsal.deploy(changed, phase="Changed image", kind="update")
     if not any(result.type == "aws:ecs/service:Service" for result in different(updated)):
         raise RehearsalError("The image was changed and deployed, but no ECS service was updated")
     _check(rehearsal, narrator, "after the update: ")

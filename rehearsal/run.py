@@ -12,11 +12,11 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
@@ -179,6 +179,8 @@ class Rehearsal:
         self.providers = providers
         self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
         self.outputs: dict[str, Any] = {}
+        self.calls: list[dict[str, Any]] = []
+        """Of official providers, as `./ops rights --calls` reads them; own ones are in each deployment's result."""
         self._cleanup = contextlib.ExitStack()
         self._goes_on = False
 
@@ -347,7 +349,7 @@ class Rehearsal:
 
     def take_in(self, file: Path) -> None:
         """Take what the import file names into the state, as `pulumi import --file` does. Raises `RehearsalError`."""
-        with self.narrator.phase("Import") as detail:
+        with self._command("Import", "import") as detail:
             try:
                 taken = self._configured().take_in(file)
             except (OSError, ValueError, LookupError) as error:
@@ -356,13 +358,31 @@ class Rehearsal:
                 ) from error
             detail.append(f"{len(taken)} resources taken into the state")
 
-    def deploy(self, stack: Stack | None = None, *, phase: str = "Deployment", policies: bool = False) -> Deployment:
+    @contextlib.contextmanager
+    def _command(self, phase: str, kind: str) -> Iterator[list[str]]:
+        """A phase with a command of the deployer; calls of official providers meanwhile are noted as of this `kind`."""
+        try:
+            with self.narrator.phase(phase) as detail:
+                yield detail
+        finally:
+            if self.providers == "official" and isinstance(self.account, Emulator):
+                known = self.account.official_calls()
+                self.calls += [{**call, "phase": kind} for call in known[len(self.calls) :]]
+
+    def deploy(
+        self,
+        stack: Stack | None = None,
+        *,
+        phase: str = "Deployment",
+        kind: Literal["up", "update"] = "up",
+        policies: bool = False,
+    ) -> Deployment:
         """Deploy the stack (or `stack`, a changed configuration of it) onto the account. Raises `DeploymentFailed`.
 
         policies: hold it to them, which a preview before it has done otherwise.
         """
         self.stack = stack or self.stack
-        with self.narrator.phase(phase) as detail:
+        with self._command(phase, kind) as detail:
             deployed = self._configured().up(self._progress(phase), policies=policies)
             detail.append(counted(deployed))
         self.outputs = dict(deployed.outputs)
@@ -370,14 +390,14 @@ class Rehearsal:
 
     def preview(self, *, phase: str = "Preview", policies: bool = True) -> Deployment:
         """What `deploy` would do, held to the policies; nothing is made. Raises `DeploymentFailed`."""
-        with self.narrator.phase(phase) as detail:
+        with self._command(phase, "preview") as detail:
             found = self._configured().preview(self._progress(phase), policies=policies)
             detail.append(counted(found))
         return found
 
     def refresh(self, *, phase: str = "Refresh") -> Deployment:
         """Read what there is into the state; what had drifted is changed. Raises `DeploymentFailed`."""
-        with self.narrator.phase(phase) as detail:
+        with self._command(phase, "refresh") as detail:
             found = self.deployer.refresh(self._progress(phase))
             drifted = len(different(found))
             detail.append(f"{drifted} of {len(found.resources)} resources drifted" if drifted else "no drift")
@@ -385,7 +405,7 @@ class Rehearsal:
 
     def destroy(self, *, phase: str = "Destroy") -> Deployment:
         """Delete all that was deployed. Raises `DeploymentFailed`."""
-        with self.narrator.phase(phase) as detail:
+        with self._command(phase, "destroy") as detail:
             deleted = self.deployer.destroy(self._progress(phase))
             detail.append(counted(deleted))
         return deleted

@@ -2,7 +2,7 @@
 """Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
 
     python __main__.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... --target-health FILE
-        [--additions JSON] [--registry ADDRESS:PORT] [--follow-parent FOLDER]
+        --calls FILE [--additions JSON] [--registry ADDRESS:PORT] [--follow-parent FOLDER]
 
 Everything else is configured by MiniStack's own environment variables.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 # The interpreter is isolated: MiniStack's packages are found first, and this one after them.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from rehearsal.emulator_calls import App, noting
 from rehearsal.emulator_process.ec2 import ignore_ports_of_all_protocols, pin_ids
 from rehearsal.emulator_process.ecr import say_real_registry
 from rehearsal.emulator_process.ecs import (
@@ -38,11 +39,10 @@ from rehearsal.emulator_process.servicediscovery import keep_services_with_insta
 from rehearsal.emulator_process.sns import keep_what_people_get, tell_pending_subscriptions
 
 
-async def serve(bind: list[str], follow_parent: bool) -> None:
+async def serve(app: App, bind: list[str], follow_parent: bool) -> None:
     """Serve until SIGTERM or SIGINT; with `follow_parent` also until standard input closes, as the parent is gone."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
-    from ministack.app import app
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -72,9 +72,11 @@ def main() -> None:
     parser.add_argument("--follow-parent", metavar="FOLDER", help="end with the parent process, and remove this folder")
     parser.add_argument("--additions", type=json.loads, default={}, metavar="JSON", help="what containers are given")
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
+    parser.add_argument("--calls", type=Path, required=True, metavar="FILE", help="where official providers' are noted")
     parser.add_argument("--registry", help="what ECR calls its registry, in place of AWS's name")
     arguments = parser.parse_args()
 
+    from ministack.app import app
     from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, servicediscovery, sns
 
     pin_ids(ec2, arguments.ids)
@@ -98,7 +100,7 @@ def main() -> None:
         say_real_registry(ecr, arguments.registry)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
     try:
-        asyncio.run(serve(arguments.bind, arguments.follow_parent is not None))
+        asyncio.run(serve(noting(app, arguments.calls), arguments.bind, arguments.follow_parent is not None))
     finally:
         if arguments.follow_parent:
             shutil.rmtree(arguments.follow_parent, ignore_errors=True)
