@@ -93,7 +93,9 @@ def _estate(target: Target) -> list[Check]:
         )
         for finding in findings
     ]
-    checks += [Check(name="the listener", passed=None, detail=text, remedy="", seconds=0) for text in warnings]
+    checks += [
+        Check(name="what could not be asked", passed=None, detail=text, remedy="", seconds=0) for text in warnings
+    ]
     if not findings:
         detail = "network, groups, cluster, namespace, load balancer, rules, certificates, secrets, buckets, roles"
         checks.insert(

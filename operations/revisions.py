@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -131,8 +132,6 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         }
         for entry in described["deployments"]
     ]
-    failed = [entry for entry in described["deployments"] if entry.get("rolloutState") == "FAILED"]
-    log_group = log_group_name(service)
     return {
         "service": service_name(service),
         "address": service.url or f"{service.discovery_name}.{target.settings.estate.namespace}:{service.port}",
@@ -147,19 +146,34 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         "was healthy": bool(running and running.healthy),
         "targets": target.target_health(target_group_name(service)) if service.public else [],
         "deployments": deployments,
-        "failures": [
-            line.strip()
-            for entry in failed[:1]
-            for line in rollout.why(
-                target.client, target.settings.estate.cluster, service_name(service), entry["taskDefinition"], log_group
-            )
-        ],
+        "failures": list(_last_failure(target, service)),
         "alarms": _alarms(target, service),
         "unconfirmed": _unconfirmed(target),
         "events": [
             {"at": event["createdAt"], "message": event["message"]} for event in described.get("events", [])[:5]
         ],
     }
+
+
+def _last_failure(target: Target, service: Service) -> Iterator[str]:
+    """Of the last deployment that did not come to its end: what, ECS's reason, and what stopped its tasks.
+
+    DescribeServices forgets a deployment soon after it was rolled back; service deployments are kept for 90 days.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
+    """
+    ecs, cluster, name = target.client("ecs"), target.settings.estate.cluster, service_name(service)
+    listed = ecs.list_service_deployments(cluster=cluster, service=name, status=list(_FAILED), maxResults=1)
+    for deployment in listed["serviceDeployments"]:
+        arns = [deployment["targetServiceRevisionArn"]]
+        for target_revision in ecs.describe_service_revisions(serviceRevisionArns=arns)["serviceRevisions"]:
+            definition = target_revision["taskDefinition"]
+            reason = deployment.get("statusReason") or "no reason given"
+            yield f"{revision(definition)} {deployment['status']}: {reason}"
+            for line in rollout.why(target.client, cluster, name, definition, log_group_name(service)):
+                yield line.strip()
+
+
+_FAILED = ("STOPPED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 
 
 def _alarms(target: Target, service: Service) -> list[dict[str, Any]]:

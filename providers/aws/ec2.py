@@ -281,6 +281,14 @@ def get_vpc(context: Context, args: Properties) -> Properties:
     return {
         "id": found["VpcId"],
         "cidrBlock": found["CidrBlock"],
+        "cidrBlockAssociations": [
+            {
+                "associationId": association["AssociationId"],
+                "cidrBlock": association["CidrBlock"],
+                "state": association["CidrBlockState"]["State"],
+            }
+            for association in found.get("CidrBlockAssociationSet", [])
+        ],
         "state": found["State"],
         "default": found["IsDefault"],
         "instanceTenancy": found["InstanceTenancy"],

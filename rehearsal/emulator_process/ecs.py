@@ -250,8 +250,8 @@ def give_credentials_to_tasks(ecs: Any) -> None:
 
 
 def tell_service_deployments(ecs: Any) -> None:
-    """Answer ListServiceDeployments and DescribeServiceDeployments from the services' own deployments, as AWS does and
-    the provider waits for; MiniStack always says there are none.
+    """Answer ListServiceDeployments, DescribeServiceDeployments and DescribeServiceRevisions from the services' own
+    deployments, newest first, as AWS does and the provider waits for; MiniStack always says there are none.
 
     Goes when MiniStack answers ListServiceDeployments from the deployments that it has.
     """
@@ -263,7 +263,8 @@ def tell_service_deployments(ecs: Any) -> None:
     def known() -> list[dict[str, Any]]:
         found = []
         for service in ecs._services.values():
-            for deployment in service.get("deployments", []):
+            newest_first = sorted(service.get("deployments", []), key=lambda one: one["createdAt"], reverse=True)
+            for deployment in newest_first:
                 place = f"{service['serviceArn'].partition(':service/')[2]}/{deployment['id'].rpartition('/')[2]}"
                 start = service["serviceArn"].partition(":service/")[0]
                 found.append(
@@ -272,6 +273,8 @@ def tell_service_deployments(ecs: Any) -> None:
                         "targetServiceRevisionArn": f"{start}:service-revision/{place}",
                         "serviceArn": service["serviceArn"],
                         "clusterArn": service["clusterArn"],
+                        "createdAt": deployment["createdAt"],
+                        "taskDefinition": deployment["taskDefinition"],
                         "status": states[deployment["rolloutState"]],
                         "statusReason": deployment.get("rolloutStateReason") or "",
                     }
@@ -279,13 +282,26 @@ def tell_service_deployments(ecs: Any) -> None:
         return found
 
     def listed(request: Any) -> Any:
-        name = request["service"].rpartition("/")[2]
-        return json_response(
-            {"serviceDeployments": [one for one in known() if one["serviceArn"].rpartition("/")[2] == name]}
-        )
+        name, states = request["service"].rpartition("/")[2], request.get("status")
+        mine = [one for one in known() if one["serviceArn"].rpartition("/")[2] == name]
+        asked = [one for one in mine if not states or one["status"] in states]
+        return json_response({"serviceDeployments": asked[: request.get("maxResults", 100)]})
 
     def described(request: Any) -> Any:
         wanted = request["serviceDeploymentArns"]
         return json_response({"serviceDeployments": [one for one in known() if one["serviceDeploymentArn"] in wanted]})
 
-    ecs._ACTION_MAP |= {"ListServiceDeployments": listed, "DescribeServiceDeployments": described}
+    def described_revisions(request: Any) -> Any:
+        wanted = request["serviceRevisionArns"]
+        found = [
+            {**one, "serviceRevisionArn": one["targetServiceRevisionArn"]}
+            for one in known()
+            if one["targetServiceRevisionArn"] in wanted
+        ]
+        return json_response({"serviceRevisions": found})
+
+    ecs._ACTION_MAP |= {
+        "ListServiceDeployments": listed,
+        "DescribeServiceDeployments": described,
+        "DescribeServiceRevisions": described_revisions,
+    }

@@ -100,6 +100,7 @@ def test_status_names_image_source_deployment_and_the_reason_of_a_failure(
     assert found["tag"] and "@sha256:" in found["image"]
     assert found["address"] == "https://api.busyb.ai/google-workspace"
     assert [entry["state"] for entry in found["deployments"] if entry["revision"] == f"{NAME}:2"] == ["FAILED"]
+    assert found["failures"][0].startswith(f"{NAME}:2 ROLLBACK_SUCCESSFUL: ")
     assert any("exit code 3" in line for line in found["failures"])
     assert found["alarms"] == [{"name": "13 alarms", "state": "quiet"}]
     assert found["targets"][0]["state"] == "healthy"
