@@ -370,7 +370,7 @@ def test_foreign_redirect_at_registration(subject: Subject, note: Note) -> None:
         if answer.status_code == 201:
             raise Failed(
                 f"{FOREIGN} was registered: anyone can have sign-ins sent to themselves",
-                "set oauth.clientRedirectUris to the clients you know",
+                "name the clients you know in oauth.clients",
             )
         expect(answer, 400)
         return "400"

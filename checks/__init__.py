@@ -33,6 +33,8 @@ class Expectations:
     asked."""
     client_redirect_uris: tuple[str, ...] = ()
     """The redirect addresses clients may register, `*` allowed as in `http://localhost:*`. Empty: any."""
+    origins: tuple[str, ...] = ()
+    """Origins of pages from which a browser may call the server, beside its own."""
     sign_in_host: str = "accounts.google.com"
     """The host users sign in at, as an OAuth client of which the server acts."""
     minimum_tools: int = 1
@@ -44,7 +46,8 @@ def expectations(service: Service) -> Expectations:
     runs_workspace_mcp = service.server == "workspace-mcp"
     return Expectations(
         oauth=service.oauth.enabled if runs_workspace_mcp else None,
-        client_redirect_uris=tuple(service.oauth.client_redirect_uris),
+        client_redirect_uris=tuple(service.oauth.redirect_uris),
+        origins=tuple(service.oauth.origins),
         ready_path="/health/ready" if runs_workspace_mcp else None,
     )
 
@@ -62,13 +65,14 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
     Never raises for what the server does. Starts an event loop: inside one, use `run_probes` on the modules' `checks`.
     """
     # Here, and not above: the MCP library takes half a second, and most who import this package only name a check.
-    from checks import http, mcp, oauth
+    from checks import clients, http, mcp, oauth
 
     probes = http.checks(address, health=expectations.health, ready_path=expectations.ready_path)
     probes += mcp.checks(address, known=expectations.oauth is not None)
     if expectations.oauth:
         uris, host = expectations.client_redirect_uris, expectations.sign_in_host
         probes += oauth.checks(address, client_redirect_uris=uris, sign_in_host=host)
+        probes += clients.checks(address, origins=expectations.origins)
         probes += mcp.sign_in_checks(address, client_redirect_uris=uris, sign_in_host=host)
     elif expectations.oauth is False:
         probes += mcp.tool_checks(address, minimum_tools=expectations.minimum_tools)

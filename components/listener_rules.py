@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 
 WELL_KNOWN = "/.well-known"
+_SERVER, _RESOURCE = ("oauth-authorization-server", "openid-configuration"), "oauth-protected-resource"
 _VALUES_PER_RULE, _WILDCARDS_PER_RULE = 5, 6
 """Condition values, and wildcards in them, that AWS allows a listener rule: https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html"""
 
@@ -55,15 +56,26 @@ def rules(plan: Plan, *, host: str, priority: int) -> list[ListenerRule]:
 
 def for_rewrite(path: str) -> Plan:
     """A path that the load balancer strips."""
-    # A client takes the metadata's address from the public URL by putting the well-known path before its path
-    # (RFC 8414 section 3.1, RFC 9728 section 3.1), so those two live outside of the prefix.
-    server = f"{WELL_KNOWN}/oauth-authorization-server"
+    server, resource = _metadata(path)
+    # What stands behind the path, such as the endpoint's /mcp or a slash, makes no other document.
+    asked = rf"^{_literally(WELL_KNOWN)}/(?:{{}}){_literally(path)}(?:/[^?]*)?((?:\?.*)?)$"
     return [
         ("path", _below(path), strip_prefix(path)),
-        ("authorization-server", (f"{server}{path}",), (f"^{_literally(server + path)}", server)),
+        ("authorization-server", server, (asked.format("|".join(_SERVER)), f"{WELL_KNOWN}/{_SERVER[0]}$1")),
         # The server answers on this one as it is, because its external URL has the prefix.
-        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{path}/mcp",), None),
+        ("protected-resource", resource, (asked.format(_RESOURCE), f"{WELL_KNOWN}/{_RESOURCE}{path}/mcp$1")),
     ]
+
+
+def _metadata(path: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The paths outside of the prefix where clients look for the authorization server's and the resource's metadata.
+
+    They take their address from the public URL by putting the well-known part before its path (RFC 8414 section 3.1,
+    RFC 9728 section 3.1), with or without the endpoint's path or a slash behind it; those that know OpenID Connect only
+    ask for its document. What they ask for below the prefix, the rule for the prefix takes.
+    """
+    server = tuple(pattern for kind in _SERVER for pattern in _below(f"{WELL_KNOWN}/{kind}{path}"))
+    return server, _below(f"{WELL_KNOWN}/{_RESOURCE}{path}")
 
 
 def for_host() -> Plan:
@@ -73,10 +85,11 @@ def for_host() -> Plan:
 
 def for_prefix(path: str) -> Plan:
     """A path that the server strips itself."""
+    server, resource = _metadata(path)
     return [
         ("path", _below(path), None),
-        ("authorization-server", (f"{WELL_KNOWN}/oauth-authorization-server{path}",), None),
-        ("protected-resource", (f"{WELL_KNOWN}/oauth-protected-resource{path}/*",), None),
+        ("authorization-server", server, None),
+        ("protected-resource", resource, None),
     ]
 
 

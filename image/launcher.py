@@ -26,5 +26,7 @@ if get_selected_backend() == "s3":
     set_credential_store(store)
 
 from main import main  # It reads the environment and loads all tools when it is imported.
+from middleware import install  # After it: it takes the server as main has made it.
 
+install()
 main()

@@ -18,7 +18,7 @@ from checks import Check
 from checks.check import Failed, NotRun
 from components import estate as estates
 from components.settings import Service, Settings
-from operations import adopt, rights
+from operations import adopt, clients, rights
 from operations.errors import OperationError
 from operations.target import Target
 from providers import functions
@@ -34,7 +34,7 @@ def preflight(target: Target) -> list[Check]:
     """All findings, asked in parallel; the order is fixed. Values of secrets are read, and never told."""
     questions: list[Question] = []
     for service in target.settings.services.values():
-        questions += _about(target, service)
+        questions += [*_about(target, service), *clients.questions(target, service)]
     questions += [
         ("the caller may deploy", "have the missing actions allowed", partial(_permissions, target)),
         ("a Docker engine answers", "start Docker, or set DOCKER_HOST", partial(_docker, target)),

@@ -17,6 +17,7 @@ from components.registry import healthy_tag
 from components.rollout import HealthyRevision
 from components.service import log_group_name
 from components.settings import TOPICS, Service
+from operations.refusals import refusals
 from operations.target import Target, revision, service_name
 
 SHOWN = 20
@@ -148,6 +149,7 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         "deployments": deployments,
         "failures": list(_last_failure(target, service)),
         "alarms": _alarms(target, service),
+        "refused": refusals(target, service),
         "unconfirmed": _unconfirmed(target),
         "events": [
             {"at": event["createdAt"], "message": event["message"]} for event in described.get("events", [])[:5]

@@ -32,6 +32,7 @@ VALUES: dict[tuple[str, str], tuple[float, float, float]] = {
     ("TriggeredRules", "Sum"): (0, 0, 0),
     ("errors", "Sum"): (0, 32, 0.4),
     ("oauth-failures", "Sum"): (0, 3, 0.9),
+    ("refusals", "Sum"): (0, 1, 0.9),
     ("store-failures", "Sum"): (0, 0, 0),
 }
 LOUD = ("users-affected", "errors", "server-errors", "slow")

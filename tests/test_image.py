@@ -137,6 +137,7 @@ def ask(container: Any, method: str, path: str) -> int:
         ("GET", "/health", 200),
         ("GET", "/health/ready", 200),
         ("GET", "/.well-known/oauth-authorization-server", 200),
+        ("GET", "/.well-known/openid-configuration", 200),
         ("POST", "/mcp", 401),
     ],
 )

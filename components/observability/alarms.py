@@ -123,6 +123,13 @@ def alarms(
             "failed sign-ins. Runbook: People cannot sign in.",
             "warning",
         ),
+        (
+            "refusals",
+            limits.refusals_per_minute,
+            2,
+            "refusals of clients. Runbook: A client cannot log in.",
+            "warning",
+        ),
         # One minute is enough: the store is asked only when somebody signs in.
         ("store-failures", 0, 1, "failures of the OAuth store. Is it up? ./ops verify asks it.", "operations"),
     )

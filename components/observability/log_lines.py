@@ -16,6 +16,9 @@ TERMS: dict[str, tuple[str, ...]] = {
         "Refresh token not found",
         "Error handling auth callback",
     ),
+    # Clients that are refused or not known, of which people only say that it does not work (image/middleware.py). The
+    # last is the server's own line about a browser.
+    "refusals": ("Client refused: ", "Client unknown: ", "Rejected HTTP request from Origin"),
     # The shared store of registrations and codes, and the server's own question to it.
     "store-failures": (
         "OAuth storage",
@@ -56,9 +59,10 @@ QUERIES: dict[str, str] = {
     "sign-ins that failed": "fields @timestamp, @message\n"
     "| filter @message like /IdP callback|IdP token exchange|token refresh|Refresh token|auth callback/\n"
     "| sort @timestamp desc\n| limit 100",
-    "refused origins": "fields @timestamp, @message\n"
-    "| filter @message like /Rejected HTTP request from Origin/\n"
-    "| stats count(*) as requests by coalesce(message, @message) as origin\n| sort requests desc",
+    "refused clients": "fields @timestamp, @message\n"
+    "| filter @message like /Client refused: |Client unknown: |Rejected HTTP request from Origin/\n"
+    "| stats count(*) as requests, max(@timestamp) as last by coalesce(message, @message) as refusal\n"
+    "| sort requests desc",
     "last lines of each task": "fields @timestamp, @logStream, @message\n| sort @timestamp desc\n| limit 200",
 }
 """Saved queries of CloudWatch Logs Insights, by what they answer."""

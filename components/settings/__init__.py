@@ -23,7 +23,7 @@ from components.settings.monitoring import (
     Topic,
     Topics,
 )
-from components.settings.policy_exceptions import PolicyException
+from components.settings.policy_exceptions import ISSUER_KEPT, PolicyException
 from components.settings.reading import load, parse, policy_exceptions
 from components.settings.routing import (
     HostRouting,
@@ -43,6 +43,7 @@ from components.settings.telemetry import LOG_RETENTION_DAYS, Logs, Tracing
 
 __all__ = [
     "FARGATE_MEMORY",
+    "ISSUER_KEPT",
     "LOG_RETENTION_DAYS",
     "NAMESPACE",
     "NOWHERE",

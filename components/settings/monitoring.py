@@ -117,6 +117,8 @@ class Alarms(Model):
     """Error lines in the log, two minutes in a row. Default 10."""
     oauth_failures_per_minute: Annotated[int, Field(ge=0)] = 5
     """Lines about failed sign-ins, two minutes in a row. Default 5."""
+    refusals_per_minute: Annotated[int, Field(ge=0)] = 5
+    """Lines about clients that were refused or not known, two minutes in a row. Default 5."""
     server_errors_per_minute: Annotated[int, Field(ge=0)] = 5
     """Answers of 5xx, two minutes in a row. Default 5."""
     response_seconds: Annotated[float, Field(gt=0, le=300)] = 2.0

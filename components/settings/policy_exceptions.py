@@ -10,6 +10,10 @@ from pydantic import BeforeValidator, StringConstraints
 
 from components.settings.model import Model
 
+ISSUER_KEPT = "mcp-issuer-keep"
+"""A rule that preflight holds, and no policy: it compares the public address with that of what runs. The resource is
+the service's key."""
+
 
 def _day(value: Any) -> Any:
     # How the engine hands on a date that stands without quotation marks.
@@ -20,9 +24,10 @@ class PolicyException(Model):
     """A policy rule that some resources may break for a time, with who answers for it."""
 
     rule: Annotated[str, StringConstraints(min_length=1)]
-    """The rule's name, as `./ops policies` lists it."""
+    """The rule's name, as `./ops policies --list` has it, or mcp-issuer-keep (docs/clients.md)."""
     resource: Annotated[str, StringConstraints(min_length=1)]
-    """The resource's logical name, such as google-workspace-repository; * stands for any characters."""
+    """The resource's logical name, such as google-workspace-repository, or for mcp-issuer-keep the service's key;
+    * stands for any characters."""
     reason: Annotated[str, StringConstraints(min_length=10)]
     """Why it may, in a sentence."""
     owner: Annotated[str, StringConstraints(min_length=1)]

@@ -16,9 +16,9 @@ _INSTEAD = {
     "WORKSPACE_MCP_PORT": "the server listens on `port`",
     "WORKSPACE_MCP_BASE_URI": "the server appends its port to it; the address follows from routing",
     "WORKSPACE_MCP_ALLOWED_HOSTS": "with it the server refuses the load balancer's health checks",
-    "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS": "it follows from oauth.clientRedirectUris",
-    "OAUTH_CUSTOM_REDIRECT_URIS": "redirect addresses follow from routing and oauth.clientRedirectUris",
-    "OAUTH_ALLOWED_ORIGINS": "it follows from oauth.allowedOrigins",
+    "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS": "it follows from oauth.clients and oauth.clientRedirectUris",
+    "OAUTH_CUSTOM_REDIRECT_URIS": "redirect addresses follow from routing and oauth.clients",
+    "OAUTH_ALLOWED_ORIGINS": "it follows from oauth.clients and oauth.allowedOrigins",
     "MCP_PATH_PREFIX": "the path follows from routing; strategy: prefix sets it",
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_HOST": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PORT": "it follows from oauth.state",
@@ -37,7 +37,7 @@ _INSTEAD = {
 _WITH_OAUTH = {
     # Without OAuth 2.1 it is where a browser comes back to, which may be a consumer's address that passes it on.
     "GOOGLE_OAUTH_REDIRECT_URI": "it follows from routing, and a path in it would be doubled",
-    "EXTERNAL_OAUTH21_PROVIDER": "tokens of others would be taken for logins, whatever oauth.clientRedirectUris says",
+    "EXTERNAL_OAUTH21_PROVIDER": "tokens of others would be taken for logins, whatever oauth.clients says",
 }
 """Such variables where OAuth 2.1 is on."""
 
@@ -112,10 +112,10 @@ def workspace_mcp(*, url: str, port: int, oauth: OAuth, tokens: Tokens | None) -
             "WORKSPACE_MCP_STATELESS_MODE": "true",  # A session would bind a client to one task.
             "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND": state.backend,
         }
-        if oauth.client_redirect_uris:
-            variables["WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"] = ",".join(oauth.client_redirect_uris)
-        if oauth.allowed_origins:
-            variables["OAUTH_ALLOWED_ORIGINS"] = ",".join(oauth.allowed_origins)
+        if oauth.redirect_uris:
+            variables["WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"] = ",".join(oauth.redirect_uris)
+        if oauth.origins:
+            variables["OAUTH_ALLOWED_ORIGINS"] = ",".join(oauth.origins)
         if state.backend == "valkey":
             prefix = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_"
             variables |= {

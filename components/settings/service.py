@@ -150,11 +150,11 @@ class Service(Model):
                     ("secrets", "server"),
                     f"{name} is missing: workspace-mcp exits at once without it (MCP_{name} is not read)",
                 )
-        if self.public and self.oauth.enabled and not self.oauth.client_redirect_uris:
+        if self.public and self.oauth.enabled and not self.oauth.redirect_uris:
             yield (
                 ("oauth", "routing"),
-                "clientRedirectUris is empty: reached from outside, the server would register any redirect address; "
-                "list your clients'",
+                "clients is empty: reached from outside, the server would register any redirect address; "
+                "name your people's clients (./ops clients shows them)",
             )
         if self.oauth.enabled and not self.public:
             yield (

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
+from components import clients
 from components.settings.model import Model
 from components.settings.patterns import BucketName, Reference, like
+
+
+def _client(name: str) -> str:
+    if name not in clients.CLIENTS:
+        raise ValueError(
+            f"one of {', '.join(clients.CLIENTS)}; the redirect addresses of others go into clientRedirectUris"
+        )
+    return name
+
+
+ClientName = Annotated[str, AfterValidator(_client)]
+"""A client's name in `components/clients.py`."""
+
+
+def _redirect_uri(uri: str) -> str:
+    if words := clients.wrong(uri):
+        raise ValueError(words)
+    return uri
+
+
+RedirectUri = Annotated[str, AfterValidator(_redirect_uri)]
+"""A redirect address, as workspace-mcp takes them (see `components/clients.py`)."""
 
 
 class MemoryState(Model):
@@ -39,30 +60,27 @@ class OAuth(Model):
 
     enabled: bool = True
     """OAuth 2.1. Default true; false is for servers reached from inside the VPC only."""
-    client_redirect_uris: list[str] = []
-    """Redirect addresses that a client may register, such as https://claude.ai/api/mcp/auth_callback or
-    http://localhost:* (any port).
-    Required when reached from outside: unset, the server takes any."""
+    clients: list[ClientName] = []
+    """Clients that may log in, by their names in docs/clients.md, such as claude or vscode: their redirect addresses
+    and origins are known. What each opens: `./ops clients`.
+    Required when reached from outside, these or clientRedirectUris: without either the server takes any client."""
+    client_redirect_uris: list[RedirectUri] = []
+    """Further redirect addresses that a client may register, such as https://app.example.com/callback,
+    http://localhost:*/callback (any port) or app://host/callback (an app's own scheme)."""
     allowed_origins: list[Annotated[str, like(r"https://[^/*,\s]+", "an origin like https://app.example.com")]] = []
-    """Origins of browser-based clients that may call the server, beside its own. Default: none."""
+    """Further origins from which a browser may call the server, beside its own. Default: none."""
     state: Annotated[MemoryState | ValkeyState, Field(discriminator="backend")] = MemoryState()
     """Where registrations and codes are kept. Default memory, which allows one task."""
 
-    @field_validator("client_redirect_uris")
-    @classmethod
-    def _safe(cls, uris: list[str]) -> list[str]:
-        for uri in uris:
-            parts = urlsplit(uri)
-            loopback = re.fullmatch(r"(localhost|127\.0\.0\.1|\[::1\])(:(\*|\d+))?", parts.netloc)
-            if (
-                "," in uri
-                or not (parts.scheme == "https" or (parts.scheme == "http" and loopback))
-                or "*" in (parts.hostname or "*")
-            ):
-                raise ValueError(
-                    "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
-                )
-        return uris
+    @property
+    def redirect_uris(self) -> list[str]:
+        """All redirect addresses that a client may register; empty: any."""
+        return clients.redirect_uris(self.clients, self.client_redirect_uris)
+
+    @property
+    def origins(self) -> list[str]:
+        """All origins from which a browser may call the server, beside its own."""
+        return clients.origins(self.clients, self.allowed_origins)
 
 
 class Tokens(Model):

@@ -27,7 +27,7 @@ def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
 
 
 VERB = OnAccount(
-    line="what runs, since when, from which image; deployments, alarms, the last events",
+    line="what runs, since when, from which image; deployments, alarms, refused clients, the last events",
     more="With the source's revision, and why a deployment failed.",
     run=_run,
 )

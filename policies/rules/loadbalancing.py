@@ -49,7 +49,7 @@ def encrypted(group: Resource, _: Stack) -> Iterator[str]:
 
 _PATHS = re.compile(
     r"/|/mcp|/health(/ready)?|/authorize|/consent|/token|/register|/oauth2callback|/attachments/.*"
-    r"|/\.well-known/oauth-authorization-server|/\.well-known/oauth-protected-resource(/.*)?"
+    r"|/\.well-known/(oauth-authorization-server|openid-configuration)|/\.well-known/oauth-protected-resource(/.*)?"
 )
 """What workspace-mcp answers."""
 

@@ -102,7 +102,7 @@ def oauth_on(service: Resource, stack: Stack) -> Iterator[str]:
     severity=Severity.HIGH,
     description="A server behind a load balancer limits the redirect addresses that clients register.",
     why="a login could be sent to an address of an attacker's.",
-    remedy="list the clients' addresses under services.<service>.oauth.clientRedirectUris.",
+    remedy="name the clients under services.<service>.oauth.clients.",
     types=frozenset({SERVICE}),
     whole_stack=True,
 )

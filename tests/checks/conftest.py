@@ -15,6 +15,8 @@ from machine.environments import installed
 from tests.conftest import ROOT
 
 StartServer = Callable[..., int]
+LOGS: dict[int, Path] = {}
+"""A started server's port -> its log."""
 GOOD = {
     "WORKSPACE_MCP_TRANSPORT": "streamable-http",
     "WORKSPACE_MCP_HOST": "127.0.0.1",
@@ -36,7 +38,7 @@ def server_python() -> Path:
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
     """Starts the server with GOOD and the given environment (None unsets), once per environment; its port."""
-    command = [str(server_python().with_name("workspace-mcp"))]
+    command = [str(server_python()), str(ROOT / "image" / "launcher.py")]
     started: dict[tuple[tuple[str, str | None], ...], int] = {}
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -60,6 +62,7 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
             processes.append(process)
             _wait_until_up(process, port, home / "log")
             started[key] = port
+            LOGS[port] = home / "log"
         return started[key]
 
     try:
@@ -69,6 +72,12 @@ def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServ
             process.terminate()
         for process in processes:
             process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def prefixed(start_server: StartServer) -> int:
+    """The port of a server behind the path /google-workspace."""
+    return start_server(WORKSPACE_EXTERNAL_URL="https://api.busyb.ai/google-workspace")
 
 
 def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -76,7 +76,7 @@ class LoadBalancer:
                     content,
                 )
 
-            do_GET = do_POST = do_DELETE = answer
+            do_GET = do_OPTIONS = do_POST = do_DELETE = answer
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

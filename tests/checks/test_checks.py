@@ -24,10 +24,10 @@ EXPECTED = Expectations(health={"service": "workspace-mcp"}, client_redirect_uri
 
 def prefix_rules(path: str) -> str | None:
     """The three listener rules of a path prefix: the service's own, and one for each metadata document."""
-    if path == AS + PREFIX:
+    if re.match(rf"/\.well-known/(oauth-authorization-server|openid-configuration){PREFIX}(/|$)", path):
         return AS
-    if path.startswith(PRM + PREFIX):
-        return path
+    if re.match(rf"{PRM}{PREFIX}(/|$)", path):
+        return f"{PRM}{PREFIX}/mcp"
     if re.match(rf"{PREFIX}(/|\?|$)", path):
         return re.sub(rf"^{PREFIX}/?((?:[^?]*[^/?])?)/*((?:\?.*)?)$", r"/\1\2", path)
     return None
@@ -36,11 +36,6 @@ def prefix_rules(path: str) -> str | None:
 def everything(path: str) -> str:
     """The one listener rule of a host of the server's own."""
     return path
-
-
-@pytest.fixture(scope="session")
-def prefixed(start_server: StartServer) -> int:
-    return start_server(WORKSPACE_EXTERNAL_URL=f"https://api.busyb.ai{PREFIX}")
 
 
 @pytest.fixture(scope="session")
@@ -68,14 +63,14 @@ def failures(checks: list[Check]) -> dict[str, Check]:
 def test_all_checks_pass_behind_a_path_prefix(balancer: LoadBalancer) -> None:
     checks = ask(balancer)
     assert [(check.name, check.detail) for check in checks if not check.passed] == []
-    assert len(checks) == 17
+    assert len(checks) == 18
     assert all(check.remedy == "" for check in checks)
 
 
 def test_all_checks_pass_on_a_host_of_its_own(own_host: int) -> None:
     checks = ask(LoadBalancer(own_host, everything), url="https://mcp.busyb.ai")
     assert [(check.name, check.detail) for check in checks if not check.passed] == []
-    assert len(checks) == 17
+    assert len(checks) == 18
 
 
 def test_without_oauth_the_tools_are_listed(start_server: StartServer) -> None:
@@ -119,14 +114,15 @@ def test_a_missing_rule_for_either_metadata_document_is_found(balancer: LoadBala
     balancer.rewrite = lambda path: None if path.startswith(PRM) else prefix_rules(path)
     assert set(failures(ask(balancer))) == {
         "resource metadata answers at its advertised and its standard address",
+        "every form in which clients look for the sign-in finds it",
         "an MCP client finds the sign-in by itself",
     }
     balancer.rewrite = lambda path: None if path.startswith(AS) else prefix_rules(path)
     checks = ask(balancer)
     assert set(failures(checks)) == {
         "authorization server metadata answers and names its issuer",
-        "an MCP client finds the sign-in by itself",
-    }
+        "every form in which clients look for the sign-in finds it",
+    }, "a client that asks for OpenID Connect's document as well still finds it below the path"
     not_run = {check.name: check.detail for check in checks if check.passed is None}
     assert not_run["a client can register itself"] == "not tried without the authorization server's metadata"
 

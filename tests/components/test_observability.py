@@ -49,6 +49,7 @@ def topic(name: str) -> str:
         ("no-healthy-target", "AWS/ApplicationELB HealthyHostCount", "Minimum", 1, 2, "breaching", "critical-alerts"),
         ("errors", f"{METRICS} {NAME}-errors", "Sum", 10, 2, "notBreaching", "ops-alerts"),
         ("oauth-failures", f"{METRICS} {NAME}-oauth-failures", "Sum", 5, 2, "notBreaching", "warnings"),
+        ("refusals", f"{METRICS} {NAME}-refusals", "Sum", 5, 2, "notBreaching", "warnings"),
         ("store-failures", f"{METRICS} {NAME}-store-failures", "Sum", 0, 1, "notBreaching", "ops-alerts"),
         ("server-errors", "AWS/ApplicationELB HTTPCode_Target_5XX_Count", "Sum", 5, 2, "notBreaching", "ops-alerts"),
         ("unreachable", "AWS/ApplicationELB TargetConnectionErrorCount", "Sum", 5, 2, "notBreaching", "ops-alerts"),
@@ -102,11 +103,12 @@ def test_each_limit_is_configuration(deploy: Deploy, config: dict[str, Any]) -> 
         "serverErrorsPerMinute": 65,
         "responseSeconds": 66,
         "stoppedTasks": 67,
+        "refusalsPerMinute": 68,
     }
     assert limits.keys() == {field.alias for field in settings.Alarms.model_fields.values()} - {"anomalyBand"}
     config["services"]["google-workspace"]["alarms"] = limits
     thresholds = {part: inputs["threshold"] for part, inputs in alarms(deploy(config)).items()}
-    assert {61, 62, 63, 64, 65, 66, 67} <= set(thresholds.values())
+    assert {61, 62, 63, 64, 65, 66, 67, 68} <= set(thresholds.values())
 
 
 def test_alarms_name_the_service_and_its_target_group(production: Recorded) -> None:
@@ -285,7 +287,7 @@ def test_an_internal_service_has_no_alarms_on_a_load_balancer(deploy: Deploy, co
         i["name"].removeprefix("busyb-inside-mcp-")
         for i in recorded.of("aws:cloudwatch/metricAlarm:MetricAlarm").values()
     }
-    assert found == {"cpu", "memory", "no-task", "crash-loop", "errors", "oauth-failures", "store-failures"}
+    assert found == {"cpu", "memory", "no-task", "crash-loop", "errors", "oauth-failures", "refusals", "store-failures"}
     (composite,) = recorded.of("aws:cloudwatch/compositeAlarm:CompositeAlarm").values()
     assert composite["alarmRule"] == 'ALARM("busyb-inside-mcp-no-task")'
     (dashboard,) = recorded.of("aws:cloudwatch/dashboard:Dashboard").values()

@@ -35,13 +35,14 @@ ALARMS = (
     "no-healthy-target",
     "no-task",
     "oauth-failures",
+    "refusals",
     "server-errors",
     "slow",
     "store-failures",
     "unhealthy-targets",
     "unreachable",
 )
-QUERIES = ("errors", "errors-by-kind", "last-lines-of-each-task", "refused-origins", "sign-ins-that-failed")
+QUERIES = ("errors", "errors-by-kind", "last-lines-of-each-task", "refused-clients", "sign-ins-that-failed")
 TOPICS = ("critical", "deployments", "operations", "warning")
 
 
@@ -65,7 +66,7 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
         ("aws:cloudwatch/logGroup:LogGroup", "google-workspace-logs"),
         *(
             ("aws:cloudwatch/logMetricFilter:LogMetricFilter", f"google-workspace-filter-{part}")
-            for part in ("errors", "oauth-failures", "store-failures")
+            for part in ("errors", "oauth-failures", "refusals", "store-failures")
         ),
         *(("aws:cloudwatch/metricAlarm:MetricAlarm", f"google-workspace-alarm-{part}") for part in ALARMS),
         *(("aws:cloudwatch/queryDefinition:QueryDefinition", f"google-workspace-query-{part}") for part in QUERIES),
@@ -133,7 +134,7 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
             "users-affected",
             "dashboard",
             *(f"events-{about}{part}" for about in ("stopped", *DEPLOYMENTS) for part in ("", "-target")),
-            *(f"filter-{part}" for part in ("errors", "oauth-failures", "store-failures")),
+            *(f"filter-{part}" for part in ("errors", "oauth-failures", "refusals", "store-failures")),
             *(f"alarm-{part}" for part in ALARMS),
             *(f"query-{part}" for part in QUERIES),
         },
@@ -472,7 +473,11 @@ def test_the_container_runs_the_pushed_digest_with_settings_secrets_and_health_c
             {"name": "WORKSPACE_EXTERNAL_URL", "value": "https://api.busyb.ai/google-workspace"},
             {
                 "name": "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS",
-                "value": "https://claude.ai/api/mcp/auth_callback,http://localhost:*,http://127.0.0.1:*",
+                "value": "https://claude.ai/api/mcp/auth_callback,https://claude.com/api/mcp/auth_callback,"
+                "http://localhost:*/callback,http://127.0.0.1:*/callback,https://insiders.vscode.dev/redirect,https://vscode.dev/redirect,"
+                "http://127.0.0.1:*,http://localhost:*,cursor://anysphere.cursor-mcp/oauth/callback,"
+                "https://www.cursor.com/agents/mcp/oauth/callback,http://localhost:8787/callback,"
+                "https://chatgpt.com/connector/oauth/*,https://chatgpt.com/connector_platform_oauth_redirect",
             },
             {"name": "WORKSPACE_MCP_DISABLE_LOCAL_FILES", "value": "true"},
             {"name": "WORKSPACE_MCP_HOST", "value": "0.0.0.0"},  # noqa: S104

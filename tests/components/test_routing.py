@@ -38,6 +38,7 @@ def forwarded(request: str, path: str = "/google-workspace") -> str | None:
 
 
 SERVER = "/.well-known/oauth-authorization-server"
+OPENID = "/.well-known/openid-configuration"
 RESOURCE = "/.well-known/oauth-protected-resource"
 
 
@@ -67,7 +68,20 @@ RESOURCE = "/.well-known/oauth-protected-resource"
         ("/google-workspace/é✓?q=日本", "/é✓?q=日本"),
         (f"{SERVER}/google-workspace", SERVER),
         (f"{SERVER}/google-workspace?a=1", f"{SERVER}?a=1"),
+        (f"{SERVER}/google-workspace/", SERVER),
+        (f"{SERVER}/google-workspace/mcp", SERVER),
+        (f"{OPENID}/google-workspace", SERVER),
+        (f"{OPENID}/google-workspace/", SERVER),
+        (f"{OPENID}/google-workspace/mcp?a=1", f"{SERVER}?a=1"),
+        (f"/google-workspace{OPENID}", OPENID),
+        (f"/google-workspace{OPENID}/", OPENID),
+        (f"/google-workspace/mcp{OPENID}", f"/mcp{OPENID}"),
+        (f"/google-workspace{SERVER}", SERVER),
+        (f"/google-workspace{RESOURCE}", RESOURCE),
         (f"{RESOURCE}/google-workspace/mcp", f"{RESOURCE}/google-workspace/mcp"),
+        (f"{RESOURCE}/google-workspace/mcp/", f"{RESOURCE}/google-workspace/mcp"),
+        (f"{RESOURCE}/google-workspace", f"{RESOURCE}/google-workspace/mcp"),
+        (f"{RESOURCE}/google-workspace/?a=1", f"{RESOURCE}/google-workspace/mcp?a=1"),
     ],
 )
 def test_a_request_below_the_prefix_reaches_the_server_without_it(request_: str, server_gets: str | None) -> None:
@@ -87,10 +101,13 @@ def test_a_request_below_the_prefix_reaches_the_server_without_it(request_: str,
         "/x/google-workspace/mcp",
         SERVER,
         f"{SERVER}/google-workspace-2",
-        f"{SERVER}/google-workspace/mcp",
+        f"{SERVER}/x/google-workspace",
+        OPENID,
+        f"{OPENID}/google-workspace-2",
+        f"{OPENID}x/google-workspace",
         RESOURCE,
-        f"{RESOURCE}/google-workspace",
         f"{RESOURCE}/google-workspace-2/mcp",
+        f"{RESOURCE}/mcp",
     ],
 )
 def test_a_request_outside_of_the_prefix_is_left_to_others(request_: str) -> None:

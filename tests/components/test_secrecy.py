@@ -64,7 +64,7 @@ PLACES = {
     "services/google-workspace/image/args/API_KEY": f"{SERVICE}.image.args.API_KEY",
     "services/google-workspace/tags/Team": f"{SERVICE}.tags.Team",
     "services/google-workspace/routing/host": f"{SERVICE}.routing.host",
-    "services/google-workspace/oauth/clientRedirectUris/0": f"{SERVICE}.oauth.clientRedirectUris[0]",
+    "services/google-workspace/oauth/clients/0": f"{SERVICE}.oauth.clients[0]",
     "services/google-workspace/secrets": f"{SERVICE}.secrets",
     "services": f"{PREFIX}:services",
     "environment": f"{PREFIX}:environment",

@@ -81,7 +81,6 @@ PATH = (
 )
 BUCKET = "a bucket's name, without s3:// and without a path"
 REFERENCE = "a name, id or ARN as AWS shows it: one line, not empty, no * and no ?"
-URIS = "https addresses, or http on localhost, each with a host spelled out (no * in it), without a comma"
 TAG = "at most 256 letters, digits, spaces and . : / = + - _ @"
 
 ONE_VALUE: dict[str, tuple[Change, str]] = {
@@ -183,11 +182,28 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "http to a client elsewhere": (
         service(oauth={"clientRedirectUris": ["http://evil.example/cb"]}),
-        wrong(f"{SERVICE}.oauth.clientRedirectUris", ["http://evil.example/cb"], URIS),
+        wrong(
+            f"{SERVICE}.oauth.clientRedirectUris[0]",
+            "http://evil.example/cb",
+            "https, but for localhost, 127.0.0.1 and [::1]",
+        ),
     ),
     "any host for a client": (
         service(oauth={"clientRedirectUris": ["https://*.example/cb"]}),
-        wrong(f"{SERVICE}.oauth.clientRedirectUris", ["https://*.example/cb"], URIS),
+        wrong(
+            f"{SERVICE}.oauth.clientRedirectUris[0]",
+            "https://*.example/cb",
+            "a host spelled out: no * in it, and none in its port but on loopback",
+        ),
+    ),
+    "an unknown client": (
+        service(oauth={"clients": ["cluade"]}),
+        wrong(
+            f"{SERVICE}.oauth.clients[0]",
+            "cluade",
+            "one of claude, claude-code, vscode, cursor, chatgpt, codex, gemini-cli, gemini, opencode, inspector; the "
+            "redirect addresses of others go into clientRedirectUris",
+        ),
     ),
     "an origin over http": (
         lambda config: only(config)["oauth"].update(allowedOrigins=["http://app.example"]),
@@ -403,8 +419,8 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         service(oauth={}),
         at_odds(
             f"{SERVICE}.oauth",
-            "clientRedirectUris is empty: reached from outside, the server would register any redirect address; "
-            "list your clients'",
+            "clients is empty: reached from outside, the server would register any redirect address; "
+            "name your people's clients (./ops clients shows them)",
         ),
     ),
     "a public server without a login": (
@@ -565,7 +581,7 @@ def test_credentials_under_another_name_are_named(
             "https://api.busyb.ai/x/oauth2callback",
             "it follows from routing, and a path in it would be doubled",
         ),
-        ("OAUTH_ALLOWED_ORIGINS", "https://x", "it follows from oauth.allowedOrigins"),
+        ("OAUTH_ALLOWED_ORIGINS", "https://x", "it follows from oauth.clients and oauth.allowedOrigins"),
         ("MCP_PATH_PREFIX", "/x", "the path follows from routing; strategy: prefix sets it"),
         ("WORKSPACE_MCP_OAUTH_PROXY_VALKEY_HOST", "cache", "it follows from oauth.state"),
     ],
@@ -666,7 +682,11 @@ def test_two_services_that_overlap_are_told_what_they_share(config: dict[str, An
             "the listener priority 50, the listener priority 51, the listener priority 52, "
             f"requests to {host}/google-workspace, requests to {host}/google-workspace/*, "
             f"requests to {host}/.well-known/oauth-authorization-server/google-workspace, "
-            f"requests to {host}/.well-known/oauth-protected-resource/google-workspace/mcp; change one of them",
+            f"requests to {host}/.well-known/oauth-authorization-server/google-workspace/*, "
+            f"requests to {host}/.well-known/openid-configuration/google-workspace, "
+            f"requests to {host}/.well-known/openid-configuration/google-workspace/*, "
+            f"requests to {host}/.well-known/oauth-protected-resource/google-workspace, "
+            f"requests to {host}/.well-known/oauth-protected-resource/google-workspace/*; change one of them",
         )
     ]
 

@@ -78,12 +78,31 @@ def test_rewrite_strips_the_prefix_and_routes_the_well_known_paths(deploy: Deplo
             {**host, "pathPattern": ["/google-workspace", "/google-workspace/*"]},
             r"^/google-workspace/*((?:[^?]*[^/?])?)/*((?:\?.*)?)$ -> /$1$2",
         ),
-        (51, {**host, "pathPattern": [f"{server}/google-workspace"]}, f"^{PATTERN} -> {server}"),
-        (52, {**host, "pathPattern": ["/.well-known/oauth-protected-resource/google-workspace/mcp"]}, None),
+        (
+            51,
+            {**host, "pathPattern": SERVER},
+            r"^/\.well-known/(?:oauth-authorization-server|openid-configuration)/google-workspace"
+            rf"(?:/[^?]*)?((?:\?.*)?)$ -> {server}$1",
+        ),
+        (
+            52,
+            {**host, "pathPattern": RESOURCE},
+            r"^/\.well-known/(?:oauth-protected-resource)/google-workspace(?:/[^?]*)?((?:\?.*)?)$"
+            " -> /.well-known/oauth-protected-resource/google-workspace/mcp$1",
+        ),
     ]
 
 
-PATTERN = r"/\.well-known/oauth-authorization-server/google-workspace"
+SERVER = [
+    "/.well-known/oauth-authorization-server/google-workspace",
+    "/.well-known/oauth-authorization-server/google-workspace/*",
+    "/.well-known/openid-configuration/google-workspace",
+    "/.well-known/openid-configuration/google-workspace/*",
+]
+RESOURCE = [
+    "/.well-known/oauth-protected-resource/google-workspace",
+    "/.well-known/oauth-protected-resource/google-workspace/*",
+]
 
 
 def test_every_rule_forwards_to_the_one_target_group_on_the_https_listener(
@@ -142,8 +161,8 @@ def test_prefix_leaves_the_path_and_tells_the_server(deploy: Deploy, config: dic
     host = {"hostHeader": ["api.busyb.ai"]}
     assert rules(recorded) == [
         (50, {**host, "pathPattern": ["/google-workspace", "/google-workspace/*"]}, None),
-        (51, {**host, "pathPattern": ["/.well-known/oauth-authorization-server/google-workspace"]}, None),
-        (52, {**host, "pathPattern": ["/.well-known/oauth-protected-resource/google-workspace/*"]}, None),
+        (51, {**host, "pathPattern": SERVER}, None),
+        (52, {**host, "pathPattern": RESOURCE}, None),
     ]
     assert {"name": "MCP_PATH_PREFIX", "value": "/google-workspace"} in recorded.container()["environment"]
 

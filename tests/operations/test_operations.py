@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from checks import Check
 from components import settings as configuration
 from engine.cli import INSTALL
 from operations import probe, rights
@@ -102,7 +103,7 @@ def test_status_names_image_source_deployment_and_the_reason_of_a_failure(
     assert [entry["state"] for entry in found["deployments"] if entry["revision"] == f"{NAME}:2"] == ["FAILED"]
     assert found["failures"][0].startswith(f"{NAME}:2 ROLLBACK_SUCCESSFUL: ")
     assert any("exit code 3" in line for line in found["failures"])
-    assert found["alarms"] == [{"name": "13 alarms", "state": "quiet"}]
+    assert found["alarms"] == [{"name": "14 alarms", "state": "quiet"}]
     assert found["targets"][0]["state"] == "healthy"
 
 
@@ -317,6 +318,37 @@ def test_preflight_names_all_of_five_faults_at_once(operated: Operated) -> None:
     } <= failed.keys()
     assert all(check.remedy for check in failed.values())
     assert "GOOGLE_OAUTH_CLIENT_ID" in failed["secret busyb/google-oauth-client-id has CLIENT_ID"].detail
+
+
+def test_preflight_points_out_a_changed_address_to_people_who_are_signed_in(operated: Operated) -> None:
+    def asked(**changes: Any) -> Check:
+        stack = changed(operated.stack, {f"{SERVICE}.routing": moved, **changes})
+        found = preflight(dataclasses.replace(operated.target, settings=stack.settings))
+        (check,) = [check for check in found if check.name.startswith("the issuer of google-workspace stays")]
+        return check
+
+    moved = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
+    change = "it changes from https://api.busyb.ai/google-workspace to https://mcp.busyb.ai"
+    check = asked()
+    assert check.passed is False
+    assert check.detail.startswith(f"{change}: every client registers anew, every person signs in again")
+    assert "rule mcp-issuer-keep, resource google-workspace" in check.remedy
+
+    exception = {"rule": "mcp-issuer-keep", "resource": "google-workspace", "owner": "team"}
+    exception |= {"reason": "Everybody was told", "expires": "2099-12-31"}
+    check = asked(policyExceptions=[exception])
+    assert (check.passed, check.detail) == (True, f"{change}; allowed: Everybody was told (team, until 2099-12-31)")
+    assert asked(policyExceptions=[{**exception, "expires": "2026-01-01"}]).passed is False
+    assert asked(policyExceptions=[{**exception, "resource": "another"}]).passed is False
+
+
+def test_preflight_tells_what_a_shared_host_cannot_give(operated: Operated) -> None:
+    (check,) = [c for c in preflight(operated.target) if c.name.startswith("clients that ask at the root of the host")]
+    assert check.passed is None
+    assert "https://api.busyb.ai/.well-known/oauth-authorization-server belongs to" in check.detail
+    own = changed(operated.stack, {f"{SERVICE}.routing": {"host": "mcp.busyb.ai", "priority": 50}})
+    found = preflight(dataclasses.replace(operated.target, settings=own.settings))
+    assert not any(check.name.startswith("clients that ask at the root") for check in found)
 
 
 def role(target: Target, name: str, allowed: rights.Rights) -> str:

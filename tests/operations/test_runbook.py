@@ -158,6 +158,16 @@ def a_late_return_from_google(on_call: OnCall) -> None:
     on_call.afterwards.callback(on_call.run, "./ops restart --stack production")
 
 
+def a_client_that_is_not_named(on_call: OnCall) -> None:
+    address = on_call.rehearsal.edge
+    assert address
+    body = {"client_name": "Acme Agent", "redirect_uris": ["acme://login/callback"]}
+    with httpx2.Client(trust_env=False, headers={"Host": "api.busyb.ai"}) as client:
+        answer = client.post(f"{address.url}/google-workspace/register", json=body, timeout=10)
+    assert answer.status_code == 400
+    wait(lambda: "Acme Agent" in on_call.run("./ops logs --since 1h --stack production"))
+
+
 def another_health_path(on_call: OnCall) -> None:
     elb = on_call.target.client("elbv2")
     (group,) = elb.describe_target_groups(Names=[f"{NAME}-tg"])["TargetGroups"]
@@ -238,6 +248,7 @@ BROKEN: dict[str, Callable[[OnCall], None]] = {
     "Google refuses the sign-in": secret_under_another_key,
     "Google does not know the client": secrets_whole,
     "People cannot sign in": a_late_return_from_google,
+    "A client cannot log in": a_client_that_is_not_named,
     "Targets are unhealthy": another_health_path,
     "What runs is not what was deployed": secrets_whole,
     "A deployment failed": circular_import,

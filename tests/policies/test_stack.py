@@ -14,7 +14,7 @@ import pytest
 
 import policies
 from components import settings
-from components.settings import PolicyException
+from components.settings import ISSUER_KEPT, PolicyException
 from policies import check_stack, enforcement, evaluate
 from policies.registrations import ROOT, registrations
 from policies.rule import UNKNOWN
@@ -184,6 +184,10 @@ def test_an_exception_from_a_rule_that_does_not_exist_fails() -> None:
     assert [v.problem for v in findings.violations] == [
         "there is an exception from ecr-repository-no-such-rule, and no such rule"
     ]
+
+
+def test_an_exception_from_what_preflight_holds_is_no_mistake() -> None:
+    assert evaluate([], [exception(rule=ISSUER_KEPT)], TODAY).violations == ()
 
 
 @pytest.mark.parametrize("missing", ["rule", "resource", "reason", "owner", "expires"])

@@ -103,7 +103,9 @@ def test_every_alarm_of_the_dashboard_is_one_that_exists(watched: Rehearsal) -> 
 
 def test_metric_filters_are_on_the_log_group(watched: Rehearsal) -> None:
     found = watched.account.client("logs").describe_metric_filters(logGroupName=f"/ecs/{NAME}")["metricFilters"]
-    assert {f["filterName"] for f in found} == {f"{NAME}-{p}" for p in ("errors", "oauth-failures", "store-failures")}
+    assert {f["filterName"] for f in found} == {
+        f"{NAME}-{p}" for p in ("errors", "oauth-failures", "refusals", "store-failures")
+    }
 
 
 @pytest.fixture
@@ -199,7 +201,10 @@ def test_the_filters_count_what_the_running_server_writes(watched: Rehearsal) ->
     records = [json.loads(line) for line in lines]
     assert all(record.keys() >= {"time", "level", "logger", "message"} for record in records)
     hits = {record["message"]: parts for record, line in zip(records, lines, strict=True) if (parts := counted(line))}
-    assert hits == {"IdP callback error: access_denied - None": {"errors", "oauth-failures"}}, "and no 401, no 403"
+    assert hits == {
+        "IdP callback error: access_denied - None": {"errors", "oauth-failures"},
+        "Rejected HTTP request from Origin: https://evil.example": {"refusals"},
+    }, "and no 401"
     assert any(record["message"].startswith("OpenTelemetry tracing enabled") for record in records)
     filters = logs.describe_metric_filters(logGroupName=group)["metricFilters"]
     assert {f["filterPattern"] for f in filters} == {filter_pattern(part, "json") for part in TERMS}

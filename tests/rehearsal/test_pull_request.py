@@ -240,14 +240,14 @@ def test_a_configuration_with_mistakes_says_each_and_what_to_do(plain: Plain) ->
     (error,) = [line for line in text.splitlines() if line.startswith("- error: ")]
     first, *others = error.split("<br>")
     assert first == "- error: 1 mistake in the stack's configuration; nothing was changed."
-    assert any("clientRedirectUris is empty" in line for line in others)
+    assert any("clients is empty" in line for line in others)
 
 
 def without_redirects(stack: Stack) -> dict[str, str]:
     """The configuration with a mistake, which `changed` would not let through."""
     key = f"{NAMESPACE}:services"
     services = json.loads(stack.config[key])
-    services["google-workspace"]["oauth"]["clientRedirectUris"] = []
+    services["google-workspace"]["oauth"]["clients"] = []
     return {**stack.config, key: json.dumps(services)}
 
 

@@ -225,7 +225,7 @@ def test_a_log_group_that_somebody_deleted_is_made_again_and_no_request_fails(ru
         deployed = running.deploy(stack)
     # A log group takes its metric filters with it.
     gone = {"google-workspace-logs"} | {
-        f"google-workspace-filter-{of}" for of in ("errors", "oauth-failures", "store-failures")
+        f"google-workspace-filter-{of}" for of in ("errors", "oauth-failures", "refusals", "store-failures")
     }
     assert {r.name for r in deployed.resources if r.action == "created"} == gone
     assert set(statuses) == {200}

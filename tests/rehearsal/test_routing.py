@@ -28,6 +28,7 @@ LOGIN = {
     "authorization server metadata answers and names its issuer",
     "every address in the metadata leads to the server",
     "a client can register itself",
+    "every form in which clients look for the sign-in finds it",
     "sign-in reaches accounts.google.com with the public return address",
     "an MCP client finds the sign-in by itself",
 }
@@ -255,7 +256,7 @@ def test_host_lets_a_client_log_in_at_a_name_of_its_own(running: Rehearsal, stac
 
 
 def test_pattern_forwards_the_paths_that_the_server_itself_has(running: Rehearsal, stack: Stack) -> None:
-    patterns = ["/", "/mcp", "/mcp/", "/health*", "/.well-known/oauth-*", "/register", "/authorize*", "/consent*"]
+    patterns = ["/", "/mcp", "/mcp/", "/health*", "/.well-known/*", "/register", "/authorize*", "/consent*"]
     patterns += ["/token", "/oauth2callback", "/attachments/*"]
     running.deploy(
         routed(stack, {"strategy": "pattern", "host": "tools.busyb.ai", "patterns": patterns, "priority": 50})

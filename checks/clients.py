@@ -1,0 +1,96 @@
+"""Do the clients that people use find the sign-in in their own ways, and do browsers get answers?"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import httpx2
+
+from checks.address import PublicAddress
+from checks.check import Failed, Probe
+from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, json_object
+
+LAUNCHER = "the image's launcher (image/middleware.py) is to answer it: is the image made of image/?"
+STRANGER = "https://attacker.example"
+
+
+def checks(address: PublicAddress, *, origins: tuple[str, ...] = ()) -> list[Probe]:
+    """The checks of a server with OAuth 2.1 on. `origins` is as in `Expectations`."""
+    probes = [
+        Probe(
+            "every form in which clients look for the sign-in finds it",
+            f"{LAUNCHER} Below /.well-known at the root of the host: {ROUTING}",
+            lambda: _forms(address),
+        )
+    ]
+    if origins:
+        probes.append(
+            Probe("browsers of the allowed origins get answers", LAUNCHER, lambda: _browsers(address, origins))
+        )
+    return probes
+
+
+def forms(address: PublicAddress) -> tuple[list[str], list[str]]:
+    """Where clients look for the authorization server's, and for the resource's metadata: RFC 8414 and 9728 put the
+    well-known part before the path, OpenID Connect Discovery behind it; some add a slash or the endpoint's path.
+
+    Not among them: the root of a shared host, which belongs to the host's other services.
+    """
+    path = urlsplit(address.url).path
+    before, server, openid = f"{address.origin}/.well-known", "oauth-authorization-server", "openid-configuration"
+    mcp = path + address.mcp_path
+    found = [f"{before}/{kind}{end}" for kind in (server, openid) for end in (path, f"{path}/", mcp)]
+    found += [f"{address.url}/.well-known/{kind}" for kind in (server, openid)]
+    resource = [f"{before}/oauth-protected-resource{end}" for end in (mcp, f"{mcp}/", path)]
+    return list(dict.fromkeys(found)), list(dict.fromkeys(resource))
+
+
+async def _forms(address: PublicAddress) -> str:
+    wrong = []
+    async with address.client() as client:
+        for urls in forms(address):
+            first = None
+            for url in urls:
+                response = await client.get(url)
+                if response.status_code != 200:
+                    wrong.append(f"{urlsplit(url).path} answers {response.status_code}")
+                    continue
+                document = json_object(response)
+                first = first or document
+                if document != first:
+                    wrong.append(f"{urlsplit(url).path} answers another document")
+    if wrong:
+        raise Failed("; ".join(wrong))
+    return f"{sum(map(len, forms(address)))} addresses"
+
+
+async def _browsers(address: PublicAddress, origins: tuple[str, ...]) -> str:
+    urls = [address.mcp_url, f"{address.url}/register", f"{address.url}/token", *(urls[0] for urls in forms(address))]
+    async with address.client() as client:
+        for origin in origins:
+            for url in urls:
+                headers = {
+                    "Origin": origin,
+                    "Access-Control-Request-Method": "GET" if "/.well-known/" in url else "POST",
+                    "Access-Control-Request-Headers": "authorization,content-type,mcp-protocol-version",
+                }
+                asked = await client.options(url, headers=headers)
+                if asked.status_code not in (200, 204):
+                    raise Failed(f"OPTIONS {url} of a page at {origin} answered {asked.status_code}")
+                _admitted(asked, origin)
+                if "authorization" not in asked.headers.get("Access-Control-Allow-Headers", "").lower():
+                    raise Failed(f"OPTIONS {url} does not let a page at {origin} send its token")
+            answer = await client.post(address.mcp_url, json=INITIALIZE, headers={**MCP_HEADERS, "Origin": origin})
+            _admitted(answer, origin)
+        headers = {"Origin": STRANGER, "Access-Control-Request-Method": "POST"}
+        refused = await client.options(address.mcp_url, headers=headers)
+        if refused.headers.get("Access-Control-Allow-Origin") in (STRANGER, "*"):
+            raise Failed(f"a page at {STRANGER} may call the server, though no setting names it")
+    return f"{', '.join(origins)}: preflight and answer; {STRANGER} gets {refused.status_code}"
+
+
+def _admitted(response: httpx2.Response, origin: str) -> None:
+    allowed = response.headers.get("Access-Control-Allow-Origin")
+    if allowed != origin:
+        request = response.request
+        raise Failed(f"{request.method} {request.url} lets {allowed or 'no page'} read it, not one at {origin}")
