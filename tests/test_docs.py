@@ -122,3 +122,12 @@ def test_code_that_a_document_names_is_there(document: Path) -> None:
     rooms = "|".join(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
     named = re.findall(rf"`((?:{rooms}|image)/(?:[\w/-]*/|[\w/-]+\.py))`", text)
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_a_file_above_500_lines_says_why() -> None:
+    """`Long because ...`, in its docstring: otherwise it is two rooms."""
+    files = [file for pattern in ("*.py", "[!.]*/**/*.py") for file in ROOT.glob(pattern)]
+    assert len(files) > 250
+    long = {file: text for file in files if (text := file.read_text()).count("\n") > 500}
+    silent = [str(file.relative_to(ROOT)) for file, text in long.items() if "Long because " not in text[:1000]]
+    assert silent == []

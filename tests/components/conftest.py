@@ -22,7 +22,7 @@ PROJECT = Path(__file__).parents[2]
 
 @pytest.fixture
 def estate() -> Account:
-    """The account of shared/estate.md; a test changes it before it deploys."""
+    """The account that the production stack expects; a test changes it before it deploys."""
     return Account()
 
 
@@ -81,3 +81,9 @@ def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) ->
         return recorded
 
     return deploy
+
+
+@pytest.fixture
+def production(deploy: Deploy, config: dict[str, Any]) -> Recorded:
+    """What the production stack registers."""
+    return deploy(config)

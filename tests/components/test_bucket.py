@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from components.estate import EstateError
+from tests.components.mistakes import parsed
 from tests.components.program import ACCOUNT, Account, Deploy, Recorded, arn, only
-from tests.components.test_settings import parsed
 from tests.stacks import INTERNAL
 
 BUCKET = "busyb-oauth-tokens-758888582357"

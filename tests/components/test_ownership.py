@@ -11,8 +11,8 @@ from components import ownership
 from components.estate import EstateError
 from rehearsal.emulator import Emulator
 from tests.components.clients import Named
+from tests.components.mistakes import parsed
 from tests.components.program import Account, Deploy, Recorded, only
-from tests.components.test_settings import parsed
 from tests.conftest import ACCOUNT, REGION, VPC
 
 ROLE = "busyb-google-workspace-mcp-task-role"

@@ -5,27 +5,18 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-
 from components.observability import DEPLOYMENTS
+from tests.components.production import BUCKET, REPOSITORY, ROLE, TAGS
 from tests.components.program import (
     DIGEST,
     TOKEN,
     UNKNOWN,
-    Account,
     Deploy,
     Recorded,
     Secret,
-    only,
     secret_arn,
     target_group_arn,
 )
-
-BUCKET = "busyb-oauth-tokens-758888582357"
-ROLE = "arn:aws:iam::758888582357:role"
-TAGS = {"Environment": "production", "Service": "google-workspace-mcp", "ManagedBy": "pulumi"}
-REPOSITORY = "758888582357.dkr.ecr.us-east-1.amazonaws.com/busyb-google-workspace-mcp"
-
 
 ALARMS = (
     "cpu",
@@ -44,11 +35,6 @@ ALARMS = (
 )
 QUERIES = ("errors", "errors-by-kind", "last-lines-of-each-task", "refused-clients", "sign-ins-that-failed")
 TOPICS = ("critical", "deployments", "operations", "warning")
-
-
-@pytest.fixture
-def production(deploy: Deploy, config: dict[str, Any]) -> Recorded:
-    return deploy(config)
 
 
 def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -> None:
@@ -146,295 +132,12 @@ def test_every_resource_belongs_to_its_component_and_every_component_to_the_stac
     assert [r.parent for r in components] == ["mcp-on-ecs-production"] * 6
 
 
-def test_the_repository_scans_encrypts_and_refuses_to_overwrite_tags(production: Recorded) -> None:
-    tag = production.outputs["services"]["google-workspace"]["tag"]
-    assert production.inputs("google-workspace-repository") == {
-        "name": "busyb-google-workspace-mcp",
-        "imageTagMutability": "IMMUTABLE",
-        "forceDelete": True,
-        "imageScanningConfiguration": {"scanOnPush": True},
-        "encryptionConfigurations": [{"encryptionType": "AES256"}],
-        "tags": {**TAGS, "BuiltTag": tag},
-    }
-
-
-def kept(recorded: Recorded) -> list[dict[str, Any]]:
-    """What each rule of the repository's lifecycle selects, in order of priority."""
-    rules = json.loads(recorded.inputs("google-workspace-lifecycle")["policy"])["rules"]
-    assert [rule["rulePriority"] for rule in rules] == list(range(1, len(rules) + 1))
-    assert {rule["action"]["type"] for rule in rules} == {"expire"}
-    return [rule["selection"] for rule in rules]
-
-
-def test_the_repository_keeps_the_last_ten_images_and_those_that_became_healthy(production: Recorded) -> None:
-    assert kept(production) == [
-        {"tagStatus": "tagged", "tagPatternList": ["healthy-*"], "countType": "imageCountMoreThan", "countNumber": 100},
-        {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10},
-    ]
-    assert production.inputs("google-workspace-lifecycle")["repository"] == "busyb-google-workspace-mcp"
-
-
-def declared(recorded: Recorded) -> dict[str, dict[str, Any]]:
-    """URN -> inputs of all resources."""
-    return {r.urn: r.inputs for r in recorded.resources}
-
-
-def revisions(*numbers: int) -> list[dict[str, Any]]:
-    """Healthy revisions, as the parameter holds them; each with an image of its own."""
-    name = "busyb-google-workspace-mcp"
-    return [{"revision": f"{name}:{n}", "digest": "sha256:" + f"{n:02}" * 32, "tag": f"tag-{n}"} for n in numbers]
-
-
-def test_images_of_healthy_revisions_are_kept_however_many_are_pushed_after_them(
-    deploy: Deploy, config: dict[str, Any], estate: Account
-) -> None:
-    seven, gone = revisions(7, 6)
-    estate.healthy = {"google-workspace": [seven, gone]}
-    estate.images = {"tag-7": seven["digest"], "just built": DIGEST}
-    recorded = deploy(config)
-    assert {tag: digest for tag, digest in estate.images.items() if tag.startswith("healthy-")} == {
-        "healthy-" + "07" * 8: seven["digest"],
-        "healthy-" + "ab" * 8: DIGEST,
-    }
-    tag = recorded.outputs["services"]["google-workspace"]["tag"]
-    remembered = recorded.inputs("google-workspace-healthy")
-    assert remembered["name"] == "/busyb/production/healthy/google-workspace"
-    assert json.loads(remembered["value"].value) == [
-        {"revision": "busyb-google-workspace-mcp:1", "digest": DIGEST, "tag": tag, "rejected": False},
-        {**seven, "rejected": False},
-        {**gone, "rejected": False},
-    ]
-
-
-@pytest.mark.parametrize(
-    "remembered", [[], [1], [1, 2], [*range(12, 2, -1)], [2, 1, *range(12, 4, -1)]], ids=lambda value: str(len(value))
-)
-def test_a_deployment_leaves_nothing_to_change_to_the_next(
-    deploy: Deploy, config: dict[str, Any], estate: Account, remembered: list[int]
-) -> None:
-    """Neither the first, nor one after a rollback, nor the eleventh image and those behind it."""
-    estate.healthy = {"google-workspace": revisions(*remembered)}
-    first = deploy(config)
-    estate.healthy = {"google-workspace": json.loads(first.inputs("google-workspace-healthy")["value"].value)}
-    estate.images[first.outputs["services"]["google-workspace"]["tag"]] = DIGEST
-    estate.repository_tags = first.inputs("google-workspace-repository")["tags"]
-    second = deploy(config)
-    assert declared(second) == declared(first)
-
-
-def test_a_preview_tags_no_image(deploy: Deploy, config: dict[str, Any], estate: Account) -> None:
-    (seven,) = revisions(7)
-    estate.healthy = {"google-workspace": [seven]}
-    estate.images = {"tag-7": seven["digest"]}
-    deploy(config, preview=True)
-    assert estate.images == {"tag-7": seven["digest"]}
-
-
-def test_content_that_was_pushed_before_is_used_as_it_is_and_not_built(
-    deploy: Deploy, config: dict[str, Any], estate: Account
-) -> None:
-    """A `git revert` brings back what another build would only push under the same tag, which the registry refuses."""
-    first = deploy(config)
-    tag, before = first.outputs["services"]["google-workspace"]["tag"], "sha256:" + "cd" * 32
-    estate.images, estate.repository_tags = {tag: before}, {"BuiltTag": "of-other-content"}
-    again = deploy(config)
-    assert not again.of("docker:index/image:Image")
-    assert again.container()["image"] == f"{REPOSITORY}@{before}"
-    assert again.outputs["services"]["google-workspace"]["tag"] == tag
-    assert "BuiltTag" not in again.inputs("google-workspace-repository")["tags"]
-    # And so it stays.
-    estate.repository_tags = again.inputs("google-workspace-repository")["tags"]
-    assert declared(deploy(config)) == declared(again)
-    # The next content is built again.
-    estate.images = {}
-    assert deploy(config).of("docker:index/image:Image")
-
-
-def test_a_pinned_image_that_the_stack_did_not_build_is_kept_while_it_runs(
-    deploy: Deploy, config: dict[str, Any], estate: Account
-) -> None:
-    only(config)["image"] = {"digest": DIGEST}
-    estate.images = {"pushed-by-hand": DIGEST}
-    deploy(config)
-    assert estate.images["healthy-" + "ab" * 8] == DIGEST
-
-
-def test_the_image_is_built_for_amd64_from_the_staged_context_and_pushed_under_its_tag(production: Recorded) -> None:
-    image = production.inputs("google-workspace-image")
-    tag = production.outputs["services"]["google-workspace"]["tag"]
-    assert image == {
-        "imageName": f"{REPOSITORY}:{tag}",
-        "build": {
-            "context": f".build/google-workspace/{tag}",
-            "dockerfile": f".build/google-workspace/{tag}/Dockerfile",
-            "platform": "linux/amd64",
-            "args": {},
-        },
-        "registry": Secret(
-            {"server": "758888582357.dkr.ecr.us-east-1.amazonaws.com", "username": "AWS", "password": TOKEN}
-        ),
-        "buildOnPreview": False,
-        "skipPush": False,
-    }
-
-
 def test_the_log_group_keeps_thirty_days_and_says_why(production: Recorded) -> None:
     assert production.inputs("google-workspace-logs") == {
         "name": "/ecs/busyb-google-workspace-mcp",
         "retentionInDays": 30,
         "tags": {**TAGS, "RetentionReason": "OAuth incidents are looked into weeks later"},
     }
-
-
-@pytest.mark.parametrize("part", ["task", "execution"])
-def test_only_ecs_tasks_of_this_account_and_region_may_take_a_role(production: Recorded, part: str) -> None:
-    role = production.inputs(f"google-workspace-{part}-role")
-    assert role["name"] == f"busyb-google-workspace-mcp-{part}-role"
-    assert json.loads(role["assumeRolePolicy"]) == {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Action": "sts:AssumeRole",
-                "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-                "Condition": {
-                    "StringEquals": {"aws:SourceAccount": "758888582357"},
-                    "ArnLike": {"aws:SourceArn": "arn:aws:ecs:us-east-1:758888582357:*"},
-                },
-            }
-        ],
-    }
-
-
-def test_the_task_may_use_its_bucket_its_secrets_and_execute_command_and_nothing_else(production: Recorded) -> None:
-    policy = production.inputs("google-workspace-task-policy")
-    assert policy["role"] == "busyb-google-workspace-mcp-task-role"
-    assert json.loads(policy["policy"]) == {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "Objects",
-                "Effect": "Allow",
-                "Action": ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
-                "Resource": "arn:aws:s3:::busyb-oauth-tokens-758888582357/*",
-            },
-            {
-                "Sid": "Bucket",
-                "Effect": "Allow",
-                "Action": "s3:ListBucket",
-                "Resource": "arn:aws:s3:::busyb-oauth-tokens-758888582357",
-            },
-            {
-                "Sid": "Secrets",
-                "Effect": "Allow",
-                "Action": "secretsmanager:GetSecretValue",
-                "Resource": ["arn:aws:secretsmanager:us-east-1:758888582357:secret:busyb/*"],
-            },
-            {
-                "Sid": "ExecuteCommand",
-                "Effect": "Allow",
-                "Action": [
-                    "ssmmessages:CreateControlChannel",
-                    "ssmmessages:CreateDataChannel",
-                    "ssmmessages:OpenControlChannel",
-                    "ssmmessages:OpenDataChannel",
-                ],
-                "Resource": "*",
-            },
-        ],
-    }
-
-
-def test_the_execution_role_may_pull_this_image_write_this_log_and_read_these_secrets(production: Recorded) -> None:
-    policy = production.inputs("google-workspace-execution-policy")
-    assert policy["role"] == "busyb-google-workspace-mcp-execution-role"
-    assert json.loads(policy["policy"])["Statement"] == [
-        {"Sid": "RegistryLogin", "Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-        {
-            "Sid": "Image",
-            "Effect": "Allow",
-            "Action": ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"],
-            "Resource": "arn:aws:ecr:us-east-1:758888582357:repository/busyb-google-workspace-mcp",
-        },
-        {
-            "Sid": "Logs",
-            "Effect": "Allow",
-            "Action": ["logs:CreateLogStream", "logs:PutLogEvents"],
-            "Resource": "arn:aws:logs:us-east-1:758888582357:log-group:/ecs/busyb-google-workspace-mcp:*",
-        },
-        {
-            "Sid": "Secrets",
-            "Effect": "Allow",
-            "Action": "secretsmanager:GetSecretValue",
-            "Resource": [
-                secret_arn("busyb/google-oauth-client-id"),
-                secret_arn("busyb/google-oauth-client-secret"),
-            ],
-        },
-    ]
-
-
-@pytest.mark.parametrize("given", ["arn:aws:kms:us-east-1:758888582357:key/1", "1", "alias/1"])
-def test_the_execution_role_may_decrypt_secrets_that_have_a_key_of_their_own(
-    deploy: Deploy, config: dict[str, Any], estate: Account, given: str
-) -> None:
-    key = "arn:aws:kms:us-east-1:758888582357:key/1"
-    estate.secrets["busyb/google-oauth-client-secret"] = given
-    policy = json.loads(deploy(config).inputs("google-workspace-execution-policy")["policy"])
-    assert policy["Statement"][-1] == {
-        "Sid": "SecretKeys",
-        "Effect": "Allow",
-        "Action": "kms:Decrypt",
-        "Resource": [key],
-    }
-
-
-def test_the_key_that_aws_manages_takes_no_right(deploy: Deploy, config: dict[str, Any], estate: Account) -> None:
-    estate.secrets = dict.fromkeys(estate.secrets, "alias/aws/secretsmanager")
-    recorded = deploy(config)
-    for part in ("execution", "task"):
-        assert "kms:Decrypt" not in recorded.inputs(f"google-workspace-{part}-policy")["policy"]
-
-
-def test_a_key_of_a_secret_that_cannot_be_asked_is_told(
-    deploy: Deploy, config: dict[str, Any], estate: Account
-) -> None:
-    estate.secrets["busyb/google-oauth-client-secret"] = "gone"
-    text = str(deploy(config, fails=True).error)
-    assert "the key gone of secret busyb/google-oauth-client-secret" in text
-    assert "do       allow kms:DescribeKey on it" in text
-
-
-@pytest.mark.parametrize(
-    ("names", "keys"),
-    [
-        (["busyb/*"], ["1", "2"]),
-        (["busyb/mail"], ["2"]),
-        (["busyb/mai"], []),
-        (["busyb/plain"], []),
-        (["busyb/m*", "other/*"], ["2", "3"]),
-    ],
-)
-def test_the_task_may_decrypt_what_it_may_read_and_nothing_else(
-    deploy: Deploy, config: dict[str, Any], estate: Account, names: list[str], keys: list[str]
-) -> None:
-    estate.secrets |= {"busyb/own": "alias/1", "busyb/mail": "2", "busyb/plain": None, "other/x": "3", "busy": "4"}
-    only(config)["permissions"]["secrets"] = names
-    statements = json.loads(deploy(config).inputs("google-workspace-task-policy")["policy"])["Statement"]
-    found = [statement for statement in statements if statement["Sid"] == "SecretKeys"]
-    assert found == (
-        [
-            {
-                "Sid": "SecretKeys",
-                "Effect": "Allow",
-                "Action": "kms:Decrypt",
-                "Resource": [f"arn:aws:kms:us-east-1:758888582357:key/{key}" for key in keys],
-                "Condition": {"StringEquals": {"kms:ViaService": "secretsmanager.us-east-1.amazonaws.com"}},
-            }
-        ]
-        if keys
-        else []
-    )
 
 
 def test_the_task_definition_is_a_fargate_task_of_the_wanted_size(production: Recorded) -> None:

@@ -1,77 +1,33 @@
-"""Each mistake in a stack's configuration, and what its reader is told."""
+"""Each mistake in a stack's configuration, and what its reader is told.
+
+Long because it is a table, with an entry for each mistake.
+"""
 
 from __future__ import annotations
 
 import copy
 import json
-import random
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from components import settings
-from components.settings import Settings, SettingsError, parse
+from components.settings import SettingsError, parse
+from tests.components.mistakes import (
+    PREFIX,
+    SERVICE,
+    Change,
+    at_odds,
+    mistakes,
+    not_text,
+    parsed,
+    routing,
+    service,
+    unset,
+    wrong,
+)
 from tests.components.program import Deploy, only
 from tests.stacks import INTERNAL
-
-Change = Callable[[dict[str, Any]], object]
-PREFIX = "mcp-on-ecs"
-SERVICE = f"{PREFIX}:services.google-workspace"
-
-
-def parsed(config: dict[str, Any]) -> Settings:
-    """`config` (name -> value) as the engine would hand it over: everything but text as JSON."""
-    return parse(
-        {f"{PREFIX}:{name}": value if isinstance(value, str) else json.dumps(value) for name, value in config.items()}
-    )
-
-
-def mistakes(config: dict[str, Any]) -> list[str]:
-    with pytest.raises(SettingsError) as refused:
-        parsed(config)
-    count = len(refused.value.mistakes)
-    first = f"{count} mistake{'' if count == 1 else 's'} in the stack's configuration; nothing was changed."
-    assert str(refused.value) == "\n".join([first, *refused.value.mistakes])
-    return refused.value.mistakes
-
-
-def service(**changes: Any) -> Change:
-    return lambda config: only(config).update(changes)
-
-
-def routing(**changes: Any) -> Change:
-    return lambda config: only(config)["routing"].update(changes)
-
-
-def wrong(key: str, value: Any, allowed: str, do: str | None = None) -> str:
-    """A mistake in one value, in the four lines that every such message has."""
-    quote = "'" if set(key) & set("[]{}$ ") else ""
-    command = f"pulumi config set --path {quote}{key}{quote} <value>"
-    shown = json.dumps(value, ensure_ascii=False)
-    return f"  {key}\n      is       {shown}\n      allowed  {allowed}\n      do       {do or command}"
-
-
-def not_text(key: str, value: Any) -> str:
-    """A value that YAML does not take for text, where text is wanted."""
-    quote = "'" if set(key) & set("[]{}$ ") else ""
-    return wrong(
-        key,
-        value,
-        "text; without quotation marks YAML takes it for something else: 010 for 8, 3.10 for 3.1",
-        f"pulumi config set --path {quote}{key}{quote} --type string <value>",
-    )
-
-
-def unset(key: str, allowed: str) -> str:
-    command = f"pulumi config set --path {key} <value>"
-    return f"  {key}\n      is       not set\n      allowed  {allowed}\n      do       {command}"
-
-
-def at_odds(key: str, text: str) -> str:
-    """Settings that do not go together."""
-    return f"  {key}\n      {text}"
-
 
 NAME = "1 to 40 lower-case letters, digits and hyphens between them"
 LENGTH = "at most 26 characters, and not beginning with sg-, as ids of security groups do"
@@ -801,93 +757,3 @@ def test_the_production_stack_is_valid(config: dict[str, Any]) -> None:
 
 
 # Bad input of any kind is a SettingsError: never a traceback.
-
-RUBBISH: list[Any] = [
-    None, True, False, 0, -1, 1.5, 1e400, 10**40, "", " ", "x", "\n", "é", "${x}", "{", "[", "*", "\x00", "'", '"',
-    [], [None], [[]], ["x"], {}, {"": ""}, {"x": None}, {"x": {"x": []}}, "a" * 300,
-]  # fmt: skip
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield path
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, item in inner:
-        yield from places(item, (*path, key))
-
-
-def put(config: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
-    *before, last = path
-    place: Any = config
-    for part in before:
-        place = place[part]
-    place[last] = value
-
-
-def full(config: dict[str, Any]) -> dict[str, Any]:
-    """The production stack with every section spelled out, so that there is a place for rubbish in each."""
-    only(config).update(
-        server="workspace-mcp",
-        name="busyb-google-workspace-mcp",
-        image={"context": "image", "dockerfile": "Dockerfile", "target": "x", "args": {"A": "x"}, "digest": None},
-        environment={"A": "x"},
-        variables={},
-        consumers=[],
-        executionRole="r",
-        health={"path": "/health", "interval": 30, "timeout": 5, "startPeriod": 60, "gracePeriod": 60},
-        discovery={"name": "g", "ttl": 60},
-        tags={"Team": "x"},
-    )
-    only(config)["oauth"].update(
-        allowedOrigins=["https://x"], state={"backend": "valkey", "host": "h", "port": 1, "tls": True, "database": 0}
-    )
-    return {**config, "tags": {"Team": "x"}}
-
-
-def taken_or_refused(config: dict[str, Any]) -> None:
-    try:
-        parsed(config)
-    except SettingsError as error:
-        assert error.mistakes
-        assert str(error)
-
-
-def test_rubbish_at_every_place_is_taken_or_refused_and_never_a_traceback(config: dict[str, Any]) -> None:
-    config = full(config)
-    parsed(config)
-    for path in places(config):
-        for value in RUBBISH if path else ():
-            bad = copy.deepcopy(config)
-            put(bad, path, value)
-            taken_or_refused(bad)
-
-
-def test_rubbish_at_several_places_at_once_is_taken_or_refused_and_never_a_traceback(config: dict[str, Any]) -> None:
-    config = full(config)
-    found = [path for path in places(config) if path]
-    chance = random.Random(3)
-    for _ in range(300):
-        bad = copy.deepcopy(config)
-        # Deeper places first: rubbish higher up would take them away.
-        for path in sorted(chance.sample(found, 4), key=len, reverse=True):
-            put(bad, path, chance.choice(RUBBISH))
-        taken_or_refused(bad)
-
-
-@pytest.mark.parametrize("routing", [
-    {"strategy": "host", "host": "a.example", "priority": 1, "hostedZone": "b"},
-    {"strategy": "prefix", "host": "a.example", "path": "/x", "priority": 1, "variable": "X"},
-    {"strategy": "pattern", "host": "a.example", "patterns": ["/x*"], "path": "/x", "priority": 1},
-    {"strategy": "internal"},
-])  # fmt: skip
-def test_rubbish_in_every_strategy_is_taken_or_refused_and_never_a_traceback(
-    config: dict[str, Any], routing: dict[str, Any]
-) -> None:
-    only(config)["routing"] = routing
-    if routing["strategy"] == "internal":
-        only(config).update(INTERNAL)
-    parsed(config)
-    for path in places(routing):
-        for value in RUBBISH if path else ():
-            bad = copy.deepcopy(config)
-            put(only(bad)["routing"], path, value)
-            taken_or_refused(bad)

@@ -1,4 +1,7 @@
-"""The verbs of `./ops`, against a rehearsal with real containers."""
+"""The verbs of `./ops`, against a rehearsal with real containers.
+
+Long because all of them share one rehearsal, which takes a minute to make.
+"""
 
 from __future__ import annotations
 

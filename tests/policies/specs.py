@@ -1,4 +1,7 @@
-"""What each rule must say: of a resource as it should be, as it must not be, with its value unknown, and without it."""
+"""What each rule must say: of a resource as it should be, as it must not be, with its value unknown, and without it.
+
+Long because it is a table, with an entry for each rule.
+"""
 
 from __future__ import annotations
 

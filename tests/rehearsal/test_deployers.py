@@ -2,6 +2,8 @@
 account is what counts. Both are held to the same.
 
 The programs here are written by the tests, so that they can ask for what the project's program never would.
+
+Long because each test is held to both deployers by the same fixtures.
 """
 
 from __future__ import annotations

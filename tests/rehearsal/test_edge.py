@@ -1,4 +1,7 @@
-"""The edge in front of real little servers, its rules and targets in the emulator."""
+"""The edge in front of real little servers, its rules and targets in the emulator.
+
+Long because all of it shares one listener and its servers.
+"""
 
 from __future__ import annotations
 
