@@ -12,9 +12,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components.documents import canonical_json
 from components.estate import Estate
 from components.names import task_role_name
-from components.service import canonical_json
 from components.settings import Settings
 
 

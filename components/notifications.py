@@ -15,8 +15,8 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from components.documents import canonical_json
 from components.estate import Estate
-from components.service import canonical_json
 from components.settings import TOPICS, Budget, Monitoring, Settings, Topic
 
 

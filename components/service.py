@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import pulumi
 import pulumi_aws as aws
 
 from components import rollout
+from components.containers import collector, log_configuration, log_group_name, volumes
+from components.documents import canonical_json
 from components.estate import Estate
 from components.registry import Registry
 from components.routing import Routing, internal_url
 from components.settings import Autoscaling, Service
-from components.settings.server import TRACES_PORT
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at
@@ -26,29 +27,11 @@ preview."""
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html
 _DEFINITIONS_LIMIT = 62 * 1024
 
-# The agent of `aws ecs execute-command` writes here, which a read-only root file system would not let it.
-_EXEC_VOLUMES = {"exec-agent-state": "/var/lib/amazon", "exec-agent-log": "/var/log/amazon"}
-
-# Downloads that are too large for memory pass through here, and without OAuth 2.1 sign-ins under way are kept here.
-_SCRATCH_VOLUMES = {"scratch": "/tmp"}  # noqa: S108
 
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html#ecs-exec-required-iam-permissions
 _EXEC_ACTIONS = [f"ssmmessages:{verb}{kind}Channel" for verb in ("Create", "Open") for kind in ("Control", "Data")]
 
 _TRACE_ACTIONS = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
-
-
-def canonical_json(document: Any) -> str:
-    """JSON with sorted keys and without empty members, so that two runs give the same bytes."""
-    return json.dumps(_without_empty(document), sort_keys=True, separators=(",", ":"))
-
-
-def _without_empty(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: kept for key, item in value.items() if (kept := _without_empty(item)) not in (None, [], {})}
-    if isinstance(value, list | tuple):
-        return [_without_empty(item) for item in value]
-    return value
 
 
 class OversizedError(pulumi.RunError):
@@ -100,7 +83,7 @@ def container_definitions(service: Service, estate: Estate, image: str) -> str:
                     "retries": health.unhealthy_threshold,
                     "startPeriod": health.start_period,
                 },
-                "logConfiguration": _log_configuration(service, estate),
+                "logConfiguration": log_configuration(service, estate),
                 "readonlyRootFilesystem": service.read_only_root,
                 "linuxParameters": {"initProcessEnabled": service.exec_enabled},
                 "mountPoints": [
@@ -109,66 +92,9 @@ def container_definitions(service: Service, estate: Estate, image: str) -> str:
                 ],
                 "user": "10001" if service.server == "workspace-mcp" else None,
             },
-            *_collector(service, estate),
+            *collector(service, estate),
         ]
     )
-
-
-COLLECTOR = "traces"
-"""Name of the container that hands traces on to X-Ray."""
-
-
-def _collector(service: Service, estate: Estate) -> list[dict[str, Any]]:
-    if service.tracing is None:
-        return []
-    # The image's own configuration would also make metrics, which cost, and take them from outside of the task.
-    configuration = {
-        "receivers": {"otlp": {"protocols": {"http": {"endpoint": f"localhost:{TRACES_PORT}"}}}},
-        "processors": {"batch": {}},
-        "exporters": {"awsxray": {"region": estate.region}},
-        "service": {
-            "pipelines": {"traces": {"receivers": ["otlp"], "processors": ["batch"], "exporters": ["awsxray"]}},
-            "telemetry": {"metrics": {"level": "none"}, "logs": {"level": "warn"}},
-        },
-    }
-    return [
-        {
-            "name": COLLECTOR,
-            "image": service.tracing.collector,
-            "essential": False,  # Without traces the server serves all the same.
-            # https://aws-otel.github.io/docs/setup/ecs/config-through-ssm: where the image looks for its configuration.
-            "environment": [{"name": "AOT_CONFIG_CONTENT", "value": json.dumps(configuration, sort_keys=True)}],
-            "logConfiguration": _log_configuration(service, estate),
-            "readonlyRootFilesystem": True,
-            "user": "10001",
-        }
-    ]
-
-
-def _log_configuration(service: Service, estate: Estate) -> dict[str, Any]:
-    return {
-        "logDriver": "awslogs",
-        "options": {
-            "awslogs-group": log_group_name(service),
-            "awslogs-region": estate.region,
-            "awslogs-stream-prefix": "ecs",
-        },
-    }
-
-
-def log_group_name(service: Service) -> str:
-    """Where the service's log lines go."""
-    return f"/ecs/{service.name}"
-
-
-def volumes(service: Service) -> dict[str, str]:
-    """Name -> container path of the task's scratch volumes."""
-    if not service.read_only_root:
-        return {}
-    return {
-        **(_EXEC_VOLUMES if service.exec_enabled else {}),
-        **(_SCRATCH_VOLUMES if service.server == "workspace-mcp" else {}),
-    }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

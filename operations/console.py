@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from components.service import log_group_name
+from components.containers import log_group_name
 from components.settings import Service
 from operations.errors import OperationError
 from operations.target import Target, service_name

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 from botocore.exceptions import ClientError
 
 from components import rollout
+from components.containers import log_group_name
 from components.names import target_group_name
 from components.registry import healthy_tag
 from components.rollout import HealthyRevision
-from components.service import log_group_name
 from components.settings import TOPICS, Service
 from operations.refusals import refusals
 from operations.target import Target, revision, service_name

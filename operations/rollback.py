@@ -19,8 +19,8 @@ from ruamel.yaml.error import YAMLError
 
 from checks import Check, deployment
 from components import rollout
+from components.containers import log_group_name
 from components.names import target_group_name
-from components.service import log_group_name
 from components.settings import NAMESPACE, Service
 from operations.errors import OperationError
 from operations.revisions import healthy, history

@@ -13,10 +13,10 @@ from typing import Any
 import checks
 from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
+from components.containers import log_group_name
 from components.listener_rules import host_regex
 from components.names import target_group_name
 from components.observability import ERROR_LINE
-from components.service import log_group_name
 from components.settings import Service
 from operations import probe
 from operations.target import Target, service_name

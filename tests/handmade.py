@@ -6,8 +6,8 @@ import dataclasses
 import json
 from typing import Any
 
+from components.containers import log_group_name
 from components.names import target_group_name
-from components.service import log_group_name
 from components.settings import Service, Settings
 from rehearsal.emulator import Account
 

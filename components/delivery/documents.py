@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from components.delivery.statements import Grant
-from components.service import canonical_json
+from components.documents import canonical_json
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 POLICY_LIMIT = 6_144

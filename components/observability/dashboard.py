@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from components.containers import log_group_name
 from components.estate import Estate
 from components.names import METRICS
 from components.observability.alarms import Alarm
 from components.observability.log_lines import QUERIES, TERMS
-from components.service import log_group_name
 from components.settings import Service
 
 

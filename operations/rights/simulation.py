@@ -6,8 +6,8 @@ should be.
 
 from __future__ import annotations
 
+from components.containers import log_group_name
 from components.names import target_group_name, task_role_name
-from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target, service_name
 

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from checks.check import Failed, NotRun
 from components import settings as configuration
-from components.service import log_group_name
+from components.containers import log_group_name
 from components.settings import Service
 from engine.reading import ByFile
 from operations import probe, verify
