@@ -92,7 +92,7 @@ def read_only(container: Container) -> Iterator[str]:
     severity=Severity.HIGH,
     description="Containers write logs.",
     why="a container that dies at start leaves no trace of why.",
-    remedy="a logConfiguration with the awslogs driver, as components/service.py has.",
+    remedy="a logConfiguration with the awslogs driver, as components/containers.py has.",
     types=DEFINED_IN,
 )
 @_each

@@ -17,6 +17,7 @@ from tests.components.program import (
     secret_arn,
     target_group_arn,
 )
+from tests.conftest import ROOT
 
 ALARMS = (
     "cpu",
@@ -93,6 +94,11 @@ def test_the_whole_graph_is_these_resources_and_no_other(production: Recorded) -
         ("mcp-on-ecs:index:Registry", "google-workspace"),
         ("mcp-on-ecs:index:Routing", "google-workspace"),
     ]
+
+
+def test_readme_shows_as_many_resources_as_there_are(production: Recorded) -> None:
+    count = sum(not resource.type.startswith("mcp-on-ecs:") for resource in production.resources)
+    assert f"{count} of {count} resources changed" in (ROOT / "README.md").read_text(), count
 
 
 def test_every_resource_belongs_to_its_component_and_every_component_to_the_stack(production: Recorded) -> None:
