@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
-import socket
-import subprocess
-import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +20,6 @@ import policies
 from checks import Check, deployment
 from components import settings as configuration
 from components.account import without_identity
-from components.names import target_group_name
 from components.settings import Service, Settings
 from engine.cli import BUILD, Cli, EngineMissing
 from engine.deployment import Deployment, DeploymentFailed, Listener, Result
@@ -38,16 +32,13 @@ from rehearsal import estate
 from rehearsal.base_images import NoBaseImage
 from rehearsal.docker import Engine
 from rehearsal.driver import EmbeddedStack
+from rehearsal.edge_process import Edge, listener_of, wait_for_target_health, wait_until_listening
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed
 from rehearsal.gaps import SIMULATED
 from rehearsal.google import Google, StandInError, Starting
 from rehearsal.google import ensure_installed as ensure_stand_in
 from rehearsal.kept import HOME, ROOT, Kept, RehearsalError, write_commands
 from rehearsal.report import Narrator, Report
-
-_HEALTH_FACTOR = 0.05
-"""Target health is asked this much more often than configured, so that 2 x 30 s become 3 s; what it means is the
-same."""
 
 _KNOWN = (
     RehearsalError,
@@ -89,57 +80,6 @@ def explain(error: Exception) -> str:
     if isinstance(error, _KNOWN):
         return str(error)
     return "".join(traceback.format_exception(error))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Edge:
-    """The load balancer's data plane, as a process of its own."""
-
-    url: str
-    health_url: str
-    pid: int
-    process: subprocess.Popen[bytes] | None = None
-    """None for one that an earlier run left."""
-
-    @classmethod
-    def start(cls, account: Account, listener: str, *, outlive: bool) -> Edge:
-        """Start the process; `outlive`: it goes on when this one is killed."""
-        command = [sys.executable, "-m", "rehearsal.edge", "--endpoint", account.endpoint, "--listener", listener]
-        command += ["--health-interval-factor", str(_HEALTH_FACTOR), *([] if outlive else ["--follow-parent"])]
-        log = HOME / "edge.log"
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                start_new_session=True,
-            )
-        assert process.stdout
-        try:
-            line = process.stdout.readline()
-            if not line:
-                raise RehearsalError(f"The edge did not start: {log.read_text().strip()}")
-            return cls(pid=process.pid, process=process, **json.loads(line))
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-
-    def stop(self) -> None:
-        """End the process."""
-        if self.process:
-            self.process.terminate()
-            self.process.wait(10)
-
-    def health(self) -> dict[str, list[dict[str, Any]]]:
-        """Target group name -> targets, in AWS's words."""
-        import httpx2
-
-        with httpx2.Client(trust_env=False) as client:
-            found: dict[str, list[dict[str, Any]]] = client.get(self.health_url, timeout=5).json()
-            return found
 
 
 class Rehearsal:
@@ -201,7 +141,7 @@ class Rehearsal:
                     detail.append(f"account {self.account.account}, {self.account.region}")
             if self.kept and self.kept.edge_url and self.kept.health_url:
                 self.edge = Edge(url=self.kept.edge_url, health_url=self.kept.health_url, pid=self.kept.edge_pid)
-            elif self.engine and (listener := _listener(self.account, self.stack.settings)):
+            elif self.engine and (listener := listener_of(self.account, self.stack.settings)):
                 self.edge = Edge.start(self.account, listener, outlive=self.keep)
                 cleanup.callback(self._stop_edge, self.edge)
                 if isinstance(self.account, Emulator):
@@ -429,12 +369,12 @@ class Rehearsal:
         results: list[Check] = []
         expected = checks.expectations(service)
         if service.url and self.edge:
-            results.append(_wait_for_target_health(service, self.edge))
+            results.append(wait_for_target_health(service, self.edge))
             results += checks.run(checks.address(service, service.url, self.edge.url), expected)
         elif task := deployment.task_address(self.account.client("ecs"), self.stack.settings, service):
             # As a consumer in the VPC: under the private name, which leads to the task's own address there.
             # Without a load balancer nobody has waited until it answers.
-            _wait_until_listening(task)
+            wait_until_listening(task)
             url = self.outputs["services"][service.key]["internalUrl"]
             results += checks.run(checks.address(service, url, task), expected)
         deployed = deployment.of_service(self.stack.settings, service, self.outputs)
@@ -462,47 +402,3 @@ def different(deployed: Deployment) -> list[Result]:
 def counted(deployed: Deployment) -> str:
     """For people."""
     return f"{len(different(deployed))} of {len(deployed.resources)} resources changed"
-
-
-def _listener(account: Account, settings: Settings) -> str | None:
-    if settings.estate.load_balancer is None or not any(service.public for service in settings.services.values()):
-        return None
-    elb = account.client("elbv2")
-    balancer = elb.describe_load_balancers(Names=[settings.estate.load_balancer])["LoadBalancers"][0]["LoadBalancerArn"]
-    listeners = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
-    arns: dict[int, str] = {listener["Port"]: listener["ListenerArn"] for listener in listeners}
-    return arns[settings.estate.listener_port]
-
-
-def _wait_until_listening(origin: str) -> None:
-    """Wait, for at most 30 s, until connections to `http://address:port` are accepted."""
-    host, port = origin.removeprefix("http://").split(":")
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-            return
-        time.sleep(0.1)
-
-
-def _wait_for_target_health(service: Service, edge: Edge) -> Check:
-    """Target health as the load balancer asks for it: the group's own path, port, matcher and thresholds."""
-    started, limit = time.monotonic(), 60.0
-    while True:
-        targets = edge.health().get(target_group_name(service), [])
-        # One that drains belongs to a task that is on its way out.
-        states = [target["state"] for target in targets if target["state"] != "draining"]
-        waiting = not states or any(state in ("initial", "unhealthy") for state in states)
-        if not waiting or time.monotonic() - started > limit:
-            break
-        time.sleep(0.1)
-    described = [
-        f"{t['target']}:{t['port']} {t['state']}{' (' + t['description'] + ')' if t.get('description') else ''}"
-        for t in targets
-    ]
-    return Check(
-        name="the load balancer finds its targets healthy",
-        passed=not waiting,
-        detail=", ".join(described) or "no target is registered",
-        remedy="compare health.path and port with what the server answers on; see its log",
-        seconds=time.monotonic() - started,
-    )
