@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any
 
+from components.containers import log_group_name
 from components.observability import TERMS
-from components.service import log_group_name
 from components.settings import Service
 from operations.target import Target
 
