@@ -149,7 +149,7 @@ def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehea
         dynamodb.delete_table(TableName=TABLE)
     dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=TABLE)
-    asked = [asyncio.run(_ready(subject)) for subject in subjects(running)]
+    asked = [asyncio.run(ready(subject)) for subject in subjects(running)]
     assert asked == [(200, 503)] * TASKS, "they go on, and say that they are not ready"
     container = running.engine.api.containers.run(  # type: ignore[union-attr]
         running.outputs["services"]["google-workspace"]["image"],
@@ -175,7 +175,7 @@ def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehea
     assert "planted" not in told
 
 
-async def _ready(subject: Subject) -> tuple[int, int]:
+async def ready(subject: Subject) -> tuple[int, int]:
     async with subject.address.client() as http:
         return tuple(
             [(await http.get(subject.address.url + path)).status_code for path in ("/health", "/health/ready")]
