@@ -50,7 +50,7 @@ def of_service(settings: Settings, service: Service, outputs: Mapping[str, Any])
         discovery_name=service.discovery_name,
         namespace=settings.estate.namespace,
         task_range=service.task_range,
-        secrets={name: wanted.key for name, wanted in service.secrets.items()},
+        secrets=service.secret_keys,
     )
 
 

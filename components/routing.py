@@ -182,7 +182,7 @@ class Routing(pulumi.ComponentResource):
                 opts=self._child,
             )
         outward = {"https": (443, "0.0.0.0/0")}  # Google, and AWS's own endpoints.
-        state = service.oauth.state
+        state = service.oauth_state
         if isinstance(state, ValkeyState):
             for number, cidr in enumerate(args.estate.vpc_cidrs, 1):
                 outward["oauth-state" if number == 1 else f"oauth-state-{number}"] = (state.port, cidr)

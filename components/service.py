@@ -11,13 +11,14 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import rollout
+from components import oauth_state, rollout
 from components.containers import collector, log_configuration, log_group_name, volumes
 from components.documents import canonical_json
 from components.estate import Estate
 from components.registry import Registry
 from components.routing import Routing, internal_url
-from components.settings import Autoscaling, Service
+from components.settings import Autoscaling, DynamoDbState, Service
+from components.settings.server import SIGNING_KEY
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at
@@ -59,8 +60,17 @@ def check_sizes(services: Iterable[Service], estate: Estate) -> None:
             )
 
 
-def container_definitions(service: Service, estate: Estate, image: str) -> str:
-    """The task's container definitions, as canonical JSON. `image`: `repository@sha256:...`."""
+def container_definitions(service: Service, estate: Estate, image: str, signing_key: str | None = None) -> str:
+    """The task's container definitions, as canonical JSON.
+
+    image: `repository@sha256:...`. signing_key: ARN of the secret that is made for it; default: one that stands for it.
+    """
+    # `arn:KEY::` is one key of the JSON; the ARN alone would inject the whole object.
+    secrets = {name: f"{estate.secrets[wanted.secret].arn}:{wanted.key}::" for name, wanted in service.secrets.items()}
+    if service.signing_key_name:
+        secrets[SIGNING_KEY] = (
+            f"{signing_key or oauth_state.signing_key_arn(service, estate, '000000')}:{SIGNING_KEY}::"
+        )
     environment = service.container_environment(internal_url(service, estate))
     health = service.health
     return canonical_json(
@@ -71,11 +81,7 @@ def container_definitions(service: Service, estate: Estate, image: str) -> str:
                 "essential": True,
                 "portMappings": [{"containerPort": service.port, "hostPort": service.port, "protocol": "tcp"}],
                 "environment": [{"name": name, "value": environment[name]} for name in sorted(environment)],
-                "secrets": [
-                    # `arn:KEY::` is one key of the JSON; the ARN alone would inject the whole object.
-                    {"name": name, "valueFrom": f"{estate.secrets[wanted.secret].arn}:{wanted.key}::"}
-                    for name, wanted in sorted(service.secrets.items())
-                ],
+                "secrets": [{"name": name, "valueFrom": secrets[name]} for name in sorted(secrets)],
                 "healthCheck": {
                     "command": ["CMD-SHELL", f"curl -f http://localhost:{service.port}{health.path} || exit 1"],
                     "interval": health.interval,
@@ -150,6 +156,11 @@ class McpService(pulumi.ComponentResource):
             },
             opts=self._child,
         )
+        state = (
+            oauth_state.OAuthState(name, oauth_state.OAuthStateArgs(service=service, tags=tags), opts=self._child)
+            if service.signing_key_name or isinstance(service.oauth_state, DynamoDbState)
+            else None
+        )
         task_role, task_policy = self._role("task", self._task_statements())
         execution_policy: list[pulumi.Resource] = []
         if service.execution_role:
@@ -166,8 +177,8 @@ class McpService(pulumi.ComponentResource):
             runtime_platform={"cpu_architecture": service.image.architecture, "operating_system_family": "LINUX"},
             execution_role_arn=self.execution_role_arn,
             task_role_arn=task_role,
-            container_definitions=args.registry.image.apply(
-                lambda image: container_definitions(service, estate, image)
+            container_definitions=pulumi.Output.all(args.registry.image, state and state.signing_key).apply(
+                lambda known: container_definitions(service, estate, *known)
             ),
             volumes=[{"name": volume} for volume in volumes(service)],
             # Kept, so that there is a revision to go back to.
@@ -216,10 +227,10 @@ class McpService(pulumi.ComponentResource):
             # `rollout.deployed` waits, so that whatever goes wrong is told with its reasons.
             wait_for_steady_state=False,
             tags=tags,
-            # Without its rights the first task fails, and the deployment with it.
+            # Without its rights or its state the first task fails, and the deployment with it.
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[*task_policy, *execution_policy, logs],
+                depends_on=[*task_policy, *execution_policy, logs, *(state.needed if state else [])],
                 ignore_changes=["desiredCount"] if service.autoscaling else None,
             ),
         )
@@ -343,6 +354,7 @@ class McpService(pulumi.ComponentResource):
                 # hold there: who gets an object names no prefix.
                 {"Sid": "TokensBucket", "Action": "s3:ListBucket", "Resource": bucket},
             ]
+        statements += oauth_state.task_statements(service, estate)
         bucket_keys = sorted({key for name in service.buckets if (key := estate.bucket_keys.get(name))})
         if bucket_keys:
             statements.append(
@@ -394,6 +406,9 @@ class McpService(pulumi.ComponentResource):
         service, estate = self._args.service, self._args.estate
         place = f"{estate.region}:{estate.account}"
         secrets = [estate.secrets[wanted.secret] for wanted in service.secrets.values()]
+        arns = {secret.arn for secret in secrets}
+        if service.signing_key_name:
+            arns.add(oauth_state.signing_key_arn(service, estate, "??????"))
         keys = sorted({secret.kms_key for secret in secrets if secret.kms_key})
         statements: list[dict[str, Any]] = [
             # This action knows no resources:
@@ -410,14 +425,8 @@ class McpService(pulumi.ComponentResource):
                 "Resource": f"arn:{estate.partition}:logs:{place}:log-group:{log_group_name(service)}:*",
             },
         ]
-        if secrets:
-            statements.append(
-                {
-                    "Sid": "Secrets",
-                    "Action": "secretsmanager:GetSecretValue",
-                    "Resource": sorted({secret.arn for secret in secrets}),
-                }
-            )
+        if arns:
+            statements.append({"Sid": "Secrets", "Action": "secretsmanager:GetSecretValue", "Resource": sorted(arns)})
         if keys:
             statements.append({"Sid": "SecretKeys", "Action": "kms:Decrypt", "Resource": keys})
         return statements

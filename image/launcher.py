@@ -1,4 +1,4 @@
-"""Start workspace-mcp, with its users' credentials in S3 where the environment says so.
+"""Start workspace-mcp, with its users' credentials in S3 and its OAuth state in DynamoDB where the environment says so.
 
 WORKSPACE_MCP_CREDENTIAL_STORE_BACKEND=s3: in WORKSPACE_MCP_S3_BUCKET, below WORKSPACE_MCP_S3_PREFIX. A bucket that
 cannot be read and written ends the start: a deployment then fails, and not the first person's sign-in.
@@ -24,6 +24,11 @@ if get_selected_backend() == "s3":
     except (BotoCoreError, ClientError) as error:
         sys.exit(f"ERROR: OAuth storage: s3://{bucket}/{prefix}/ cannot be used: {error}")
     set_credential_store(store)
+
+if os.environ.get("MCP_ENABLE_OAUTH21", "").strip().lower() == "true":
+    import oauth_store
+
+    oauth_store.connect()
 
 from main import main  # It reads the environment and loads all tools when it is imported.
 from middleware import install  # After it: it takes the server as main has made it.

@@ -1,5 +1,5 @@
-"""Delete the API descriptions this server never opens: Google's (about 100 MB of some 600 files) and, but for S3's,
-those of AWS (about 30 MB of some 400 directories).
+"""Delete the API descriptions this server never opens: Google's (about 100 MB of some 600 files) and, but for S3's and
+DynamoDB's, those of AWS (about 30 MB of some 400 directories).
 
 `googleapiclient.discovery.build(name, version)` reads `<name>.<version>.json` from the installed package and fails
 for a file that is not there, so what stays is read from the server's own source: its table of services and every
@@ -35,7 +35,7 @@ def main() -> None:
     for document in set(documents.glob("*.json")) - keep:
         document.unlink()
     for service in (Path(botocore.__file__).parent / "data").iterdir():
-        if service.is_dir() and service.name != "s3":
+        if service.is_dir() and service.name not in ("s3", "dynamodb"):
             shutil.rmtree(service)
 
 

@@ -1,8 +1,8 @@
 """Start the server the way the image does and fail the build unless it works.
 
 Asked: GET /health answers 200 within LIMIT seconds, POST /mcp without a token is refused with 401, SIGTERM ends the
-process within STOP seconds, and every client of Google's and of S3's that it may open can be built. On failure the
-server's own output is printed, because the build log is all its reader has.
+process within STOP seconds, and every client of Google's, S3's and DynamoDB's that it may open can be built. On failure
+the server's own output is printed, because the build log is all its reader has.
 
 Usage: smoke.py ENTRYPOINT..., in the image's own environment and user.
 """
@@ -59,7 +59,8 @@ def build_clients() -> None:
 
     for config in (*SERVICE_CONFIGS.values(), {"service": "oauth2", "version": "v2"}):
         build(config["service"], config["version"], http=Http(), cache_discovery=False)
-    boto3.client("s3", region_name="us-east-1")
+    for service in ("s3", "dynamodb"):
+        boto3.client(service, region_name="us-east-1")
 
 
 def main() -> None:

@@ -45,6 +45,10 @@ class Usage(_Table):
     google_gb_per_task: Amount
     messages: Amount
     bucket_gb: Amount
+    users_per_task: Amount
+    state_writes_per_user: Amount
+    state_reads_per_request: Amount
+    state_kb_per_user: Amount
 
 
 class Rates(_Table):
@@ -68,6 +72,11 @@ class Rates(_Table):
     sms: Amount
     s3_gb_month: Amount
     zone_record: Amount
+    secret_month: Amount
+    dynamodb_writes_million: Amount
+    dynamodb_reads_million: Amount
+    dynamodb_gb_month: Amount
+    dynamodb_recovery_gb_month: Amount
 
 
 class Prices(_Table):
@@ -269,6 +278,24 @@ def _scaling(policy: Registration, _: Sequence[Registration], table: Prices) -> 
     yield Line(resource=policy.name, what="alarm of scaling", amount=2, unit="month", price=table.prices.alarm_month)
 
 
+def _table(table: Registration, registered: Sequence[Registration], prices: Prices) -> Iterator[Line]:
+    """A table of OAuth state: by what users do, whom the table of prices supposes for each task."""
+    around = next(r for r in registered if r.urn == table.parent)
+    service = next(r for r in registered if r.type == "aws:ecs/service:Service" and r.parent == around.parent)
+    tasks, usage, rates = float(service.inputs["desiredCount"]), prices.usage, prices.prices
+    users = tasks * usage.users_per_task
+    writes = users * usage.state_writes_per_user
+    reads = tasks * usage.requests_per_task * usage.state_reads_per_request
+    stored = users * usage.state_kb_per_user / 1e6
+    for what, amount, unit, price in (
+        ("OAuth state, written", writes / 1e6, "million units", rates.dynamodb_writes_million),
+        ("OAuth state, read", reads / 1e6, "million units", rates.dynamodb_reads_million),
+        ("OAuth state, kept", stored, "GB", rates.dynamodb_gb_month),
+        ("OAuth state, recovery", stored, "GB", rates.dynamodb_recovery_gb_month),
+    ):
+        yield Line(resource=table.name, what=what, amount=amount, unit=unit, price=price)
+
+
 def _one(what: str, rate: Callable[[Rates], float]) -> _Pricing:
     """A resource with a monthly price of its own."""
 
@@ -289,6 +316,8 @@ _PRICED: Mapping[str, _Pricing] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": _one("composite alarm", lambda r: r.composite_alarm_month),
     "aws:cloudwatch/dashboard:Dashboard": _one("dashboard", lambda rates: rates.dashboard_month),
+    "aws:dynamodb/table:Table": _table,
+    "aws:secretsmanager/secret:Secret": _one("secret", lambda rates: rates.secret_month),
     "aws:kms/key:Key": _one("key", lambda rates: rates.key_month),
     "aws:route53/record:Record": _one("record", lambda rates: rates.zone_record),
     "aws:sns/topicSubscription:TopicSubscription": _subscription,

@@ -149,6 +149,8 @@ _KINDS: Mapping[str, _Kind] = {
     _DASHBOARD: _Kind("Dashboard", _name),
     _KEY: _Kind("KMS key", lambda i: str(i["description"])),
     _POLICY: _Kind("Policies", _name),
+    "aws:dynamodb/table:Table": _Kind("DynamoDB table, for OAuth state", _name),
+    "aws:secretsmanager/secret:Secret": _Kind("Secret, made once", _name),
     _SCALING: _Kind("Autoscaling", lambda i: f"{i['minCapacity']} to {i['maxCapacity']} tasks"),
     "aws:budgets/budget:Budget": _Kind("Budget", lambda i: f"{i['limitAmount']} {i['limitUnit']} a month"),
     **{type_: _Kind("Settings of the bucket", _always(line)) for type_, line in _BUCKET_SETTINGS.items()},
@@ -318,14 +320,9 @@ def _around_service(settings: Settings, service: Service) -> Iterator[Node | Edg
     for bucket in sorted(service.buckets):
         yield Node(id=f"bucket/{bucket}", title="S3 bucket", lines=(bucket,), own=False)
         yield Edge(runs, f"bucket/{bucket}")
-    if isinstance(service.oauth.state, ValkeyState):
-        yield Node(
-            id=f"valkey/{service.oauth.state.host}",
-            title="Valkey, for OAuth state",
-            lines=(service.oauth.state.host,),
-            own=False,
-        )
-        yield Edge(runs, f"valkey/{service.oauth.state.host}")
+    if isinstance(state := service.oauth_state, ValkeyState):
+        yield Node(id=f"valkey/{state.host}", title="Valkey, for OAuth state", lines=(state.host,), own=False)
+        yield Edge(runs, f"valkey/{state.host}")
     if service.server == "workspace-mcp":
         yield Node(id="google", title="Google", lines=("sign-in and APIs",), own=False)
         yield Edge(runs, "google")

@@ -17,8 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from checks import Check
 from checks.check import Failed, NotRun
 from components import estate as estates
-from components.settings import Service, Settings
-from operations import adopt, clients, rights
+from components.settings import DynamoDbState, MemoryState, Service, Settings
+from operations import adopt, clients, rights, stores
 from operations.errors import OperationError
 from operations.target import Target
 from providers import functions
@@ -156,6 +156,20 @@ def _about(target: Target, service: Service) -> Iterator[Question]:
             "add the rule, or leave securityGroups empty to have a group of the service's own",
             partial(_security_group, target, service, group),
         )
+    if service.oauth_state and not isinstance(service.oauth_state, MemoryState):
+        yield (
+            f"the store of OAuth state of {key} can be used",
+            "pulumi up --refresh sets the table right"
+            if isinstance(service.oauth_state, DynamoDbState)
+            else f"correct services.{key}.oauth.state, or change the cache",
+            partial(_store, target, service),
+        )
+        if service.security_groups:
+            yield (
+                f"the tasks of {key} may reach the store of OAuth state",
+                "add the rule, or leave securityGroups empty to have a group of the service's own",
+                partial(_reach, target, service),
+            )
     if service.execution_role:
         yield (
             f"execution role {service.execution_role} can start the tasks",
@@ -184,11 +198,7 @@ def _secret_keys(target: Target, secret: str, keys: list[str]) -> str:
 
 def _security_group(target: Target, service: Service, group: str) -> str:
     ec2, elb, estate = target.client("ec2"), target.client("elbv2"), target.settings.estate
-    by = (
-        {"GroupIds": [group]}
-        if estates.is_id("sg", group)
-        else {"Filters": [{"Name": "group-name", "Values": [group]}]}
-    )
+    by = {"GroupIds": [group]} if estates.is_id("sg", group) else _named_group(group)
     found = ec2.describe_security_groups(**by)["SecurityGroups"]
     if not found:
         raise NotRun("the group is missing")
@@ -215,6 +225,26 @@ def _security_group(target: Target, service: Service, group: str) -> str:
     if balancers and not admitted:
         raise Failed(f"nothing admits {', '.join(sorted(balancers))} on {service.port}")
     return f"it lets in {', '.join(others)}" if others else "and nothing else"
+
+
+def _store(target: Target, service: Service) -> str:
+    if isinstance(service.oauth_state, DynamoDbState):
+        return stores.table(target.client, service, made=False)
+    return stores.cache(target.client, service)
+
+
+def _reach(target: Target, service: Service) -> str:
+    groups = []
+    for wanted in service.security_groups:
+        by = {"GroupIds": [wanted]} if estates.is_id("sg", wanted) else _named_group(wanted)
+        groups += target.client("ec2").describe_security_groups(**by)["SecurityGroups"]
+    if not groups:
+        raise NotRun("the groups are missing")
+    return stores.reach(groups, stores.port(service))
+
+
+def _named_group(name: str) -> dict[str, Any]:
+    return {"Filters": [{"Name": "group-name", "Values": [name]}]}
 
 
 def _within(network: str, wider: list[str]) -> bool:

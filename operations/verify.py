@@ -17,8 +17,8 @@ from components.containers import log_group_name
 from components.listener_rules import host_regex
 from components.names import target_group_name
 from components.observability import ERROR_LINE
-from components.settings import Service
-from operations import probe
+from components.settings import DynamoDbState, Service, ValkeyState
+from operations import probe, stores
 from operations.target import Target, service_name
 
 _ERROR = re.compile(rf"{ERROR_LINE}|\b(ERROR|CRITICAL|Traceback)\b")
@@ -51,6 +51,10 @@ def _probes(target: Target, service: Service) -> list[Probe]:
         asked("it answers inside the VPC, by its private name", "see discovery and the security groups", _inside),
         asked("no errors in its log since the deployment, in the last hour", "read them: ./ops logs", _errors),
     ]
+    if isinstance(service.oauth_state, DynamoDbState):
+        probes.append(asked("OAuth state has its table", "pulumi up --refresh sets it right", _table))
+    if isinstance(service.oauth_state, ValkeyState):
+        probes.append(asked("OAuth state has its cache", "correct oauth.state, or change the cache", _cache))
     if service.public:
         probes[:0] = [
             asked("every target is healthy", "compare health.path and port with what the server answers on", _targets),
@@ -106,6 +110,14 @@ def _conditions(rule: dict[str, Any]) -> dict[str, list[str]]:
         )
         for c in rule["Conditions"]
     }
+
+
+def _table(target: Target, service: Service) -> str:
+    return stores.table(target.client, service, made=True)
+
+
+def _cache(target: Target, service: Service) -> str:
+    return stores.cache(target.client, service)
 
 
 def _tasks(target: Target, service: Service, *, stopped: bool = False) -> list[dict[str, Any]]:

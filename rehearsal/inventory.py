@@ -365,6 +365,22 @@ def _ssm(client: Client) -> Iterator[Entry]:
         yield Entry(f"parameter {name}", (), document)
 
 
+def _dynamodb(client: Client) -> Iterator[Entry]:
+    dynamodb = client("dynamodb")
+    for name in _pages(dynamodb, "list_tables", "TableNames"):
+        table = dynamodb.describe_table(TableName=name)["Table"]
+        arn, id_ = table["TableArn"], table.pop("TableId")
+        document = {
+            "table": {key: value for key, value in table.items() if key not in ("ItemCount", "TableSizeBytes")},
+            "ttl": dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"],
+            "recovery": dynamodb.describe_continuous_backups(TableName=name)["ContinuousBackupsDescription"][
+                "PointInTimeRecoveryDescription"
+            ]["PointInTimeRecoveryStatus"],
+            "tags": dynamodb.list_tags_of_resource(ResourceArn=arn).get("Tags", []),
+        }
+        yield Entry(f"table {name}", (arn, id_), document)
+
+
 def _secretsmanager(client: Client) -> Iterator[Entry]:
     for secret in _pages(client("secretsmanager"), "list_secrets", "SecretList"):
         versions = tuple(secret.get("SecretVersionsToStages", {}))
@@ -426,5 +442,5 @@ def _acm(client: Client) -> Iterator[Entry]:
 
 _READERS: Iterable[Callable[[Client], Iterator[Entry]]] = (
     _ec2, _elbv2, _ecs, _ecr, _iam, _logs, _cloudwatch, _events, _servicediscovery, _sns, _ssm, _secretsmanager, _s3,
-    _route53, _kms, _acm,
+    _route53, _kms, _acm, _dynamodb,
 )  # fmt: skip

@@ -22,6 +22,7 @@ from engine.deployment import Deployer
 from engine.reading import ByCli, ByFile, Deployed
 from engine.stack import Project, PulumiStack
 from providers import Context
+from rehearsal.cache import Cache
 from rehearsal.docker import Engine, forget_stand_ins
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Account, stop_kept
@@ -51,6 +52,8 @@ class Kept:
     """Variables by which Pulumi's CLI finds the stack; None: the embedded driver deployed it."""
     google: dict[str, Any] | None = None
     """The stand-in for Google, where one runs."""
+    caches: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """The caches that the stack keeps OAuth state in."""
 
     @staticmethod
     def folder(stack: str) -> Path:
@@ -127,6 +130,8 @@ def stop(stack: str) -> bool:
     stop_kept(kept.emulator)
     if kept.google:
         Google(**kept.google).stop()
+    for noted in kept.caches:
+        Cache(**noted).stop()
     shutil.rmtree(Kept.folder(stack))
     if not list((HOME / "kept").glob("*/note.json")):
         if kept.docker_host:

@@ -49,6 +49,9 @@ def rehearse(
                 _deploy(rehearsal, narrator, adopt)
                 if before is not None:
                     _update(rehearsal, narrator)
+                    if unprotected := without_protection(stack):
+                        # AWS refuses to delete what is protected; a person does the same before.
+                        rehearsal.deploy(unprotected, phase="Protection off")
                     rehearsal.destroy()
                     with narrator.phase("Nothing left") as detail:
                         detail.append(_look_for_remains(before, inventory.read(rehearsal.account)))
@@ -143,6 +146,24 @@ def with_changed_image(stack: Stack, folder: Path) -> Stack | None:
         services[service.key].setdefault("image", {})["context"] = str(context)
     config[key] = json.dumps(services)
     return dataclasses.replace(stack, config=config, settings=configuration.parse(config)) if built else None
+
+
+def without_protection(stack: Stack) -> Stack | None:
+    """The stack with no table protected from deletion; None if it has none that is."""
+    config = dict(stack.config)
+    key = f"{configuration.NAMESPACE}:services"
+    services = json.loads(config[key])
+    protected = [
+        service
+        for service in stack.settings.services.values()
+        if isinstance(service.oauth_state, configuration.DynamoDbState) and service.oauth_state.deletion_protection
+    ]
+    for service in protected:
+        state = services[service.key].setdefault("oauth", {}).get("state")
+        state = state if isinstance(state, dict) else {"backend": "dynamodb"}
+        services[service.key]["oauth"]["state"] = {**state, "deletionProtection": False}
+    config[key] = json.dumps(services)
+    return dataclasses.replace(stack, config=config, settings=configuration.parse(config)) if protected else None
 
 
 def _look_for_remains(before: inventory.Inventory, now: inventory.Inventory) -> str:

@@ -20,7 +20,7 @@ import policies
 from checks import Check, deployment
 from components import settings as configuration
 from components.account import without_identity
-from components.settings import Service, Settings
+from components.settings import Service, Settings, ValkeyState
 from engine.cli import BUILD, Cli, EngineMissing
 from engine.deployment import Deployment, DeploymentFailed, Listener, Result
 from engine.stack import Project, Providers, PulumiStack
@@ -28,7 +28,7 @@ from machine.environments import NotInstalled
 from policies.rule import Registered
 from providers import Context
 from providers.docker_client import BuildFailed, NoEngine, PushFailed
-from rehearsal import estate
+from rehearsal import cache, estate
 from rehearsal.base_images import NoBaseImage
 from rehearsal.docker import Engine
 from rehearsal.driver import EmbeddedStack
@@ -118,6 +118,8 @@ class Rehearsal:
         self.cli = None if self.kept and self.kept.pulumi is None else cli
         self.providers = providers
         self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
+        self.caches = [cache.Cache(**noted) for noted in self.kept.caches] if self.kept else []
+        """What the stack keeps OAuth state in, where that is a cache."""
         self.outputs: dict[str, Any] = {}
         self.calls: list[dict[str, Any]] = []
         """Of official providers, as `./ops rights --calls` reads them; own ones are in each deployment's result."""
@@ -149,6 +151,7 @@ class Rehearsal:
             self.deployer = self._deployer(cleanup)
             if starting:
                 starting.wait()
+                self._start_caches(cleanup)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -185,6 +188,7 @@ class Rehearsal:
             state=str(self.deployer.folder if isinstance(self.deployer, PulumiStack) else self.deployer.file),
             pulumi=dict(self.deployer.environment) if isinstance(self.deployer, PulumiStack) else None,
             google=self.google.noted if self.google else None,
+            caches=[started.noted for started in self.caches],
         )
 
     def _docker_variables(self) -> dict[str, str]:
@@ -222,6 +226,31 @@ class Rehearsal:
             detail.append(self.google.proxy)
         return starting
 
+    def _start_caches(self, cleanup: contextlib.ExitStack) -> None:
+        """Start what the stack keeps OAuth state in, where that is a cache; a kept one goes on."""
+        assert self.engine and self.google
+        authority = Path(self.google.authority).with_name("mitmproxy-ca.pem")
+        for service in cache.wanted(self.stack.settings.services.values()):
+            with self.narrator.phase("Cache") as detail:
+                started = cache.start(service, root=ROOT, address=self.engine.bridge_address(), authority=authority)
+                self.caches.append(started)
+                cleanup.callback(self._stop_cache, started)
+                detail.append(f"{started.host} at {started.address}")
+
+    def _stop_cache(self, started: cache.Cache) -> None:
+        if not self._goes_on:
+            started.stop()
+
+    def _added_to_containers(self) -> dict[str, Any]:
+        """What the containers of servers are given that speak with Google: the way to it, and to the stack's caches."""
+        assert self.engine and self.google
+        hosts = {
+            service.oauth_state.host: self.engine.bridge_address()
+            for service in cache.wanted(self.stack.settings.services.values())
+            if isinstance(service.oauth_state, ValkeyState)
+        }
+        return {**self.google.container(), "hosts": hosts}
+
     def _families(self) -> list[str]:
         """Task definition families of the servers that speak with Google."""
         return [s.name for s in self.stack.settings.services.values() if s.server == "workspace-mcp"]
@@ -236,7 +265,7 @@ class Rehearsal:
                 docker_host=self.engine.host if self.engine else None,
                 bridge_address=self.engine.bridge_address() if self.engine else None,
                 ids=estate.pinned_ids(self.stack.settings),
-                additions=dict.fromkeys(self._families(), self.google.container()) if self.google else None,
+                additions=dict.fromkeys(self._families(), self._added_to_containers()) if self.google else None,
                 outlive=self.keep,
             )
             cleanup.enter_context(emulator)

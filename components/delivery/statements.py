@@ -81,6 +81,9 @@ def facts(settings: Settings, estate: Estate) -> Facts:
         "secret": [secret.arn for secret in estate.secrets.values()],
         "bucket": [name for service in services for name in service.buckets],
         "customers_key": keys,
+        "table_key": [
+            key for service in services if (key := getattr(service.oauth_state, "kms_key", None)) is not None
+        ],
         # Listing knows no resources.
         "if_secrets_permitted": ["*"] if any(service.permissions.secrets for service in services) else [],
         "execution_role": estate.execution_roles.values(),

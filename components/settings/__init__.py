@@ -35,7 +35,7 @@ from components.settings.routing import (
     Routing,
 )
 from components.settings.service import Service
-from components.settings.sign_in import MemoryState, OAuth, Tokens, ValkeyState
+from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, Tokens, ValkeyState
 from components.settings.stack import Settings
 from components.settings.stack_file import read_stack_file
 from components.settings.tasks import FARGATE_MEMORY, Autoscaling, Discovery, Health
@@ -54,6 +54,7 @@ __all__ = [
     "Budget",
     "Delivery",
     "Discovery",
+    "DynamoDbState",
     "Estate",
     "Health",
     "HostRouting",

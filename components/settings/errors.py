@@ -43,7 +43,7 @@ def mistake(key: str, value: object, allowed: str, remedy: str) -> str:
     return f"  {key}\n      is       {shown}\n      allowed  {allowed}\n      do       {remedy}"
 
 
-_STRATEGY_TAGS = {"internal", "rewrite", "host", "prefix", "pattern", "memory", "valkey"}
+_STRATEGY_TAGS = {"internal", "rewrite", "host", "prefix", "pattern", "memory", "dynamodb", "valkey"}
 
 
 def explain(problem: Any, root: type[BaseModel], secrets: Iterable[SecretPath] = ()) -> str:

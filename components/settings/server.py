@@ -6,11 +6,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from components.settings.routing import PrefixRouting, Routing
-from components.settings.sign_in import OAuth, Tokens
+from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, State, Tokens, ValkeyState
 from components.settings.telemetry import Logs, Tracing
 
 TRACES_PORT = 4318
 """Where the collector beside the server takes OpenTelemetry's traces, by HTTP."""
+
+SIGNING_KEY = "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY"
+"""Variable with what workspace-mcp signs its tokens and encrypts its OAuth state with. It is also the JSON key of the
+secret that is made for it."""
+
+PASSWORD = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PASSWORD"  # noqa: S105  # Its name.
+"""Variable with the password of a Valkey."""
 
 _INSTEAD = {
     "WORKSPACE_MCP_PORT": "the server listens on `port`",
@@ -24,6 +31,7 @@ _INSTEAD = {
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PORT": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_DB": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_USE_TLS": "it follows from oauth.state",
+    "WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_DISK_DIRECTORY": "a task's disk is gone with the task; see oauth.state",
     "WORKSPACE_MCP_CREDENTIALS_DIR": "a task's disk is gone with the task, and s3:// would be a directory; see tokens",
     "GOOGLE_MCP_CREDENTIALS_DIR": "a task's disk is gone with the task, and s3:// would be a directory; see tokens",
@@ -43,10 +51,10 @@ _WITH_OAUTH = {
 
 _SECRET = frozenset(
     {
-        "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY",
+        SIGNING_KEY,
         "GOOGLE_OAUTH_CLIENT_SECRET",
         "GOOGLE_SERVICE_ACCOUNT_KEY_JSON",
-        "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PASSWORD",
+        PASSWORD,
     }
 )
 """Variables of workspace-mcp that hold secrets."""
@@ -81,8 +89,10 @@ def for_any(*, name: str, logs: Logs, tracing: Tracing | None, routing: Routing)
     return variables
 
 
-def workspace_mcp(*, url: str, port: int, oauth: OAuth, tokens: Tokens | None) -> dict[str, str]:
-    """What workspace-mcp is told. `url`: its own address, without a trailing slash."""
+def workspace_mcp(
+    *, url: str, port: int, oauth: OAuth, state: State | None, table: str, tokens: Tokens | None
+) -> dict[str, str]:
+    """What workspace-mcp is told. `url`: its own address, without a trailing slash. `table`: for state in DynamoDB."""
     variables = {
         "WORKSPACE_MCP_TRANSPORT": "streamable-http",  # Unset, the server speaks stdio and exits with 0 at once.
         "WORKSPACE_MCP_HOST": "0.0.0.0",  # noqa: S104  # Its own default without OAuth 2.1 is 127.0.0.1, which fails target health.
@@ -107,16 +117,17 @@ def workspace_mcp(*, url: str, port: int, oauth: OAuth, tokens: Tokens | None) -
                 "WORKSPACE_MCP_S3_PREFIX": tokens.prefix,
             }
     else:
-        state = oauth.state
         variables |= {
             "WORKSPACE_MCP_STATELESS_MODE": "true",  # A session would bind a client to one task.
-            "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND": state.backend,
+            "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND": (state or MemoryState()).backend,
         }
         if oauth.redirect_uris:
             variables["WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS"] = ",".join(oauth.redirect_uris)
         if oauth.origins:
             variables["OAUTH_ALLOWED_ORIGINS"] = ",".join(oauth.origins)
-        if state.backend == "valkey":
+        if isinstance(state, DynamoDbState):
+            variables["WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE"] = table  # For the image's launcher.
+        if isinstance(state, ValkeyState):
             prefix = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_"
             variables |= {
                 prefix + "HOST": state.host,

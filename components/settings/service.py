@@ -26,7 +26,7 @@ from components.settings.patterns import (
     VariableValue,
 )
 from components.settings.routing import InternalRouting, PublicRouting, Routing
-from components.settings.sign_in import OAuth, Tokens
+from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, State, Tokens
 from components.settings.tasks import FARGATE_MEMORY, Autoscaling, Discovery, Health
 from components.settings.telemetry import Logs, Tracing
 
@@ -54,7 +54,8 @@ class Service(Model):
     port: Port = 8000
     """The port the server listens on; target group, discovery and health checks follow. Default 8000."""
     desired_count: Annotated[int, Field(ge=0, le=100)] = 1
-    """Number of tasks. Default 1. More than one needs shared OAuth state."""
+    """Number of tasks. Default 1. With more than one, or with autoscaling to more, OAuth state is shared; see
+    oauth.state."""
     autoscaling: Autoscaling | None = None
     """A number of tasks that follows their CPU. Default: it stays at desiredCount."""
     environment: dict[VariableName, VariableValue] = {}
@@ -188,11 +189,11 @@ class Service(Model):
                     "run one task",
                 )
                 break
-            if self.oauth.enabled and most > 1 and self.oauth.state.backend == "memory":
+            if most > 1 and isinstance(self.oauth_state, MemoryState):
                 yield (
                     (field, "oauth"),
-                    f"is {most}, but OAuth state is in each task's memory: "
-                    "logins fail between tasks; set oauth.state.backend: valkey",
+                    f"is {most}, but oauth.state is memory, which each task has for itself: logins fail between tasks; "
+                    "remove oauth.state to have a DynamoDB table made that they share, or set it to valkey",
                 )
                 break
 
@@ -207,7 +208,14 @@ class Service(Model):
     def _derived(self, internal_url: str) -> dict[str, str]:
         url = self.url or internal_url
         if self.server == "workspace-mcp":
-            variables = server.workspace_mcp(url=url, port=self.port, oauth=self.oauth, tokens=self.tokens)
+            variables = server.workspace_mcp(
+                url=url,
+                port=self.port,
+                oauth=self.oauth,
+                state=self.oauth_state,
+                table=self.oauth_table,
+                tokens=self.tokens,
+            )
         else:
             variables = server.filled_in(self.variables, url=url, port=self.port)
         return variables | server.for_any(name=self.name, logs=self.logs, tracing=self.tracing, routing=self.routing)
@@ -230,6 +238,34 @@ class Service(Model):
         if self.autoscaling is None:
             return self.desired_count, self.desired_count
         return self.autoscaling.minimum, self.autoscaling.maximum
+
+    @property
+    def oauth_state(self) -> State | None:
+        """Where OAuth state is kept, as configured or by default; None: the server has none."""
+        if self.server != "workspace-mcp" or not self.oauth.enabled:
+            return None
+        if self.oauth.state is not None:
+            return self.oauth.state
+        return DynamoDbState() if self.task_range[1] > 1 else MemoryState()
+
+    @property
+    def oauth_table(self) -> str:
+        """Name of the table of OAuth state, where that is in DynamoDB."""
+        return f"{self.name}-oauth-state"
+
+    @property
+    def signing_key_name(self) -> str | None:
+        """Name of the secret that is made for the server's signing key; None: none is made, because state is not shared
+        or `secrets` names one."""
+        if self.oauth_state is None or isinstance(self.oauth_state, MemoryState) or server.SIGNING_KEY in self.secrets:
+            return None
+        return f"{self.name}-signing-key"
+
+    @property
+    def secret_keys(self) -> dict[str, str]:
+        """Environment variable -> JSON key of the secret that it is filled from; `secrets`, and what is made beside."""
+        made = {server.SIGNING_KEY: server.SIGNING_KEY} if self.signing_key_name else {}
+        return {**{name: wanted.key for name, wanted in self.secrets.items()}, **made}
 
     @property
     def buckets(self) -> frozenset[str]:

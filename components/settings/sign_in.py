@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from components import clients
 from components.settings.model import Model
-from components.settings.patterns import BucketName, Reference, like
+from components.settings.patterns import BucketName, KmsKeyArn, Reference, like
 
 
 def _client(name: str) -> str:
@@ -40,8 +40,22 @@ class MemoryState(Model):
     """Chooses this store. Default memory."""
 
 
+class DynamoDbState(Model):
+    """OAuth state in a DynamoDB table that the program makes and all tasks share; it costs by use, next to nothing.
+    Encrypted by the server with a key of its own, which is made once in Secrets Manager, and by DynamoDB besides."""
+
+    backend: Literal["dynamodb"] = "dynamodb"
+    """Chooses this store."""
+    kms_key: KmsKeyArn | None = None
+    """ARN of a key of yours that DynamoDB encrypts the table with. Default: the account's own key for DynamoDB."""
+    deletion_protection: bool = True
+    """Whether AWS refuses to delete the table. Default true; set it to false, and deploy that, before the table may go:
+    before `pulumi destroy`, or a change to another store."""
+
+
 class ValkeyState(Model):
-    """OAuth state in a Valkey or Redis that all tasks share."""
+    """OAuth state in a Valkey or Redis that exists, and that all tasks share. Encrypted by the server with a key of its
+    own, which is made once in Secrets Manager."""
 
     backend: Literal["valkey"]
     """Chooses this store."""
@@ -53,6 +67,15 @@ class ValkeyState(Model):
     """Encrypt the connection. Default true."""
     database: Annotated[int, Field(ge=0)] = 0
     """Database number. Default 0."""
+
+
+def _as_backend(value: Any) -> Any:
+    """`memory` is short for `{backend: memory}`."""
+    return {"backend": value} if isinstance(value, str) else value
+
+
+State = MemoryState | DynamoDbState | ValkeyState
+"""Where OAuth state is kept."""
 
 
 class OAuth(Model):
@@ -69,8 +92,9 @@ class OAuth(Model):
     http://localhost:*/callback (any port) or app://host/callback (an app's own scheme)."""
     allowed_origins: list[Annotated[str, like(r"https://[^/*,\s]+", "an origin like https://app.example.com")]] = []
     """Further origins from which a browser may call the server, beside its own. Default: none."""
-    state: Annotated[MemoryState | ValkeyState, Field(discriminator="backend")] = MemoryState()
-    """Where registrations and codes are kept. Default memory, which allows one task."""
+    state: Annotated[State, Field(discriminator="backend"), BeforeValidator(_as_backend)] | None = None
+    """Where registrations, codes and tokens are kept: `memory`, `dynamodb` or `valkey`, alone or as `backend` with the
+    settings below. Default: memory for one task, dynamodb where there may be more."""
 
     @property
     def redirect_uris(self) -> list[str]:

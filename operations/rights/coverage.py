@@ -30,7 +30,7 @@ EXPENDABLE = {
 
 _WAITS = re.compile(
     r"(List|Describe)ServiceDeployments|GetOperation|GetChange|ListPolicyVersions|ListInstanceProfilesForRole"
-    r"|DescribeNetworkInterfaces"
+    r"|DescribeNetworkInterfaces|GetRandomPassword"
 )
 """What is asked only to wait for a change, or before one: not by a preview."""
 

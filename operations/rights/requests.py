@@ -251,9 +251,35 @@ def _ssm(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
             yield Request("ssm:AddTagsToResource", parameter)
 
 
+def _dynamodb(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
+    table = given.get("ResourceArn") or stack.arn("dynamodb", f"table/{given['TableName'].rpartition('/')[2]}")
+    yield Request(f"dynamodb:{operation}", table)
+    if operation == "CreateTable":
+        yield Request("dynamodb:TagResource", table)
+    if key := given.get("SSESpecification", {}).get("KMSMasterKeyId"):
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+        context = {"kms:ViaService": f"dynamodb.{stack.region}.amazonaws.com"}
+        actions = (
+            "CreateGrant",
+            "Decrypt",
+            "DescribeKey",
+            "Encrypt",
+            "GenerateDataKey",
+            "ReEncryptFrom",
+            "ReEncryptTo",
+        )
+        yield from (Request(f"kms:{name}", key, context) for name in actions)
+
+
 def _secrets(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
-    if operation == "ListSecrets":
+    if operation in ("GetRandomPassword", "ListSecrets"):
         yield Request(f"secretsmanager:{operation}")
+        return
+    if operation == "CreateSecret":
+        # Whether the end that AWS will make up is asked for too is not documented.
+        for name in (given["Name"], f"{given['Name']}-000000"):
+            yield Request(f"secretsmanager:{operation}", stack.arn("secretsmanager", f"secret:{name}"))
+            yield Request("secretsmanager:TagResource", stack.arn("secretsmanager", f"secret:{name}"))
         return
     secret = given["SecretId"]
     # By its name too IAM is asked about the whole ARN, whose end nobody knows.
@@ -465,6 +491,7 @@ _SERVICES: dict[str, Callable[[str, Given, Stack], Iterator[Request]]] = {
     "ce": _plain("ce"),
     "chatbot": _chatbot,
     "cloudwatch": _cloudwatch,
+    "dynamodb": _dynamodb,
     "ec2": _ec2,
     "ecr": _ecr,
     "ecs": _ecs,

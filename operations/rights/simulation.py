@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from components.containers import log_group_name
 from components.names import target_group_name, task_role_name
-from components.settings import Service
+from components.settings import DynamoDbState, Service
 from operations.target import Target, service_name
 
 Rights = dict[str, tuple[str, ...]]
@@ -42,6 +42,12 @@ def of_deployer(target: Target, service: Service) -> Rights:
         rights[f"{iam}:role/{service.execution_role}"] = ("iam:PassRole",)
     else:
         rights[f"{iam}:role/{service.name}-execution-role"] = ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy")
+    if service.signing_key_name:
+        secret = f"arn:{target.partition}:secretsmanager:{place}:secret:{service.signing_key_name}-{_SOME_ID[:6]}"
+        rights[secret] = ("secretsmanager:CreateSecret", "secretsmanager:PutSecretValue")
+    if isinstance(service.oauth_state, DynamoDbState):
+        table = f"arn:{target.partition}:dynamodb:{place}:table/{service.oauth_table}"
+        rights[table] = ("dynamodb:CreateTable", "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTimeToLive")
     if service.public:
         group = f"{elb}:targetgroup/{target_group_name(service)}/{_SOME_ID}"
         rights[group] = ("elasticloadbalancing:CreateTargetGroup",)

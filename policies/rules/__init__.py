@@ -9,6 +9,7 @@ from policies.rule import Rule
 from policies.rules import (
     alarms,
     containers,
+    dynamodb,
     ecr,
     ecs,
     exceptions,
@@ -22,7 +23,7 @@ from policies.rules import (
     tags,
 )
 
-FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, network, iam, logs, tags, alarms, sns, s3, exceptions)
+FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, network, iam, logs, tags, alarms, sns, s3, dynamodb, exceptions)
 
 
 @functools.cache

@@ -142,7 +142,7 @@ def _private(host: str) -> bool:
     severity=Severity.HIGH,
     description="Several tasks share their OAuth state.",
     why="a login that begins on one task fails on another.",
-    remedy="services.<service>.oauth.state.backend: valkey, or desiredCount: 1.",
+    remedy="services.<service>.oauth.state: dynamodb or valkey, or desiredCount: 1.",
     types=frozenset({SERVICE}),
     whole_stack=True,
 )
@@ -153,5 +153,5 @@ def state_shared(service: Resource, stack: Stack) -> Iterator[str]:
         return
     for name, variables in _servers(running(service, stack), is_workspace_mcp):
         backend = variables.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") or "memory"
-        if variables.get(OAUTH) == "true" and backend != "valkey":
+        if variables.get(OAUTH) == "true" and backend not in ("dynamodb", "valkey"):
             yield f"{int(count)} tasks keep OAuth state each for itself ({name}: {backend})"

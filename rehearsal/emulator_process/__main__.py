@@ -35,6 +35,7 @@ from rehearsal.emulator_process.ecs import (
 )
 from rehearsal.emulator_process.elbv2 import describe_listener_certificates, hold_rules_to_quotas
 from rehearsal.emulator_process.logs import save_queries
+from rehearsal.emulator_process.secretsmanager import make_secrets_without_value
 from rehearsal.emulator_process.servicediscovery import keep_services_with_instances, take_namespace_of_dns
 from rehearsal.emulator_process.sns import keep_what_people_get, tell_pending_subscriptions
 
@@ -77,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from ministack.app import app
-    from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, servicediscovery, sns
+    from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, secretsmanager, servicediscovery, sns
 
     pin_ids(ec2, arguments.ids)
     ignore_ports_of_all_protocols(ec2)
@@ -88,6 +89,7 @@ def main() -> None:
     tell_milliseconds(ecs)
     give_credentials_to_tasks(ecs)
     add_to_containers(ecs, arguments.additions)
+    make_secrets_without_value(secretsmanager)
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)
     tell_service_deployments(ecs)

@@ -96,9 +96,9 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
 
 
 def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
-    """Give the containers of a family variables and volumes that its task definitions know nothing of.
+    """Give the containers of a family variables, volumes and host names that its task definitions know nothing of.
 
-    additions: family -> {"environment": {name: value}, "volumes": ["SOURCE:TARGET:ro"]}.
+    additions: family -> {"environment": {name: value}, "volumes": ["SOURCE:TARGET:ro"], "hosts": {name: address}}.
 
     Goes when the server's image can be given a proxy and an authority for Google by its task definition.
     """
@@ -109,7 +109,8 @@ def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
         added = additions.get(task_definition.get("family"), {"environment": {}, "volumes": []})
         arguments = build(container, task_definition, {**environment, **added["environment"]}, *others)
         volumes = [*arguments.get("volumes", ()), *added["volumes"]]
-        return arguments | ({"volumes": volumes} if volumes else {})
+        hosts = {**(arguments.get("extra_hosts") or {}), **added.get("hosts", {})}
+        return arguments | ({"volumes": volumes} if volumes else {}) | ({"extra_hosts": hosts} if hosts else {})
 
     ecs._build_run_kwargs = build_with_additions
 

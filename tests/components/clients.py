@@ -26,6 +26,18 @@ class Named:
     def get_dashboard(self, *, DashboardName: str) -> dict[str, Any]:
         return {"DashboardBody": self._named(DashboardName, "ResourceNotFound")}
 
+    def describe_secret(self, *, SecretId: str) -> dict[str, Any]:
+        if self.account.named.get(SecretId) == "refused":
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not you"}}, "DescribeSecret")
+        return {"VersionIdsToStages": {"1": ["AWSCURRENT"]}} if SecretId in self.account.filled else {}
+
+    def get_random_password(self, *, PasswordLength: int, ExcludePunctuation: bool) -> dict[str, Any]:
+        assert PasswordLength >= 32 and ExcludePunctuation
+        return {"RandomPassword": "planted-password".ljust(PasswordLength, "0")}
+
+    def put_secret_value(self, *, SecretId: str, SecretString: str) -> None:
+        self.account.filled[SecretId] = SecretString
+
     def get_paginator(self, operation: str) -> Named:
         assert operation in ("list_services", "list_secrets")
         return self

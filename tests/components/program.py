@@ -86,6 +86,8 @@ class Account:
     """ARN of the task definition that ECS runs after the deployment; None: the one just deployed."""
     named: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Name of a role, topic, Cloud Map service -> its tags; of a dashboard -> its body; or `refused`."""
+    filled: dict[str, str] = dataclasses.field(default_factory=dict)
+    """ARN of a secret that the program made -> the value that it was given."""
     images: dict[str, str] = dataclasses.field(default_factory=dict)
     """Tag -> digest of the images in the repository."""
     repository_tags: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -252,6 +254,8 @@ _COMPUTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     },
     "docker:index/image:Image": lambda i: {"repoDigest": f"{i['imageName'].rpartition(':')[0]}@{DIGEST}"},
     "aws:cloudwatch/logGroup:LogGroup": lambda i: {"arn": arn("logs", f"log-group:{i['name']}")},
+    "aws:secretsmanager/secret:Secret": lambda i: {"arn": secret_arn(i["name"])},
+    "aws:dynamodb/table:Table": lambda i: {"arn": arn("dynamodb", f"table/{i['name']}")},
     "aws:iam/role:Role": lambda i: {"arn": f"arn:aws:iam::{ACCOUNT}:role/{i['name']}"},
     "aws:ecs/taskDefinition:TaskDefinition": lambda i: {"arn": arn("ecs", f"task-definition/{i['family']}:1")},
     "aws:ecs/service:Service": lambda _: {},

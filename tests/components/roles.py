@@ -31,7 +31,10 @@ PRODUCTION: dict[str, Any] = {
 EVERYTHING: dict[str, Any] = PRODUCTION | {
     "monitoring.slack": {"workspace": "T0123456789", "channel": "C0123456789"},
     f"{SERVICE}.autoscaling": {"maximum": 4},
-    f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
+    f"{SERVICE}.oauth.state": {
+        "backend": "dynamodb",
+        "kmsKey": "arn:aws:kms:us-east-1:758888582357:key/66666666-7777-8888-9999-000000000000",
+    },
     f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"},
     f"{SERVICE}.securityGroups": [],
     f"{SERVICE}.executionRole": "ecsTaskExecutionRole",

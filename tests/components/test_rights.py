@@ -333,6 +333,18 @@ MUST_NOT = [
         "read a secret's value",
         Request("secretsmanager:GetSecretValue", arn("secretsmanager", "secret:busyb/google-oauth-client-id-AbCdEf")),
     ),
+    (
+        "read the signing key that it made",
+        Request("secretsmanager:GetSecretValue", arn("secretsmanager", f"secret:{NAME}-signing-key-AbCdEf")),
+    ),
+    (
+        "overwrite a secret that it did not make",
+        Request(
+            "secretsmanager:PutSecretValue", arn("secretsmanager", "secret:busyb/google-oauth-client-secret-AbCdEf")
+        ),
+    ),
+    ("read OAuth state", Request("dynamodb:GetItem", arn("dynamodb", f"table/{NAME}-oauth-state"))),
+    ("delete another table", Request("dynamodb:DeleteTable", arn("dynamodb", "table/core-agent"))),
     ("read a user's tokens", Request("s3:GetObject", "arn:aws:s3:::busyb-oauth-tokens-758888582357/tokens/a.json")),
     ("delete the token bucket", Request("s3:DeleteBucket", "arn:aws:s3:::busyb-oauth-tokens-758888582357")),
     ("take away the bucket's policy", Request("s3:DeleteBucketPolicy", "arn:aws:s3:::busyb-oauth-tokens-758888582357")),

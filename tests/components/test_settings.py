@@ -118,7 +118,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "an unknown state": (
         service(oauth={"state": {"backend": "redis"}, "clientRedirectUris": ["http://localhost:*"]}),
-        wrong(f"{SERVICE}.oauth.state.backend", "redis", "one of memory, valkey"),
+        wrong(f"{SERVICE}.oauth.state.backend", "redis", "one of memory, dynamodb, valkey"),
     ),
     "a URL for a host": (
         routing(host="http://api.busyb.ai"),
@@ -388,11 +388,11 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         ),
     ),
     "scaling with state in memory": (
-        service(autoscaling={"maximum": 3}),
+        service(autoscaling={"maximum": 3}, oauth={"clientRedirectUris": ["http://localhost:*"], "state": "memory"}),
         at_odds(
             f"{SERVICE}.autoscaling",
-            "is 3, but OAuth state is in each task's memory: "
-            "logins fail between tasks; set oauth.state.backend: valkey",
+            "is 3, but oauth.state is memory, which each task has for itself: logins fail between tasks; "
+            "remove oauth.state to have a DynamoDB table made that they share, or set it to valkey",
         ),
     ),
     "a first number of tasks outside of the limits": (
@@ -463,11 +463,14 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         ),
     ),
     "two tasks with state in memory": (
-        service(desiredCount=2),
+        service(
+            desiredCount=2,
+            oauth={"clientRedirectUris": ["http://localhost:*"], "state": {"backend": "memory"}},
+        ),
         at_odds(
             f"{SERVICE}.desiredCount",
-            "is 2, but OAuth state is in each task's memory: "
-            "logins fail between tasks; set oauth.state.backend: valkey",
+            "is 2, but oauth.state is memory, which each task has for itself: logins fail between tasks; "
+            "remove oauth.state to have a DynamoDB table made that they share, or set it to valkey",
         ),
     ),
     "a public service without a load balancer": (
@@ -620,6 +623,7 @@ def test_all_mistakes_are_told_at_once(config: dict[str, Any]) -> None:
 
 def test_a_disagreement_is_told_together_with_a_mistake_elsewhere(config: dict[str, Any]) -> None:
     only(config).update(desiredCount=2, port=80)
+    only(config)["oauth"]["state"] = "memory"
     assert [text.splitlines()[0] for text in mistakes(config)] == [f"  {SERVICE}.port", f"  {SERVICE}.desiredCount"]
 
 

@@ -20,6 +20,7 @@ LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 REPOSITORY = "aws:ecr/repository:Repository"
 ROLE = "aws:iam/role:Role"
 SERVICE = "aws:ecs/service:Service"
+_TABLE = "aws:dynamodb/table:Table"
 TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
 DIGEST = "sha256:" + "ab" * 32
@@ -362,7 +363,10 @@ SPECS: dict[str, Spec] = {
         (served(without="WORKSPACE_EXTERNAL_URL"), "its own container"),
     ]),
     "mcp-service-share-oauth-state": Spec(
-        passes=served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="valkey"),
+        passes=[
+            *served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="valkey"),
+            *served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="dynamodb"),
+        ],
         fails=[
             (served(count=2), "2 tasks keep OAuth state"),
             (served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="disk"), "disk"),
@@ -509,6 +513,31 @@ SPECS: dict[str, Spec] = {
         },
         ({"Principal": "*", "Action": "sns:Publish"}, "everybody"),
         ({"Principal": "*", "Action": "sns:Publish", "Condition": {"StringLike": {"aws:SourceArn": "*"}}}, "everybody"),
+    ),
+    # DynamoDB
+    "dynamodb-table-encrypt-with-kms": flag(
+        _TABLE,
+        {"serverSideEncryption": {"enabled": True}},
+        {"serverSideEncryption": {"enabled": False}},
+        "not enabled",
+        "fails",
+    ),
+    "dynamodb-table-recover-any-point": flag(
+        _TABLE,
+        {"pointInTimeRecovery": {"enabled": True}},
+        {"pointInTimeRecovery": {"enabled": False}},
+        "not enabled",
+        "fails",
+    ),
+    "dynamodb-table-protect-from-deletion": flag(
+        _TABLE, {"deletionProtectionEnabled": True}, {"deletionProtectionEnabled": False}, "not true", "fails"
+    ),
+    "dynamodb-table-expire-items": flag(
+        _TABLE,
+        {"ttl": {"enabled": True, "attributeName": "ttl"}},
+        {"ttl": {"enabled": False, "attributeName": "ttl"}},
+        "not enabled",
+        "fails",
     ),
     # S3
     "s3-bucket-block-public-access": setting(

@@ -236,8 +236,9 @@ def test_a_fork_of_version_1_is_held_to_its_login_and_not_to_the_names_of_versio
 
 
 def test_several_tasks_with_oauth_state_of_their_own() -> None:
+    memory = {"clientRedirectUris": ["http://localhost:*"], "state": "memory"}
     with pytest.raises(settings.SettingsError, match="logins fail between tasks"):
-        settings.parse(changed(lambda service: service.update(desiredCount=2)))
+        settings.parse(changed(lambda service: service.update(desiredCount=2, oauth=memory)))
 
     two = with_input(production(), "aws:ecs/service:Service", desiredCount=2)
     assert stopped(evaluate(two)) == {"mcp-service-share-oauth-state"}

@@ -97,6 +97,7 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
     "options",
     [
         {f"{SERVICE}.autoscaling": {"maximum": 4}, f"{SERVICE}.tracing": TRACING, f"{SERVICE}.oauth.state": VALKEY},
+        {f"{SERVICE}.desiredCount": 2},
         {f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"}},
         {f"{SERVICE}.{section}": value for section, value in INTERNAL.items()},
         {f"{SERVICE}.securityGroups": [], f"{SERVICE}.consumers": ["core-agent-sg"]},
@@ -110,7 +111,16 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
             "monitoring.subscriptions": [{"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}],
         },
     ],
-    ids=["several tasks", "host", "internal", "own group", "notifications", "delivery", "delivery of subscriptions"],
+    ids=[
+        "several tasks",
+        "two tasks",
+        "host",
+        "internal",
+        "own group",
+        "notifications",
+        "delivery",
+        "delivery of subscriptions",
+    ],
 )
 def test_whatever_is_chosen_the_program_breaks_no_rule(options: dict[str, Any]) -> None:
     stack = changed(Stack.read("production"), options)

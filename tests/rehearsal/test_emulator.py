@@ -272,3 +272,13 @@ def test_the_steps_of_the_scheduler_follow_each_other() -> None:
         thread.join(10)
     together = [names for names in met if len(names) > 1]
     assert sorted(together) == [["fail", "reconcile"], ["update", "reconcile"]], "only those that a step takes itself"
+
+
+def test_a_secret_that_is_made_without_a_value_has_none(emulator: Emulator, unique: str) -> None:
+    manager = emulator.client("secretsmanager")
+    manager.create_secret(Name=unique)
+    assert not manager.describe_secret(SecretId=unique).get("VersionIdsToStages")
+    with pytest.raises(manager.exceptions.ResourceNotFoundException):
+        manager.get_secret_value(SecretId=unique)
+    manager.put_secret_value(SecretId=unique, SecretString="its first")
+    assert manager.get_secret_value(SecretId=unique)["SecretString"] == "its first"

@@ -1,4 +1,4 @@
-"""Parameters, and the settings of buckets."""
+"""Parameters, tables, secrets that are made, and the settings of buckets."""
 
 from components.delivery.right import Right, arn, nowhere
 
@@ -19,6 +19,65 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             read=("ssm:GetParameter", "ssm:ListTagsForResource"),
             write=("ssm:AddTagsToResource", "ssm:DeleteParameter", "ssm:PutParameter", "ssm:RemoveTagsFromResource"),
         ),
+    ),
+    "aws:dynamodb/table:Table": (
+        Right(
+            sid="Tables",
+            on=(arn("dynamodb", "table/{its.name}"),),
+            read=(
+                "dynamodb:DescribeContinuousBackups",
+                "dynamodb:DescribeTable",
+                "dynamodb:DescribeTimeToLive",
+                "dynamodb:ListTagsOfResource",
+            ),
+            write=(
+                "dynamodb:CreateTable",
+                "dynamodb:DeleteTable",
+                "dynamodb:TagResource",
+                "dynamodb:UntagResource",
+                "dynamodb:UpdateContinuousBackups",
+                "dynamodb:UpdateTable",
+                "dynamodb:UpdateTimeToLive",
+            ),
+        ),
+        Right(
+            # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+            sid="TableKeys",
+            on=("{table_key}",),
+            write=(
+                "kms:CreateGrant",
+                "kms:Decrypt",
+                "kms:DescribeKey",
+                "kms:Encrypt",
+                "kms:GenerateDataKey",
+                "kms:ReEncryptFrom",
+                "kms:ReEncryptTo",
+            ),
+            condition={"StringEquals": {"kms:ViaService": "dynamodb.{region}.amazonaws.com"}},
+        ),
+    ),
+    "aws:secretsmanager/secret:Secret": (
+        Right(
+            # Its value can be given and not read.
+            sid="MadeSecrets",
+            on=(arn("secretsmanager", "secret:{its.name}-??????"),),
+            read=("secretsmanager:DescribeSecret", "secretsmanager:GetResourcePolicy"),
+            write=(
+                "secretsmanager:CreateSecret",
+                "secretsmanager:DeleteSecret",
+                "secretsmanager:PutSecretValue",
+                "secretsmanager:TagResource",
+                "secretsmanager:UntagResource",
+                "secretsmanager:UpdateSecret",
+            ),
+        ),
+        Right(
+            # What makes it may be asked for by the name alone, without the end that AWS makes up.
+            sid="NewSecrets",
+            on=(arn("secretsmanager", "secret:{its.name}"),),
+            write=("secretsmanager:CreateSecret", "secretsmanager:TagResource"),
+        ),
+        Right(sid="RandomPasswords", write=("secretsmanager:GetRandomPassword",)),
     ),
     **{
         type_: (

@@ -1,0 +1,166 @@
+"""The cache that a stack keeps its OAuth state in: a real server with TLS and a password, where the stack names one.
+
+Containers find it under the very host name of the stack, on the Docker bridge. Its certificate is of the authority that
+the stand-in for Google has, which containers trust already. The server is Debian's Redis, unpacked and not installed;
+Valkey, which Debian 12 has not got, came of it and speaks the same.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from components.settings import Service, ValkeyState
+from components.settings.server import PASSWORD
+from rehearsal.estate import SECRET_VALUE
+
+_PACKAGES = "redis-server redis-tools libatomic1 libhiredis0.14 libjemalloc2 liblua5.1-0 liblzf1 lua-bitop lua-cjson"
+_START_LIMIT = 20.0  # seconds
+
+
+class NoCache(Exception):
+    """No cache could be started; the message says why and what to do."""
+
+
+def wanted(services: Iterable[Service]) -> list[Service]:
+    """The services whose state is in a cache that exists; the first of each address."""
+    found: dict[tuple[str, int], Service] = {}
+    for service in services:
+        if isinstance(state := service.oauth_state, ValkeyState):
+            found.setdefault((state.host, state.port), service)
+    return list(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cache:
+    """A running cache. Plain data, so that a kept rehearsal can note it."""
+
+    host: str
+    """The name that the stack has for it."""
+    address: str
+    """Where it is: `address:port`."""
+    home: str
+    pid: int
+
+    @property
+    def noted(self) -> dict[str, Any]:
+        """Plain JSON, from which `Cache(**noted)` is found again."""
+        return asdict(self)
+
+    def stop(self) -> None:
+        """End it and remove its files. Safe when it is gone already."""
+        # The pid may be another program's by now, so it must still listen where ours did.
+        try:
+            arguments = Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        except OSError:
+            arguments = b""
+        if b"redis-server" in arguments and self.address.encode() in arguments:
+            os.kill(self.pid, signal.SIGTERM)
+        shutil.rmtree(self.home, ignore_errors=True)
+
+
+def start(service: Service, *, root: Path, address: str, authority: Path) -> Cache:
+    """Start the cache of a service. Raises `NoCache`.
+
+    root: the project's folder, for what is unpacked once. address: the Docker bridge's. authority: file with the key
+    and certificate of the authority that containers trust.
+    """
+    state = service.oauth_state
+    assert isinstance(state, ValkeyState)
+    folder = _unpacked(root / ".rehearsal" / "redis")
+    home = Path(tempfile.mkdtemp(prefix="rehearsal-cache-"))
+    lines = [f"bind {address}", f"dir {home}", 'save ""', "appendonly no", f"databases {state.database + 1}"]
+    if state.tls:
+        _certificate(home, state.host, authority)
+        lines += ["port 0", f"tls-port {state.port}", "tls-auth-clients no", f"tls-ca-cert-file {home}/certificate.pem"]
+        lines += [f"tls-cert-file {home}/certificate.pem", f"tls-key-file {home}/key.pem"]
+    else:
+        lines.append(f"port {state.port}")
+    secret = service.secrets.get(PASSWORD)
+    lines.append(f'requirepass "{SECRET_VALUE.format(key=secret.key)}"' if secret else "protected-mode no")
+    log = home / "log"
+    library = next(folder.glob("usr/lib/*/liblzf.so.1")).parent
+    with log.open("wb") as out:
+        # By its standard input, so that no password stands among its arguments.
+        process = subprocess.Popen(
+            [folder / "usr" / "bin" / "redis-server", "-"],
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+            env={"LD_LIBRARY_PATH": str(library)},
+            start_new_session=True,
+        )
+    assert process.stdin
+    process.stdin.write("\n".join(lines).encode())
+    process.stdin.close()
+    deadline = time.monotonic() + _START_LIMIT
+    while True:
+        try:
+            socket.create_connection((address, state.port), timeout=1).close()
+        except OSError:
+            if process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+                continue
+        if process.poll() is not None or time.monotonic() > deadline:
+            told = log.read_text(errors="replace").strip()[-1000:]
+            raise NoCache(
+                f"no cache listens on {address}:{state.port} for {state.host}:\n{told}\n"
+                "If another rehearsal has that port, end it, or wait for it."
+            )
+        return Cache(host=state.host, address=f"{address}:{state.port}", home=str(home), pid=process.pid)
+
+
+def _unpacked(folder: Path) -> Path:
+    """The server's files, fetched once."""
+    if not (folder / "usr" / "bin" / "redis-server").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        command = (
+            f"apt-get download --quiet {_PACKAGES} && for package in *.deb; do dpkg --extract $package . && "
+            "rm $package; done"
+        )
+        done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
+        if done.returncode or not (folder / "usr" / "bin" / "redis-server").exists():
+            raise NoCache(
+                f"no cache can be had, which takes Debian's apt: {done.stderr.strip()[-300:]}\n"
+                "Rehearse with oauth.state: dynamodb, or on a Debian machine."
+            )
+    return folder
+
+
+def _certificate(home: Path, host: str, authority: Path) -> None:
+    """A key and a certificate for the host, signed by the authority."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    text = authority.read_bytes()
+    issuer, signer = x509.load_pem_x509_certificate(text), serialization.load_pem_private_key(text, None)
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host[:64])]))
+        .issuer_name(issuer.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
+    )
+    (home / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    secret = home / "key.pem"
+    secret.touch(mode=0o600)
+    secret.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )

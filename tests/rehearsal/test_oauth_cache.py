@@ -1,0 +1,94 @@
+"""OAuth state in a cache: a real one with TLS and a password, which the tasks find by the stack's own name for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from acceptance.sign_in import ask, begin, exchange, returned, through_google
+from checks.http import expect, json_object
+from components.settings.server import PASSWORD
+from rehearsal.base_images import NoBaseImage
+from rehearsal.cache import NoCache
+from rehearsal.estate import SECRET_VALUE
+from rehearsal.run import Rehearsal
+from tests.conftest import ROOT
+from tests.rehearsal.test_oauth_store import HOST, ready, subjects, tools_for
+from tests.stacks import SERVICE, changed, production
+
+
+@pytest.fixture(scope="module")
+def running(engine: object) -> Iterator[Rehearsal]:
+    """Two tasks of the production stack that share a cache."""
+    stack = changed(
+        production("cached"),
+        {
+            f"{SERVICE}.desiredCount": 2,
+            f"{SERVICE}.routing": HOST,
+            f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
+            f"{SERVICE}.secrets.{PASSWORD}": {"secret": "busyb/cache", "key": "PASSWORD"},
+        },
+    )
+    try:
+        with Rehearsal(stack) as rehearsal:
+            rehearsal.deploy(policies=True)
+            yield rehearsal
+    except (NoBaseImage, NoCache) as reason:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(reason))
+
+
+def asked_of_the_cache(rehearsal: Rehearsal, *words: str, password: str) -> str:
+    """What the cache answers a client beside the tasks."""
+    (cache,), folder = rehearsal.caches, ROOT / ".rehearsal" / "redis"
+    address, port = cache.address.split(":")
+    library = next(folder.glob("usr/lib/*/liblzf.so.1")).parent
+    assert rehearsal.google
+    command = [str(folder / "usr/bin/redis-cli"), "-h", address, "-p", port, "--tls", "--sni", cache.host]
+    done = subprocess.run(
+        [*command, "--cacert", rehearsal.google.authority, *words],
+        env={"LD_LIBRARY_PATH": str(library), "REDISCLI_AUTH": password},
+        capture_output=True,
+        text=True,
+    )
+    return str(done.stdout + done.stderr)
+
+
+def test_all_checks_pass_with_a_cache(running: Rehearsal) -> None:
+    assert [(check.name, check.detail) for check in running.check() if check.passed is False] == []
+
+
+def test_a_sign_in_that_both_tasks_had_a_part_in_is_known_to_both(running: Rehearsal) -> None:
+    first, second = subjects(running)
+
+    async def sign_in() -> str:
+        attempt = await begin(first)
+        told = returned(expect(await through_google(second, attempt.url, "cached@example.com"), 302))
+        tokens = json_object(expect(await exchange(first, attempt, told["code"]), 200))
+        return str(tokens["access_token"])
+
+    token = ask(sign_in())
+    assert [tools_for(token, subject) > 50 for subject in (first, second)] == [True, True]
+
+
+def test_the_cache_asks_for_the_password_and_what_is_in_it_is_encrypted(running: Rehearsal) -> None:
+    assert "NOAUTH" in asked_of_the_cache(running, "DBSIZE", password="")
+    right = SECRET_VALUE.format(key="PASSWORD")
+    (key, *_) = asked_of_the_cache(running, "KEYS", "mcp-upstream-tokens*", password=right).split()
+    value = asked_of_the_cache(running, "GET", key, password=right)
+    assert "__encrypted_data__" in value and "cached@example.com" not in value
+
+
+def test_without_its_cache_the_server_is_healthy_and_not_ready(running: Rehearsal) -> None:
+    """The last one: it leaves no cache."""
+    assert [ask(ready(subject)) for subject in subjects(running)] == [(200, 200)] * 2
+    running.caches[0].stop()
+    deadline = time.monotonic() + 30
+    while (seen := [ask(ready(s)) for s in subjects(running)]) != [(200, 503)] * 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert seen == [(200, 503)] * 2

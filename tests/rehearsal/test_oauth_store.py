@@ -1,0 +1,218 @@
+"""OAuth state that tasks share, with real containers: what one task began another goes on with."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import checks
+from acceptance.sign_in import Session, ask, begin, exchange, returned, through_google
+from acceptance.subject import StandIn, Subject
+from checks.http import expect, json_object
+from checks.mcp import list_tools
+from components.settings.server import SIGNING_KEY
+from rehearsal.base_images import NoBaseImage
+from rehearsal.run import Rehearsal
+from tests.stacks import SERVICE, changed, production
+
+TASKS = 3
+TABLE = "busyb-google-workspace-mcp-oauth-state"
+# At the root of a host of its own, so that tasks can be asked past the load balancer, which rewrites paths.
+HOST = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
+
+
+@pytest.fixture(scope="module")
+def running(engine: object) -> Iterator[Rehearsal]:
+    """Three tasks of the production stack, with nothing said of their store."""
+    stack = changed(production("stores"), {f"{SERVICE}.desiredCount": TASKS, f"{SERVICE}.routing": HOST})
+    try:
+        with Rehearsal(stack) as rehearsal:
+            rehearsal.deploy(policies=True)
+            yield rehearsal
+    except NoBaseImage as reason:
+        pytest.skip(str(reason))
+
+
+def tasks(rehearsal: Rehearsal) -> dict[str, str]:
+    """ARN -> `http://address:port` of the tasks that run."""
+    ecs, cluster = rehearsal.account.client("ecs"), rehearsal.stack.settings.estate.cluster
+    arns = ecs.list_tasks(cluster=cluster, serviceName=f"{service(rehearsal).name}-service")["taskArns"]
+    found = {}
+    for task in ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]:
+        details = {d["name"]: d["value"] for each in task["attachments"] for d in each["details"]}
+        if address := details.get("privateIPv4Address"):  # One that only begins to start has none.
+            found[task["taskArn"]] = f"http://{address}:{service(rehearsal).port}"
+    return found
+
+
+def service(rehearsal: Rehearsal) -> Any:
+    return rehearsal.stack.settings.services["google-workspace"]
+
+
+def subjects(rehearsal: Rehearsal) -> list[Subject]:
+    """The service as each of its tasks is reached, past the load balancer."""
+    assert rehearsal.google
+    stand_in = StandIn(proxy=rehearsal.google.proxy, authority=rehearsal.google.authority)
+    return [
+        Subject(
+            address=checks.address(service(rehearsal), service(rehearsal).url, task),
+            expectations=checks.expectations(service(rehearsal)),
+            google=stand_in.client,
+        )
+        for task in tasks(rehearsal).values()
+    ]
+
+
+def tools_for(token: str, subject: Subject) -> int:
+    """How many tools the task lists for the holder of a token."""
+
+    async def question() -> int:
+        async with Session(user=None, token=token).client(subject.address) as client:
+            return len(await list_tools(client))
+
+    return ask(question())
+
+
+@pytest.fixture(scope="module")
+def token(running: Rehearsal) -> str:
+    """Registered on one task, signed in on the next, exchanged on the third."""
+    first, second, third = subjects(running)
+
+    async def sign_in() -> str:
+        attempt = await begin(first)
+        told = returned(expect(await through_google(second, attempt.url, "several@example.com"), 302))
+        tokens = json_object(expect(await exchange(third, attempt, told["code"]), 200))
+        return str(tokens["access_token"])
+
+    return ask(sign_in())
+
+
+def test_all_checks_pass_with_several_tasks(running: Rehearsal) -> None:
+    assert [(check.name, check.detail) for check in running.check() if check.passed is False] == []
+
+
+def test_a_sign_in_that_three_tasks_had_a_part_in_is_known_to_each(running: Rehearsal, token: str) -> None:
+    assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * TASKS
+
+
+def test_nothing_in_the_table_can_be_read_without_the_key(running: Rehearsal, token: str) -> None:
+    items = running.account.client("dynamodb").scan(TableName=TABLE)["Items"]
+    assert {item["collection"]["S"] for item in items} >= {
+        "mcp-oauth-proxy-clients",
+        "mcp-upstream-tokens",
+        "mcp-jti-mappings",
+    }
+    assert all('"__encrypted_data__"' in item["value"]["S"] for item in items)
+    assert "several@example.com" not in str(items) and "ya29." not in str(items)
+
+
+def test_what_has_an_end_has_it_where_the_table_looks_for_it(running: Rehearsal, token: str) -> None:
+    dynamodb = running.account.client("dynamodb")
+    ttl = dynamodb.describe_time_to_live(TableName=TABLE)["TimeToLiveDescription"]
+    ends = [
+        int(item[ttl["AttributeName"]]["N"])
+        for item in dynamodb.scan(TableName=TABLE)["Items"]
+        if item["collection"]["S"] != "mcp-oauth-proxy-clients"
+    ]
+    assert ends and all(end > time.time() for end in ends)
+
+
+def test_a_deployment_without_change_is_none_and_keeps_the_key(running: Rehearsal, token: str) -> None:
+    manager = running.account.client("secretsmanager")
+    name = service(running).signing_key_name
+    before = manager.get_secret_value(SecretId=name)["SecretString"]
+    assert [r.name for r in running.deploy().resources if r.action != "same"] == []
+    assert manager.get_secret_value(SecretId=name)["SecretString"] == before
+    assert SIGNING_KEY in before and len(before) > 64
+
+
+def test_after_all_tasks_were_replaced_everybody_is_still_signed_in(running: Rehearsal, token: str) -> None:
+    ecs, before = running.account.client("ecs"), tasks(running)
+    place = {"cluster": running.stack.settings.estate.cluster, "service": f"{service(running).name}-service"}
+    ecs.update_service(**place, forceNewDeployment=True)
+    deadline = time.monotonic() + 240
+    while (before.keys() & tasks(running).keys() or len(tasks(running)) < TASKS) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not before.keys() & tasks(running).keys(), "all are new"
+    assert all(check.passed is not False for check in running.check())
+    assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * TASKS
+
+
+def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehearsal, token: str) -> None:
+    """The last one: it leaves no table."""
+    dynamodb = running.account.client("dynamodb")
+    with pytest.raises(dynamodb.exceptions.ClientError, match="protect"):
+        dynamodb.delete_table(TableName=TABLE)
+    dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
+    dynamodb.delete_table(TableName=TABLE)
+    asked = [asyncio.run(ready(subject)) for subject in subjects(running)]
+    assert asked == [(200, 503)] * TASKS, "they go on, and say that they are not ready"
+    container = running.engine.api.containers.run(  # type: ignore[union-attr]
+        running.outputs["services"]["google-workspace"]["image"],
+        detach=True,
+        environment={
+            "AWS_ENDPOINT_URL": f"http://{running.engine.bridge_address()}:{running.account.port}",  # type: ignore[union-attr]
+            "AWS_ACCESS_KEY_ID": running.account.account,
+            "AWS_SECRET_ACCESS_KEY": "none",
+            "AWS_REGION": running.account.region,
+            "GOOGLE_OAUTH_CLIENT_ID": "id",
+            "GOOGLE_OAUTH_CLIENT_SECRET": "planted-secret",
+            SIGNING_KEY: "planted-signing-key",
+            "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND": "dynamodb",
+            "WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE": TABLE,
+        },
+    )
+    try:
+        assert container.wait(timeout=60)["StatusCode"] == 1
+        told = container.logs().decode()
+    finally:
+        container.remove(force=True, v=True)
+    assert f"ERROR: OAuth state: DynamoDB table {TABLE} cannot be used: ResourceNotFoundException" in told
+    assert "planted" not in told
+
+
+async def ready(subject: Subject) -> tuple[int, int]:
+    async with subject.address.client() as http:
+        return tuple(
+            [(await http.get(subject.address.url + path)).status_code for path in ("/health", "/health/ready")]
+        )  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"STORAGE_BACKEND": "redis"}, "STORAGE_BACKEND is redis; memory, dynamodb or valkey"),
+        ({"STORAGE_BACKEND": "dynamodb"}, "DYNAMODB_TABLE and FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY is needed"),
+        (
+            {"STORAGE_BACKEND": "valkey", "VALKEY_HOST": "127.0.0.1", "VALKEY_PORT": "none"},
+            "Valkey at 127.0.0.1 cannot be used: ValueError",
+        ),
+        (
+            {"STORAGE_BACKEND": "valkey", "VALKEY_HOST": "127.0.0.1", "VALKEY_PASSWORD": "planted-password"},
+            "Valkey at 127.0.0.1 cannot be used",
+        ),
+    ],
+    ids=["a store that nobody knows", "no table", "a port that is none", "a cache that is not there"],
+)
+def test_a_store_that_is_wrong_is_replaced_by_no_other(
+    running: Rehearsal, variables: dict[str, str], told: str
+) -> None:
+    environment = {f"WORKSPACE_MCP_OAUTH_PROXY_{name}": value for name, value in variables.items()}
+    if "VALKEY_HOST" in variables:
+        environment[SIGNING_KEY] = "planted-signing-key"
+    container = running.engine.api.containers.run(  # type: ignore[union-attr]
+        running.outputs["services"]["google-workspace"]["image"],
+        detach=True,
+        environment={"GOOGLE_OAUTH_CLIENT_ID": "id", "GOOGLE_OAUTH_CLIENT_SECRET": "planted-secret", **environment},
+    )
+    try:
+        assert container.wait(timeout=90)["StatusCode"] == 1
+        lines = container.logs().decode()
+    finally:
+        container.remove(force=True, v=True)
+    assert told in lines
+    assert "planted" not in lines
