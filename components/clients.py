@@ -24,6 +24,8 @@ class Client:
     """The addresses that it registers and comes back to. One that is not admitted fails the whole registration."""
     origins: tuple[str, ...] = ()
     """Origins of the pages that call the server from a browser; empty: the client does not call from a browser."""
+    metadata: str | None = None
+    """Address of its client id metadata document, by which it logs in without registering: the server fetches it."""
     source: str
     """Where that is written."""
     seen: str
@@ -34,12 +36,14 @@ CLIENTS: dict[str, Client] = {
     "claude": Client(
         title="Claude on the web, desktop and mobile",
         redirect_uris=("https://claude.ai/api/mcp/auth_callback", "https://claude.com/api/mcp/auth_callback"),
+        metadata="https://claude.ai/oauth/mcp-oauth-client-metadata",
         source="https://support.claude.com/en/articles/11503834",
         seen="2026-11-28",
     ),
     "claude-code": Client(
         title="Claude Code",
         redirect_uris=("http://localhost:*/callback", "http://127.0.0.1:*/callback"),
+        metadata="https://claude.ai/oauth/claude-code-client-metadata",
         source="https://github.com/anthropics/claude-code/issues/64705",
         seen="2026-06-02",
     ),
@@ -52,6 +56,7 @@ CLIENTS: dict[str, Client] = {
             "http://127.0.0.1:*",
             "http://localhost:*",
         ),
+        metadata="https://vscode.dev/oauth/client-metadata.json",
         source="https://github.com/microsoft/vscode/issues/278512",
         seen="2026-11-28",
     ),
@@ -193,13 +198,15 @@ def opens(uri: str) -> str:
 
 def markdown() -> str:
     """The table of clients as docs/clients.md has it: `python -m components.clients` prints it."""
-    lines = ["| name | client | redirect addresses: what each opens | origins | source |", "|---|---|---|---|---|"]
+    lines = ["| name | client | redirect addresses: what each opens | origins | metadata document | source |"]
+    lines += ["|---|---|---|---|---|---|"]
     for name, client in CLIENTS.items():
         cells = (
             f"`{name}`",
             client.title,
             "<br>".join(f"`{uri}`: {opens(uri)}" for uri in client.redirect_uris),
             "<br>".join(f"`{origin}`" for origin in client.origins) or "none",
+            client.metadata or "none known",
             f"[{client.seen}]({client.source})",
         )
         lines.append(f"| {' | '.join(cells)} |")

@@ -30,6 +30,8 @@ REQUIREMENTS = ("mitmproxy==11.0.2", "PyJWT==2.15.1", "PySocks==1.7.1")
 START_TIMEOUT = 30.0  # seconds
 IN_CONTAINER = "/run/rehearsal-authority.pem"
 """Where containers find the authority's certificate."""
+SYSTEM_IN_CONTAINER = "/usr/lib/ssl/cert.pem"
+"""Where Debian's OpenSSL looks for authorities: the server fetches clients' documents by no variable's authority."""
 SOCKS_IN_CONTAINER = "/opt/site/socks.py"
 """Where containers find PySocks: in the folder that the image's PYTHONPATH names, which must stay as it is."""
 _NO_PROXY = "localhost,127.0.0.1,::1,host.docker.internal,169.254.169.254,169.254.170.2"
@@ -80,7 +82,11 @@ class Google:
         assert self.bridge_proxy
         return {
             "environment": _variables(self.bridge_proxy, IN_CONTAINER),
-            "volumes": [f"{self.authority}:{IN_CONTAINER}:ro", f"{self.modules}/socks.py:{SOCKS_IN_CONTAINER}:ro"],
+            "volumes": [
+                f"{self.authority}:{IN_CONTAINER}:ro",
+                f"{self.authority}:{SYSTEM_IN_CONTAINER}:ro",
+                f"{self.modules}/socks.py:{SOCKS_IN_CONTAINER}:ro",
+            ],
         }
 
     def stop(self) -> None:
@@ -109,6 +115,8 @@ def _variables(proxy: str, authority: str) -> dict[str, str]:
         "NO_PROXY": _NO_PROXY,
         "no_proxy": _NO_PROXY,
         "SSL_CERT_FILE": authority,  # httpx
+        # Clients' metadata documents come by the proxy too. Without it the server looks their hosts up itself.
+        "FASTMCP_SSRF_TRUST_PROXY": "true",
         "REQUESTS_CA_BUNDLE": authority,
         "HTTPLIB2_CA_CERTS": authority,
     }

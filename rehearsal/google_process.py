@@ -10,6 +10,7 @@ it listens it prints a line.
 Sign-in: https://developers.google.com/identity/protocols/oauth2/web-server and .../openid-connect/openid-connect. The
 user is whoever `login_hint` names; there is no page to click on. Users whose name begins with one of these words behave
 as it says: `denies`, `slow` (the code has expired when it is used), `brief` (access tokens live for BRIEF seconds).
+It also answers for the documents by which MCP clients are known (client id metadata documents), as DOCUMENTS has them.
 Imports nothing of the project, because the interpreter that runs it has other packages.
 """
 
@@ -373,6 +374,42 @@ CONTENT: dict[str, Any] = {
 and colons; `{id}` is the first ID, `{user}` the user's e-mail address."""
 
 
+def _document(url: str, name: str, *redirect_uris: str) -> dict[str, Any]:
+    return {
+        "client_id": url,
+        "client_name": name,
+        "redirect_uris": list(redirect_uris),
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "token_endpoint_auth_method": "none",
+    }
+
+
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    document["client_id"]: document
+    for document in (
+        _document(
+            "https://claude.ai/oauth/mcp-oauth-client-metadata", "Claude", "https://claude.ai/api/mcp/auth_callback"
+        ),
+        _document(
+            "https://claude.ai/oauth/claude-code-client-metadata",
+            "Claude Code",
+            "http://localhost/callback",
+            "http://127.0.0.1/callback",
+        ),
+        _document(
+            "https://vscode.dev/oauth/client-metadata.json",
+            "Visual Studio Code",
+            "http://127.0.0.1:33418/",
+            "https://vscode.dev/redirect",
+        ),
+        _document("https://stranger.example/client.json", "A stranger", "https://stranger.example/callback"),
+    )
+}
+"""Address -> a client's document, with what its vendor publishes of redirect addresses; the last is nobody's."""
+DOCUMENT_HOSTS = frozenset(url.split("/")[2] for url in DOCUMENTS)
+
+
 def _filled(template: Any, values: dict[str, str]) -> Any:
     if isinstance(template, dict):
         return {name: _filled(value, values) for name, value in template.items()}
@@ -388,12 +425,16 @@ class StandIn:
         self._google = Google()
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
-        if not GOOGLE.fullmatch(flow.request.pretty_host):
+        if not GOOGLE.fullmatch(flow.request.pretty_host) and flow.request.pretty_host not in DOCUMENT_HOSTS:
             flow.response = http.Response.make(
                 403, b"The rehearsal has no other network than the stand-in for Google.\n"
             )
 
     def request(self, flow: http.HTTPFlow) -> None:
+        document = DOCUMENTS.get(flow.request.pretty_url)
+        if document and flow.request.method == "GET":
+            flow.response = http.Response.make(200, json.dumps(document), {"Content-Type": "application/json"})
+            return
         if flow.response or not GOOGLE.fullmatch(flow.request.pretty_host) or flow.request.scheme != "https":
             flow.response = flow.response or http.Response.make(403, b"Refused by the stand-in for Google.\n")
             return
