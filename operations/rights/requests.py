@@ -3,6 +3,7 @@
 From the service authorization reference, whose data the tests hold it against; some calls take actions of other names,
 or several: https://docs.aws.amazon.com/service-authorization/latest/reference/reference.html
 What nobody has written down here is asked for on *, which only a right on * allows.
+Long because it is a table, with a function for each service.
 """
 
 from __future__ import annotations
