@@ -112,10 +112,11 @@ class Group(pulumi.ComponentResource):
         aws.vpc.SecurityGroupEgressRule(
             "out", security_group_id=group.id, ip_protocol="-1", cidr_ipv4="0.0.0.0/0", opts=options
         )
+        target_port = config.get_int("target_port") or 8000
         targets = aws.lb.TargetGroup(
             "targets",
-            name=f"{name}-tg",
-            port=8000,
+            name=f"{name}-tg" if target_port == 8000 else f"{name}-{target_port}",
+            port=target_port,
             protocol="HTTP",
             target_type="ip",
             vpc_id=vpc.id,

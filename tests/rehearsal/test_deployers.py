@@ -296,6 +296,21 @@ pulumi.export("arn", group.arn)
     program.destroy()
 
 
+def test_a_target_group_of_another_port_is_made_before_the_rule_turns_to_it_and_the_old_one_goes_last(
+    everything: Program,
+) -> None:
+    everything.deploy()
+    moved = everything.deploy(target_port="8001")
+    assert {name: action for name, action in actions(moved).items() if action != "same"} == {
+        "targets": "replaced",
+        "rule": "changed",
+        "service": "changed",
+    }
+    made = [call.action for call in moved.calls]
+    assert made.index("CreateTargetGroup") < made.index("ModifyRule") < made.index("DeleteTargetGroup")
+    assert set(actions(everything.deploy(target_port="8001")).values()) == {"same"}
+
+
 def test_a_given_name_makes_the_replacement_delete_first(program: Program) -> None:
     source = (
         LOG_GROUP
