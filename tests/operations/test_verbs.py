@@ -120,3 +120,13 @@ def test_help_imports_nothing_that_a_verb_works_with(arguments: list[str]) -> No
 )
 def test_a_verb_imports_nothing_that_it_does_not_use(arguments: list[str], unused: set[str]) -> None:
     assert imported(*arguments) & unused == set()
+
+
+def test_whoever_reads_may_have_enough() -> None:
+    command = [sys.executable, "-m", "operations", "policies", "--list"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 0
