@@ -126,7 +126,6 @@ def test_whoever_reads_may_have_enough() -> None:
     command = [sys.executable, "-m", "operations", "policies", "--list"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
-        process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 0
