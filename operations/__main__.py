@@ -55,7 +55,7 @@ if __name__ == "__main__":
         status = main(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads has had enough, as head has; what is left goes nowhere, also when Python ends.
+        # Whoever reads has had enough, as head has; what is left goes nowhere, also when Python ends. 1, as with rich.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        status = 1
     sys.exit(status)

@@ -122,10 +122,11 @@ def test_a_verb_imports_nothing_that_it_does_not_use(arguments: list[str], unuse
     assert imported(*arguments) & unused == set()
 
 
-def test_whoever_reads_may_have_enough() -> None:
-    command = [sys.executable, "-m", "operations", "policies", "--list"]
+@pytest.mark.parametrize("arguments", [[], ["policies", "--list"]])
+def test_whoever_reads_may_have_enough(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "operations", *arguments]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stderr
         process.stdout.close()
         assert process.stderr.read() == ""
-    assert process.returncode == 0
+    assert process.returncode == 1
