@@ -7,6 +7,8 @@ follows from FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY.
 
 Where its store is wrong, the server would start with another one and say so in a line of its log: every task then has
 state of its own, and people cannot sign in. Here that ends the start, and the deployment with it.
+
+Goes when workspace-mcp can keep OAuth state in DynamoDB, and ends where the store that it was told cannot be used.
 """
 
 import asyncio

@@ -3,6 +3,8 @@
 Containers find it under the very host name of the stack, on the Docker bridge. Its certificate is of the authority that
 the stand-in for Google has, which containers trust already. The server is Debian's Redis, unpacked and not installed;
 Valkey, which Debian 12 has not got, came of it and speaks the same.
+
+Goes when the emulated account runs caches under their own names, without images from a registry.
 """
 
 from __future__ import annotations
