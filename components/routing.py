@@ -88,7 +88,7 @@ class Routing(pulumi.ComponentResource):
             port=service.port,
             protocol="HTTP",
             target_type="ip",
-            deregistration_delay=30,
+            deregistration_delay=service.longest_request,
             health_check={
                 "path": health.path,
                 "port": "traffic-port",

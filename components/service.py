@@ -91,6 +91,7 @@ def container_definitions(service: Service, estate: Estate, image: str, signing_
                 },
                 "logConfiguration": log_configuration(service, estate),
                 "readonlyRootFilesystem": service.read_only_root,
+                "stopTimeout": service.stop_timeout,
                 "linuxParameters": {"initProcessEnabled": service.exec_enabled},
                 "mountPoints": [
                     {"sourceVolume": volume, "containerPath": path, "readOnly": False}

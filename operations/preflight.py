@@ -50,13 +50,15 @@ def preflight(target: Target) -> list[Check]:
         ),
         ("the shared estate, for information", "", partial(_shared, target)),
     ]
-    if target.settings.estate.load_balancer and any(service.public for service in target.settings.services.values()):
+    public = [service for service in target.settings.services.values() if service.public]
+    if target.settings.estate.load_balancer and public:
+        longest = max(service.longest_request for service in public)
         questions.append(
             (
                 "the load balancer lets long answers end",
-                "have its idle timeout raised: aws elbv2 modify-load-balancer-attributes --attributes "
-                "Key=idle_timeout.timeout_seconds,Value=60",
-                lambda: idle_timeout(_attributes(target)),
+                "have its idle timeout raised, or lower longestRequest: aws elbv2 modify-load-balancer-attributes "
+                f"--attributes Key=idle_timeout.timeout_seconds,Value={max(60, longest)}",
+                lambda: idle_timeout(_attributes(target), longest),
             )
         )
     with ThreadPoolExecutor() as pool:
@@ -311,14 +313,18 @@ _HEARTBEAT = 15
 """Seconds after which an MCP server on the Python SDK writes a comment into an answer that streams and is silent."""
 
 
-def idle_timeout(attributes: Mapping[str, str]) -> str:
-    """What a load balancer's idle timeout means. Raises `Failed` where it cuts answers while they stream.
+def idle_timeout(attributes: Mapping[str, str], longest: int) -> str:
+    """What a load balancer's idle timeout means. `longest`: seconds that the longest answer takes.
+
+    Raises `Failed` where it cuts answers while they stream, or the longest one that does not.
 
     https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
     """
     seconds = int(attributes.get("idle_timeout.timeout_seconds", "60"))
     if seconds <= _HEARTBEAT:
         raise Failed(f"it ends what is silent for {seconds} s, and an answer that streams may be for {_HEARTBEAT} s")
+    if seconds < longest:
+        raise Failed(f"it ends what is silent for {seconds} s, and longestRequest is {longest} s")
     return f"what is silent for {seconds} s ends in a 504; an answer that streams is silent for {_HEARTBEAT} s at most"
 
 

@@ -77,6 +77,10 @@ class Service(Model):
     consumers: list[Reference] = []
     """Security groups, by name or id, whose members may call the service inside the VPC (only with a group of its
     own)."""
+    longest_request: Annotated[int, Field(ge=1, le=110)] = 30
+    """Seconds that the longest answer takes. A task that goes gets no new requests through the load balancer, and as
+    long for those under way before it is told to stop; then it has 10 seconds more than that until it is killed, of
+    which Fargate allows 120 in all. Default 30."""
     exec_enabled: bool = True
     """Allow `aws ecs execute-command` into the tasks. Default true."""
     read_only_root: bool = True
@@ -238,6 +242,11 @@ class Service(Model):
         if self.autoscaling is None:
             return self.desired_count, self.desired_count
         return self.autoscaling.minimum, self.autoscaling.maximum
+
+    @property
+    def stop_timeout(self) -> int:
+        """Seconds between a task's SIGTERM and its SIGKILL: for what came by its private name, which has no drain."""
+        return self.longest_request + 10
 
     @property
     def oauth_state(self) -> State | None:

@@ -62,7 +62,7 @@ class Autoscaling(Model):
     minimum: Annotated[int, Field(ge=1, le=100)] = 1
     """The fewest tasks. Default 1."""
     maximum: Annotated[int, Field(ge=2, le=100)]
-    """The most tasks. More than one needs shared OAuth state."""
+    """The most tasks. With more than one OAuth state is shared; see oauth.state."""
     cpu_percent: Annotated[int, Field(ge=10, le=90)] = 60
     """CPU that tasks are kept at, on average, in percent. Default 60."""
 

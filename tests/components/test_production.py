@@ -171,6 +171,7 @@ def test_the_container_runs_the_pushed_digest_with_settings_secrets_and_health_c
         "essential": True,
         "user": "10001",
         "readonlyRootFilesystem": True,
+        "stopTimeout": 40,
         "linuxParameters": {"initProcessEnabled": True},
         "portMappings": [{"containerPort": 8000, "hostPort": 8000, "protocol": "tcp"}],
         "environment": [
