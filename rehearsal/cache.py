@@ -9,6 +9,7 @@ Goes when the emulated account runs caches under their own names, without images
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import shutil
@@ -123,19 +124,25 @@ def start(service: Service, *, root: Path, address: str, authority: Path) -> Cac
 
 
 def _unpacked(folder: Path) -> Path:
-    """The server's files, fetched once."""
-    if not (folder / "usr" / "bin" / "redis-server").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        command = (
-            f"apt-get download --quiet {_PACKAGES} && for package in *.deb; do dpkg --extract $package . && "
-            "rm $package; done"
-        )
-        done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True)
-        if done.returncode or not (folder / "usr" / "bin" / "redis-server").exists():
-            raise NoCache(
-                f"no cache can be had, which takes Debian's apt: {done.stderr.strip()[-300:]}\n"
-                "Rehearse with oauth.state: dynamodb, or on a Debian machine."
+    """The server's files, fetched once; all of them, or there is no folder."""
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="redis-", dir=folder.parent) as home:
+            new = Path(home) / "new"
+            # Without root the lists are as somebody left them.
+            command = (
+                f"apt-get update --quiet; apt-get download --quiet {_PACKAGES} && "
+                f"for package in *.deb; do dpkg --extract $package {new} || exit 1; done"
             )
+            done = subprocess.run(["sh", "-c", command], cwd=home, capture_output=True, text=True)
+            if done.returncode:
+                raise NoCache(
+                    f"no cache can be had, which takes Debian's apt: {done.stderr.strip()[-300:]}\n"
+                    "Rehearse with oauth.state: dynamodb, or on a Debian machine."
+                )
+            # Where another run was faster, its files are as good.
+            with contextlib.suppress(OSError):
+                new.rename(folder)
     return folder
 
 
