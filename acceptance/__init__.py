@@ -20,7 +20,7 @@ from acceptance.subject import Secrets, Subject
 __all__ = ["Report", "Secrets", "Subject", "run"]
 
 
-_PARTS = ("test_address.py", "test_oauth.py", "test_tools.py", "test_log.py")
+_PARTS = ("test_address.py", "test_oauth.py", "test_protocol.py", "test_tools.py", "test_log.py")
 """In this order: the log is looked at when all else is done."""
 
 

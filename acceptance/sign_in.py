@@ -47,9 +47,9 @@ class Session:
     token: str | None = field(repr=False)
 
     @asynccontextmanager
-    async def client(self, address: PublicAddress) -> AsyncIterator[Client]:
-        """A connected MCP client that acts for the user."""
-        async with connect(address, Bearer(self.token) if self.token else None) as client:
+    async def client(self, address: PublicAddress, mode: str = "auto") -> AsyncIterator[Client]:
+        """A connected MCP client that acts for the user; `mode` as in `connect`."""
+        async with connect(address, Bearer(self.token) if self.token else None, mode=mode) as client:
             yield client
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from checks.address import PublicAddress
 from checks.check import Check, Probe, run_probes
+from components.clients import CLIENTS
 from components.settings import Service
 
 __all__ = ["Check", "Expectations", "PublicAddress", "address", "expectations", "run"]
@@ -35,6 +36,9 @@ class Expectations:
     """The redirect addresses clients may register, `*` allowed as in `http://localhost:*`. Empty: any."""
     origins: tuple[str, ...] = ()
     """Origins of pages from which a browser may call the server, beside its own."""
+    document: tuple[str, str] | None = None
+    """A client's metadata document, which the server must be able to fetch, and a redirect address in it. None: not
+    asked."""
     sign_in_host: str = "accounts.google.com"
     """The host users sign in at, as an OAuth client of which the server acts."""
     minimum_tools: int = 1
@@ -48,8 +52,16 @@ def expectations(service: Service) -> Expectations:
         oauth=service.oauth.enabled if runs_workspace_mcp else None,
         client_redirect_uris=tuple(service.oauth.redirect_uris),
         origins=tuple(service.oauth.origins),
+        document=_document(service.oauth.clients),
         ready_path="/health/ready" if runs_workspace_mcp else None,
     )
+
+
+def _document(names: list[str]) -> tuple[str, str] | None:
+    """The first one of the clients that are named."""
+    known = (CLIENTS[name] for name in names)
+    # A port of * is any in the documents too.
+    return next(((c.metadata, c.redirect_uris[0].replace("*", "3030")) for c in known if c.metadata), None)
 
 
 def address(service: Service, url: str, connect_to: str | None = None) -> PublicAddress:
@@ -72,7 +84,7 @@ def run(address: PublicAddress, expectations: Expectations) -> list[Check]:
     if expectations.oauth:
         uris, host = expectations.client_redirect_uris, expectations.sign_in_host
         probes += oauth.checks(address, client_redirect_uris=uris, sign_in_host=host)
-        probes += clients.checks(address, origins=expectations.origins)
+        probes += clients.checks(address, origins=expectations.origins, document=expectations.document)
         probes += mcp.sign_in_checks(address, client_redirect_uris=uris, sign_in_host=host)
     elif expectations.oauth is False:
         probes += mcp.tool_checks(address, minimum_tools=expectations.minimum_tools)

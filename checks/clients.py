@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import secrets
 from urllib.parse import urlsplit
 
 import httpx2
 
 from checks.address import PublicAddress
 from checks.check import Failed, Probe
-from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, json_object
+from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, expect, json_object
+from checks.oauth import authorization_url, discover
 
 LAUNCHER = "the image's launcher (image/middleware.py) is to answer it: is the image made of image/?"
 STRANGER = "https://attacker.example"
 
 
-def checks(address: PublicAddress, *, origins: tuple[str, ...] = ()) -> list[Probe]:
-    """The checks of a server with OAuth 2.1 on. `origins` is as in `Expectations`."""
+def checks(
+    address: PublicAddress, *, origins: tuple[str, ...] = (), document: tuple[str, str] | None = None
+) -> list[Probe]:
+    """The checks of a server with OAuth 2.1 on. Parameters are as in `Expectations`."""
     probes = [
         Probe(
             "every form in which clients look for the sign-in finds it",
@@ -26,6 +30,15 @@ def checks(address: PublicAddress, *, origins: tuple[str, ...] = ()) -> list[Pro
     if origins:
         probes.append(
             Probe("browsers of the allowed origins get answers", LAUNCHER, lambda: _browsers(address, origins))
+        )
+    if document:
+        probes.append(
+            Probe(
+                "the server fetches a client's metadata document",
+                "tasks need a way out by HTTPS: a route, the security groups' outward rules; past a proxy "
+                "FASTMCP_SSRF_TRUST_PROXY=true beside HTTPS_PROXY",
+                lambda: _fetched(address, *document),
+            )
         )
     return probes
 
@@ -62,6 +75,24 @@ async def _forms(address: PublicAddress) -> str:
     if wrong:
         raise Failed("; ".join(wrong))
     return f"{sum(map(len, forms(address)))} addresses"
+
+
+async def _fetched(address: PublicAddress, document: str, redirect_uri: str) -> str:
+    """Begins a sign-in as the client whose document it is; Google is not asked."""
+    url = authorization_url(
+        address,
+        await discover(address),
+        document,
+        redirect_uri,
+        state=secrets.token_urlsafe(),
+        verifier=secrets.token_urlsafe(48),
+    )
+    async with address.client() as client:
+        answer = await client.get(url)
+    if answer.status_code == 400 and "not registered" in answer.text:
+        raise Failed(f"{document} could not be fetched: clients that log in by such a document are unknown")
+    expect(answer, 200, 302)
+    return document
 
 
 async def _browsers(address: PublicAddress, origins: tuple[str, ...]) -> str:

@@ -120,11 +120,14 @@ async def _find_sign_in(address: PublicAddress, client_redirect_uris: tuple[str,
 
 
 @asynccontextmanager
-async def connect(address: PublicAddress, auth: httpx2.Auth | None = None) -> AsyncIterator[Client]:
-    """A connected client of the public library."""
+async def connect(
+    address: PublicAddress, auth: httpx2.Auth | None = None, *, mode: str = "auto"
+) -> AsyncIterator[Client]:
+    """A connected client of the public library. `mode`: a revision from 2026-07-28 on, `legacy` for those before, or
+    `auto` for the newest that the server speaks."""
     async with address.client(auth=auth) as http:
         transport = streamable_http_client(address.mcp_url, http_client=http)
-        async with Client(transport) as client:
+        async with Client(transport, mode=mode) as client:
             yield client
 
 

@@ -51,8 +51,8 @@ CLIENTS: dict[str, Client] = {
         title="Visual Studio Code",
         # Registered with port 33418 and without a port; where that port is taken it uses another.
         redirect_uris=(
-            "https://insiders.vscode.dev/redirect",
             "https://vscode.dev/redirect",
+            "https://insiders.vscode.dev/redirect",
             "http://127.0.0.1:*",
             "http://localhost:*",
         ),

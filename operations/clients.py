@@ -8,6 +8,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from checks.check import Failed, NotRun
+from components import estate as estates
 from components.settings import ISSUER_KEPT, Service
 from operations.errors import OperationError
 from operations.target import Target
@@ -25,6 +26,12 @@ def questions(target: Target, service: Service) -> Iterator[tuple[str, str, part
         f"rule {ISSUER_KEPT}, resource {service.key}",
         partial(_issuer, target, service),
     )
+    if service.security_groups:
+        yield (
+            f"the security groups of {service.key} let its tasks out to HTTPS",
+            "allow TCP 443 outward to 0.0.0.0/0: Google, AWS and clients' metadata documents are outside",
+            partial(_outward, target, service),
+        )
     if urlsplit(service.url).path:
         yield f"clients that ask at the root of the host find {service.key}", "", partial(_root, service)
 
@@ -51,6 +58,28 @@ def _issuer(target: Target, service: Service) -> str:
     raise Failed(
         f"{change}: every client registers anew, every person signs in again, and the old address answers nobody"
     )
+
+
+def _outward(target: Target, service: Service) -> str:
+    names = service.security_groups
+    ids = [name for name in names if estates.is_id("sg", name)]
+    by_name = [{"Name": "group-name", "Values": [name for name in names if name not in ids]}]
+    ec2 = target.client("ec2")
+    found = ec2.describe_security_groups(GroupIds=ids)["SecurityGroups"] if ids else []
+    if by_name[0]["Values"]:
+        found += ec2.describe_security_groups(Filters=by_name)["SecurityGroups"]
+    for group in found:
+        for rule in group["IpPermissionsEgress"]:
+            https = rule["IpProtocol"] == "-1" or (
+                rule["IpProtocol"] == "tcp" and rule["FromPort"] <= 443 <= rule["ToPort"]
+            )
+            if https and any(network["CidrIp"] == "0.0.0.0/0" for network in rule["IpRanges"]):
+                return f"{group['GroupName']} does"
+    if not found:
+        raise NotRun("the groups are missing")
+    if any(group["IpPermissionsEgress"] for group in found):
+        raise NotRun("none has a rule for TCP 443 to everywhere; what they let out to must be a proxy, or endpoints")
+    raise Failed("none has a rule for anything outward: images cannot be pulled, and nobody can sign in")
 
 
 def _root(service: Service) -> str:

@@ -238,6 +238,24 @@ def test_an_empty_list_of_redirect_addresses_fails(serve: Behind) -> None:
     assert found.status == 1
 
 
+def test_both_eras_of_the_protocol_are_asked(serve: Behind) -> None:
+    found = serve().accept("test_protocol")
+    assert found.failed == {}
+    assert len(found.checks) == 6
+    assert found.checks["A client of either era of the protocol lists the same tools"]["passed"]
+
+
+def test_a_load_balancer_that_drops_headers_of_the_protocol_fails(serve: Behind) -> None:
+    server = serve()
+    right = server.balancer.request_headers
+    server.balancer.request_headers = lambda headers: [
+        (name, value) for name, value in right(headers) if not name.lower().startswith("mcp-")
+    ]
+    found = server.accept("test_discovery_of_the_server")
+    assert found.status == 1
+    assert found.failed.keys() == {"The server says by server/discover which revisions it speaks"}
+
+
 def test_a_changed_signing_key_fails(serve: Behind, tmp_path: Path) -> None:
     def with_key(key: str) -> Server:
         return serve(

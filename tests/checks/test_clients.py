@@ -51,6 +51,16 @@ def test_a_server_that_leaves_browsers_without_answer_is_found(prefixed: int) ->
     assert found.detail == f"OPTIONS https://api.busyb.ai{PREFIX}/mcp of a page at {APP} answered 403"
 
 
+def test_a_server_that_cannot_fetch_clients_documents_is_found(server: int) -> None:
+    document = ("https://client.invalid/document.json", "http://localhost:3030/callback")
+    expected = dataclasses.replace(EXPECTED, document=document)
+    found = failures(ask(LoadBalancer(server, prefix_rules), expected))
+    assert found.keys() == {"the server fetches a client's metadata document"}
+    (check,) = found.values()
+    assert check.detail.startswith("https://client.invalid/document.json could not be fetched")
+    assert "FASTMCP_SSRF_TRUST_PROXY" in check.remedy
+
+
 def test_rules_for_the_two_documents_of_the_standards_alone_are_found_too_few(server: int) -> None:
     known = {f"/.well-known/oauth-authorization-server{PREFIX}", f"/.well-known/oauth-protected-resource{PREFIX}/mcp"}
     balancer = LoadBalancer(

@@ -184,7 +184,7 @@ def test_the_container_runs_the_pushed_digest_with_settings_secrets_and_health_c
             {
                 "name": "WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS",
                 "value": "https://claude.ai/api/mcp/auth_callback,https://claude.com/api/mcp/auth_callback,"
-                "http://localhost:*/callback,http://127.0.0.1:*/callback,https://insiders.vscode.dev/redirect,https://vscode.dev/redirect,"
+                "http://localhost:*/callback,http://127.0.0.1:*/callback,https://vscode.dev/redirect,https://insiders.vscode.dev/redirect,"
                 "http://127.0.0.1:*,http://localhost:*,cursor://anysphere.cursor-mcp/oauth/callback,"
                 "https://www.cursor.com/agents/mcp/oauth/callback,http://localhost:8787/callback,"
                 "https://chatgpt.com/connector/oauth/*,https://chatgpt.com/connector_platform_oauth_redirect",

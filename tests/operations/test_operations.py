@@ -345,6 +345,29 @@ def test_preflight_points_out_a_changed_address_to_people_who_are_signed_in(oper
     assert asked(policyExceptions=[{**exception, "resource": "another"}]).passed is False
 
 
+def test_preflight_asks_whether_the_security_groups_let_tasks_out(operated: Operated) -> None:
+    ec2 = operated.target.client("ec2")
+    vpc = operated.stack.settings.estate.vpc
+    group = ec2.create_security_group(GroupName="closed", Description="nothing outward", VpcId=vpc)["GroupId"]
+    everything = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissionsEgress"]
+
+    def asked() -> Check:
+        closed = changed(operated.stack, {f"{SERVICE}.securityGroups": ["closed"]})
+        found = preflight(dataclasses.replace(operated.target, settings=closed.settings))
+        name = "the security groups of google-workspace let its tasks out to HTTPS"
+        return next(check for check in found if check.name == name)
+
+    assert asked().passed
+    ec2.revoke_security_group_egress(GroupId=group, IpPermissions=everything)
+    assert asked().passed is False
+    rule = {"IpProtocol": "tcp", "FromPort": 3128, "ToPort": 3128, "IpRanges": [{"CidrIp": "10.0.0.0/16"}]}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[rule])
+    assert asked().passed is None
+    https = {**rule, "FromPort": 443, "ToPort": 443, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=[https])
+    assert asked().detail == "closed does"
+
+
 def test_preflight_tells_what_a_shared_host_cannot_give(operated: Operated) -> None:
     (check,) = [c for c in preflight(operated.target) if c.name.startswith("clients that ask at the root of the host")]
     assert check.passed is None

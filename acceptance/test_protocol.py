@@ -1,0 +1,79 @@
+"""Both eras of the protocol on one endpoint: 2026-07-28 (no initialize, no sessions) and the one before.
+
+https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from acceptance.sign_in import Session, ask
+from acceptance.subject import Subject
+from checks.check import Failed
+from checks.http import MCP_HEADERS, expect, json_object
+from checks.mcp import list_tools
+
+MODERN, LAST_OF_THE_FORMER = "2026-07-28", "2025-11-25"
+_META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "acceptance", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+_REMEDY = "something between client and server drops the headers Mcp-Method, Mcp-Name or MCP-Protocol-Version"
+Note = Callable[[str], None]
+
+
+async def _asked(subject: Subject, session: Session, method: str, **headers: str) -> httpx2.Response:
+    """The answer to one request of 2026-07-28; `headers` in place of the right ones."""
+    token = {"Authorization": f"Bearer {session.token}"} if session.token else {}
+    right = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": _META}}
+    async with subject.address.client() as http:
+        return await http.post(subject.address.mcp_url, json=body, headers={**MCP_HEADERS, **token, **right, **headers})
+
+
+def test_eras(subject: Subject, session: Session, note: Note) -> None:
+    """A client of either era of the protocol lists the same tools"""
+
+    async def tools(mode: str) -> tuple[str, set[str]]:
+        async with session.client(subject.address, mode=mode) as client:
+            return client.protocol_version, {tool.name for tool in await list_tools(client)}
+
+    former, modern = ask(tools("legacy")), ask(tools(MODERN))
+    if (former[0], modern[0]) != (LAST_OF_THE_FORMER, MODERN):
+        raise Failed(f"the server speaks {former[0]} and {modern[0]}, not {LAST_OF_THE_FORMER} and {MODERN}")
+    if former[1] != modern[1]:
+        raise Failed(f"only one era has the tools {', '.join(sorted(former[1] ^ modern[1]))}")
+    note(f"{former[0]} and {modern[0]}, {len(modern[1])} tools")
+
+
+def test_discovery_of_the_server(subject: Subject, session: Session, note: Note) -> None:
+    """The server says by server/discover which revisions it speaks"""
+    answer = json_object(expect(ask(_asked(subject, session, "server/discover")), 200))
+    versions: list[Any] = (answer.get("result") or {}).get("supportedVersions") or []
+    if MODERN not in versions:
+        raise Failed(f"it names {', '.join(map(str, versions)) or 'none'}", _REMEDY)
+    note(", ".join(map(str, versions)))
+
+
+REFUSED = [
+    # What it is, method, headers in place of the right ones, status.
+    ("an unknown method", "acceptance/nothing", {}, 404),
+    ("another method in the header than in the body", "tools/list", {"Mcp-Method": "tools/call"}, 400),
+    ("an unknown revision", "tools/list", {"MCP-Protocol-Version": "2099-01-01"}, 400),
+]
+
+
+def test_refusals(subject: Subject, session: Session, subtests: pytest.Subtests, note: Note) -> None:
+    """A request that 2026-07-28 does not allow is refused with a JSON-RPC error."""
+    for what, method, headers, status in REFUSED:
+        with subtests.test(f"{what} is refused with a JSON-RPC error"):
+            answer = expect(ask(_asked(subject, session, method, **headers)), status)
+            error = json_object(answer).get("error")
+            if not isinstance(error, dict) or "code" not in error:
+                raise Failed(f"{status} without a JSON-RPC error: something between answers in the server's place")
+            note(f"{status}, {error['code']}")
