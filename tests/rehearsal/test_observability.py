@@ -81,7 +81,7 @@ def test_all_alarms_are_there_and_tell_a_topic(watched: Rehearsal) -> None:
     found = cloudwatch.describe_alarms(AlarmNamePrefix=NAME, AlarmTypes=["MetricAlarm", "CompositeAlarm"])
     topics = {t["TopicArn"] for t in sns.list_topics()["Topics"]}
     alarms = found["MetricAlarms"] + found["CompositeAlarms"]
-    assert len(alarms) == 16
+    assert len(alarms) == 17
     for alarm in alarms:
         assert set(alarm["AlarmActions"]) <= topics
         assert alarm["AlarmActions"] and alarm["AlarmDescription"]
