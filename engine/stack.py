@@ -30,6 +30,7 @@ from engine import language
 from engine.cli import Cli, EngineMissing
 from engine.deployment import MARK, SECRET, Deployment, DeploymentFailed, Listener
 from engine.events import Events
+from machine.processes import running
 from providers import server
 from providers.base import Context
 from providers.provider import Provider
@@ -192,7 +193,7 @@ class PulumiStack:
         """Take away the locks of commands that were killed, so that nobody has to know of `pulumi cancel`."""
         locks = (self.folder / "state" / ".pulumi" / "locks").rglob(f"{self._project.stack}/*.json")
         holders = [json.loads(lock.read_text())["pid"] for lock in locks]
-        if holders and not any(Path(f"/proc/{pid}").exists() for pid in holders):
+        if holders and not any(map(running, holders)):
             self._stack.cancel()
 
     @contextlib.contextmanager

@@ -19,7 +19,7 @@ _LINE = re.compile("|".join(f"(?:{re.escape(term)}).*" for term in TERMS["refusa
 
 
 def refusals(target: Target, service: Service) -> list[dict[str, Any]]:
-    """The last hour's refusals, the most frequent first: what was said, and how often."""
+    """The last hour's refusals, the newest first: what was said, and how often."""
     since = datetime.datetime.now(tz=datetime.UTC) - LOOKED_BACK
     logs = target.client("logs")
     pages = logs.get_paginator("filter_log_events").paginate(
@@ -31,10 +31,9 @@ def refusals(target: Target, service: Service) -> list[dict[str, Any]]:
         said = [refusal for page in pages for event in page["events"] if (refusal := found(event["message"]))]
     except logs.exceptions.ResourceNotFoundException:
         return []
-    return [
-        {"refusal": refusal, "times": f"{times} in the last hour"}
-        for refusal, times in collections.Counter(said).most_common(_SHOWN)
-    ]
+    times = collections.Counter(said)
+    newest = list(dict.fromkeys(reversed(said)))[:_SHOWN]
+    return [{"refusal": refusal, "times": f"{times[refusal]} in the last hour"} for refusal in newest]
 
 
 def found(line: str) -> str | None:

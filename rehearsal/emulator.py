@@ -24,6 +24,7 @@ import botocore.session
 from botocore.config import Config
 
 from machine.environments import installed
+from machine.processes import running
 from providers import recording
 
 MINISTACK = "ministack==1.5.33"
@@ -338,18 +339,11 @@ def stop_kept(kept: dict[str, Any]) -> None:
     if f"MINISTACK_HOSTNAME={kept['name']}".encode() in arguments:
         os.kill(kept["pid"], signal.SIGTERM)
         deadline = time.monotonic() + 15
-        while _running(kept["pid"]) and time.monotonic() < deadline:
+        while running(kept["pid"]) and time.monotonic() < deadline:
             time.sleep(0.05)
-        if _running(kept["pid"]):
+        if running(kept["pid"]):
             os.kill(kept["pid"], signal.SIGKILL)
     _clean(kept["name"], int(kept["endpoint"].rsplit(":", 1)[1]), kept["docker_host"], Path(kept["home"]))
-
-
-def _running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _clean(name: str, port: int, docker_host: str | None, home: Path) -> None:

@@ -28,7 +28,7 @@ from engine.reading import ByFile
 from operations.accept import private_address
 from operations.target import Target
 from rehearsal.docker import Engine
-from rehearsal.emulator import free_port
+from rehearsal.emulator import Emulator, free_port
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.google import Google
 from rehearsal.kept import HOME, Kept
@@ -36,7 +36,7 @@ from rehearsal.run import Rehearsal, Stack
 from tests.checks.conftest import GOOD, StartServer, server_python
 from tests.checks.load_balancer import LoadBalancer
 from tests.checks.test_checks import prefix_rules
-from tests.conftest import ROOT
+from tests.conftest import REGION, ROOT
 from tests.stacks import noted
 
 URL = "https://api.busyb.ai/google-workspace"
@@ -256,12 +256,23 @@ def test_a_load_balancer_that_drops_headers_of_the_protocol_fails(serve: Behind)
     assert found.failed.keys() == {"The server says by server/discover which revisions it speaks"}
 
 
-def test_a_changed_signing_key_fails(serve: Behind, tmp_path: Path) -> None:
+def test_a_changed_signing_key_fails(serve: Behind, emulator: Emulator, unique: str) -> None:
+    emulator.client("dynamodb").create_table(
+        TableName=unique,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "collection", "KeyType": "HASH"}, {"AttributeName": "key", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("collection", "key")],
+    )
+
     def with_key(key: str) -> Server:
         return serve(
-            WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="disk",
-            WORKSPACE_MCP_OAUTH_PROXY_DISK_DIRECTORY=str(tmp_path / "store"),
+            WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="dynamodb",
+            WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE=unique,
             FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY=key,
+            AWS_ENDPOINT_URL=emulator.endpoint,
+            AWS_DEFAULT_REGION=REGION,
+            AWS_ACCESS_KEY_ID="test",
+            AWS_SECRET_ACCESS_KEY="test",
         )
 
     before = with_key("the-first-signing-key")

@@ -104,7 +104,7 @@ def test_what_is_retained_stays_in_the_account_when_it_is_no_longer_declared(pro
     program.deploy(LOG_GROUP + f'aws.cloudwatch.LogGroup("logs", name=config.require("name"), {retained})')
     assert actions(program.deploy(LOG_GROUP)) == {"logs": "deleted"}
     assert log_groups(program) == [program.name]
-    assert not remembered(program)
+    assert [resource for resource in program.resources if resource["type"] == "aws:cloudwatch/logGroup:LogGroup"] == []
 
 
 def test_what_was_made_by_half_is_known_and_made_whole_by_the_next_deployment(program: Program) -> None:

@@ -66,14 +66,22 @@ uvicorn.run(app, host="0.0.0.0", port=int(os.environ["PORT"]), forwarded_allow_i
 
 @pytest.fixture(scope="module")
 def running(engine: Engine) -> Iterator[Rehearsal]:
-    """An account in which the strategies are deployed one after the other."""
-    with Rehearsal(production("routing")) as rehearsal:
+    """An account in which the strategies are deployed one after the other, and then a second service."""
+    with Rehearsal(with_second(production("routing"))) as rehearsal:
         yield rehearsal
 
 
 @pytest.fixture(scope="module")
-def stack(running: Rehearsal) -> Stack:
-    return running.stack
+def stack() -> Stack:
+    return production("routing")
+
+
+def with_second(stack: Stack) -> Stack:
+    second = {
+        **{name: value for name, value in _service(stack).items() if name in ("secrets", "oauth")},
+        "routing": {"host": "api.busyb.ai", "path": "/workspace-two", "priority": 60},
+    }
+    return changed(stack, {"services.second": second})
 
 
 def routed(stack: Stack, routing: dict[str, Any], **service: Any) -> Stack:
@@ -196,12 +204,7 @@ def test_overlapping_services_of_one_stack_are_refused(stack: Stack) -> None:
 
 
 def test_two_services_share_the_host_and_a_second_is_a_few_lines(running: Rehearsal, stack: Stack) -> None:
-    second = {
-        **{name: value for name, value in _service(stack).items() if name in ("secrets", "oauth")},
-        "routing": {"host": "api.busyb.ai", "path": "/workspace-two", "priority": 60},
-    }
-    both = changed(stack, {"services.second": second})
-    running.deploy(both)
+    running.deploy(with_second(stack))
     found = by_name(running.check())
     for key in ("google-workspace", "second"):
         assert all(found[f"{key}: {name}"].passed for name in LOGIN)
