@@ -76,10 +76,9 @@ def _deploy(rehearsal: Rehearsal, narrator: Narrator, adopt: Path | None) -> Non
     report = narrator.report
     if adopt:
         rehearsal.take_in(adopt)
-    previewed = rehearsal.preview()
-    report.policies = previewed.policies
-    # Held to the policies once more, now that all values are known; where nothing changes, they were.
-    deployed = rehearsal.deploy(policies=bool(different(previewed)))
+    report.policies = rehearsal.preview().policies
+    # Held to the policies once more, now that all values are known.
+    deployed = rehearsal.deploy(policies=True)
     report.policies = deployed.policies or report.policies
     _show(rehearsal, deployed, narrator)
     _check(rehearsal, narrator)
