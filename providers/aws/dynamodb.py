@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from providers.base import Handler, Properties, given, gone_tags, resource, tag_list, tag_map
+from providers.base import Handler, Properties, completing, given, gone_tags, resource, tag_list, tag_map
 
 _KINDS = {"hashKey": "HASH", "rangeKey": "RANGE"}
 _ACTIVE = {"Delay": 1, "MaxAttempts": 120}
@@ -57,8 +57,9 @@ class Table(Handler):
                 Tags=tag_list(inputs.get("tags")) or None,
             )
         )
-        client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=_ACTIVE)
-        self._set(name, inputs, frozenset(name for name in ("ttl", "pointInTimeRecovery") if inputs.get(name)))
+        with completing(name):
+            client.get_waiter("table_exists").wait(TableName=name, WaiterConfig=_ACTIVE)
+            self._set(name, inputs, frozenset(name for name in ("ttl", "pointInTimeRecovery") if inputs.get(name)))
         return name
 
     def _set(self, name: str, inputs: Properties, changed: frozenset[str]) -> None:
