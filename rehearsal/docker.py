@@ -71,7 +71,6 @@ class Engine:
     stand_ins: list[str] = field(default_factory=list, init=False)
     """Base images that were substituted, by the names the Dockerfiles use."""
     _users: IO[str] | None = field(default=None, init=False, repr=False)
-    _owned: bool = field(default=False, init=False, repr=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -101,22 +100,37 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.api.close()
-        if self.stand_ins and not self.keep:  # What is kept builds again.
-            assert self._users is not None
-            with suppress(BlockingIOError):  # Others that use this engine may be about to build.
-                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                forget_stand_ins(self.host, self.stand_ins)
+        if self.keep:
+            self._kept.touch()
         self._leave()
 
     def _leave(self) -> None:
+        """Tidy up, unless this engine is kept or others use it, which may be about to build."""
         assert self._users is not None
-        if self._owned and self.keep:
-            self._kept.touch()
-        elif self._owned and not self._kept.exists():
+        if not self._kept.exists():
             with suppress(BlockingIOError):
                 fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                self.stop()
+                self._tidy(self.host)
         self._users.close()
+
+    def release(self, host: str) -> None:
+        """Keep it no longer: tidy up now, unless another run uses it, which then does.
+
+        host: the engine's address, when it was kept.
+        """
+        self._kept.unlink(missing_ok=True)
+        if not self.work.exists():
+            return
+        with (self.work / "users").open("w") as users, suppress(BlockingIOError):
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._tidy(host)
+
+    def _tidy(self, host: str) -> None:
+        """Forget the stand-ins, and end a dockerd of ours. The caller has the users' lock to itself."""
+        if host:
+            _forget_stand_ins(host)
+        if host in ("", f"unix://{self._socket}"):
+            self.stop()
 
     # Finding and starting
 
@@ -128,7 +142,6 @@ class Engine:
             return chosen
         own = f"unix://{self._socket}"
         if self._socket.exists() and _answers(own):
-            self._owned = True
             return own
         return _DEFAULT_HOST if _answers(_DEFAULT_HOST) else ""
 
@@ -146,7 +159,6 @@ class Engine:
                 return _DEFAULT_HOST
         self.stop()  # whatever a killed run left
         self._runtime.mkdir(mode=0o700, exist_ok=True)
-        self._owned = True
         host = f"unix://{self._socket}"
         log = self.work / "dockerd.log"
         command = [
@@ -203,15 +215,6 @@ class Engine:
             if f"{self._runtime}/" in line and line.startswith(command):
                 found.append(int(entry.parent.name))
         return found
-
-    def release(self) -> None:
-        """Keep a dockerd of ours no longer: it ends now, unless another run uses it, which then ends it."""
-        self._kept.unlink(missing_ok=True)
-        if not self.work.exists():
-            return
-        with (self.work / "users").open("w") as users, suppress(BlockingIOError):
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.stop()
 
     def stop(self) -> None:
         """End a dockerd of ours and its containers, also one that was kept; nothing to do is no error."""
@@ -349,21 +352,16 @@ class Engine:
         return name
 
 
-def forget_stand_ins(host: str, names: Sequence[str] | None = None) -> None:
-    """No engine may go on calling a stand-in by an official name; the next run asks the registry again.
-
-    names: of the stand-ins. Default: of all that the engine has.
-    """
+def _forget_stand_ins(host: str) -> None:
+    """No engine may go on calling a stand-in by an official name; the next run asks the registry again."""
     with (
         suppress(docker.errors.DockerException, requests.RequestException),
         closing(docker.DockerClient(base_url=host, timeout=30)) as api,
     ):
-        if names is None:
-            found = api.images.list(name="rehearsal-base")
-            names = [name for image in found for name in image.tags if not name.startswith("rehearsal-base:")]
-        for name in names:
-            with suppress(docker.errors.DockerException):
-                api.images.remove(name, noprune=True)
+        for name in [name for image in api.images.list(name="rehearsal-base") for name in image.tags]:
+            if not name.startswith("rehearsal-base:"):
+                with suppress(docker.errors.DockerException):
+                    api.images.remove(name, noprune=True)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from engine.reading import ByCli, ByFile, Deployed
 from engine.stack import Project, PulumiStack
 from providers import Context
 from rehearsal.cache import Cache
-from rehearsal.docker import Engine, forget_stand_ins
+from rehearsal.docker import Engine
 from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Account, stop_kept
 from rehearsal.google import Google
@@ -134,9 +134,7 @@ def stop(stack: str) -> bool:
         Cache(**noted).stop()
     shutil.rmtree(Kept.folder(stack))
     if not list((HOME / "kept").glob("*/note.json")):
-        if kept.docker_host:
-            forget_stand_ins(kept.docker_host)
-        Engine(HOME / "docker").release()
+        Engine(HOME / "docker").release(kept.docker_host or "")
     return True
 
 

@@ -272,3 +272,22 @@ with Engine(work=work) as first:
 print(running())
 """
     assert own(tmp_path, body).split() == ["True", "False"]
+
+
+def test_a_stand_in_keeps_its_official_name_as_long_as_a_run_may_build_on_it(tmp_path: Path) -> None:
+    context(tmp_path, "FROM scratch\nCOPY Dockerfile /\n")
+    body = """
+def named(engine):
+    return "python:0.0" in [tag for image in engine.api.images.list() for tag in image.tags]
+docker_of = work / "docker"
+with Engine(work=docker_of) as kept:
+    kept.client.build(work, "rehearsal-base:test")
+    kept.api.images.get("rehearsal-base:test").tag("python:0.0")
+    kept.keep = True
+with Engine(work=docker_of) as other:
+    Engine(work=docker_of).release(kept.host)
+    print(named(other))
+with Engine(work=docker_of) as after:
+    print(named(after), bool(after.api.images.list(name="rehearsal-base")))
+"""
+    assert own(tmp_path, body).splitlines() == ["True", "False True"]
