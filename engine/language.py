@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def __init__(self, engine: str = "") -> None:
         self._engine = engine
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[BaseProcess | subprocess.Popen[str]] = []
 
     def Handshake(self, request: Any, context: Any) -> Any:
         self._engine = request.engine_address
@@ -117,8 +118,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def stop(self) -> None:
         """End what still runs."""
         for process in self._started:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from types import FrameType
@@ -25,10 +26,11 @@ from typing import Any, Literal
 
 import yaml
 from pulumi import automation
+from pulumi.automation._stack import StackInitMode
 
 from engine import language
 from engine.cli import Cli, EngineMissing
-from engine.deployment import MARK, SECRET, Deployment, DeploymentFailed, Listener
+from engine.deployment import MARK, SECRET, STACK, Deployment, DeploymentFailed, Listener
 from engine.events import Events
 from machine.processes import running
 from providers import server
@@ -112,11 +114,9 @@ class PulumiStack:
         )
         self._workspace = workspace
         self._stack_file = folder / f"Pulumi.{project.stack}.yaml"
-        made = (folder / "state" / ".pulumi" / "stacks" / project.name / f"{project.stack}.json").exists()
-        if made:
-            self._stack = automation.Stack.select(project.stack, workspace)
-        else:
-            self._stack = automation.Stack.create(project.stack, workspace)
+        self._state_file = folder / "state" / ".pulumi" / "stacks" / project.name / f"{project.stack}.json"
+        mode = StackInitMode.SELECT if self._state_file.exists() else StackInitMode.CREATE
+        self._stack = _Stack(project.stack, workspace, mode)
 
     def configure(self, config: Mapping[str, str], secret_keys: Collection[str] = ()) -> None:
         """Set the stack's configuration: full key -> text, objects as JSON. `secret_keys`: kept encrypted."""
@@ -179,15 +179,19 @@ class PulumiStack:
         self._unlock()
         try:
             with self._attached() as heard.deployment.calls, commands_end_with_us():
-                done = command(on_event=heard, color="never", suppress_progress=True, **options)
-            if isinstance(done, automation.UpResult):
-                outputs = done.outputs.items()
-                heard.deployment.outputs = {name: SECRET if entry.secret else entry.value for name, entry in outputs}
+                command(on_event=heard, color="never", suppress_progress=True, **options)
+            heard.deployment.outputs = self._outputs()
         except automation.CommandError as error:
             raise DeploymentFailed(heard.deployment, heard.errors or [_last(str(error))]) from error
         finally:
             heard.deployment.seconds = time.monotonic() - started
         return heard.deployment
+
+    def _outputs(self) -> dict[str, Any]:
+        """The stack's outputs as they are in its state; a secret is `SECRET`."""
+        resources = json.loads(self._state_file.read_text())["checkpoint"]["latest"].get("resources") or []
+        stacks = [resource for resource in resources if resource["type"] == STACK]
+        return {name: _without_secrets(value) for stack in stacks for name, value in stack.get("outputs", {}).items()}
 
     def _unlock(self) -> None:
         """Take away the locks of commands that were killed, so that nobody has to know of `pulumi cancel`."""
@@ -217,6 +221,17 @@ class PulumiStack:
                 attached["PULUMI_DEBUG_LANGUAGES"] = f"python:{port}"
             self._workspace.env_vars = {**self.environment, **attached}
             yield calls
+
+
+class _Stack(automation.Stack):
+    """After a command the Automation API asks for outputs and history; each is the start of another command, and
+    neither is needed here: outputs are read from the state, all else is in the events."""
+
+    def outputs(self) -> automation.OutputMap:
+        return {}
+
+    def info(self, show_secrets: bool | None = None) -> automation.UpdateSummary:  # noqa: ARG002
+        return automation.UpdateSummary("", datetime.now(UTC), "", {}, {}, "")
 
 
 def ensure_official_providers(cli: Cli) -> None:
@@ -264,11 +279,10 @@ def commands_end_with_us() -> Iterator[None]:
     the run's own, so an orderly end would save nothing. To be entered in the main thread, or it does nothing.
     """
     own = os.getpid()
-    others = set(_children(own))
+    others = set(_descendants(own))
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        started = [child for child in _children(own) if child not in others]
-        for pid in [*started, *(below for child in started for below in _descendants(child))]:
+        for pid in [below for below in _descendants(own) if below not in others]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         handlers_before[number](number, frame)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,7 @@ class _Command:
         engine_pb2_grpc.add_EngineServicer_to_server(Log(self.deployment.messages), server)
         address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
         server.start()
-        processes: list[subprocess.Popen[str]] = []
+        processes: list[BaseProcess] = []
         run = program.Run(
             program=str(self._project.directory),
             project=self._project.name,

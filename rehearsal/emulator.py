@@ -263,6 +263,8 @@ class Emulator(Account):
             str(self.target_health),
             "--calls",
             str(self.home / "calls.jsonl"),
+            "--layers",
+            str(self._python.parents[2] / "layers"),
             # ECR says the address of its registry by which Docker reaches it, in place of AWS's, which leads nowhere.
             "--registry",
             self.registry,

@@ -2,7 +2,7 @@
 """Runs MiniStack inside its own virtual environment; started by `rehearsal.emulator`, never by hand.
 
     python __main__.py --bind 127.0.0.1:4566 [--bind ADDRESS:PORT]... [--id vpc-...]... --target-health FILE
-        --calls FILE [--additions JSON] [--registry ADDRESS:PORT] [--follow-parent FOLDER]
+        --calls FILE --layers FOLDER [--additions JSON] [--registry ADDRESS:PORT] [--follow-parent FOLDER]
 
 Everything else is configured by MiniStack's own environment variables.
 """
@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from rehearsal.emulator_calls import App, noting
 from rehearsal.emulator_process.ec2 import ignore_ports_of_all_protocols, pin_ids
-from rehearsal.emulator_process.ecr import say_real_registry
+from rehearsal.emulator_process.ecr import keep_layers, say_real_registry
 from rehearsal.emulator_process.ecs import (
     add_to_containers,
     begin_first_deployments,
@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--additions", type=json.loads, default={}, metavar="JSON", help="what containers are given")
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
     parser.add_argument("--calls", type=Path, required=True, metavar="FILE", help="where official providers' are noted")
+    parser.add_argument("--layers", type=Path, required=True, metavar="FOLDER", help="of images, kept from run to run")
     parser.add_argument("--registry", help="what ECR calls its registry, in place of AWS's name")
     arguments = parser.parse_args()
 
@@ -98,6 +99,7 @@ def main() -> None:
     keep_services_with_instances(servicediscovery)
     save_queries(cloudwatch_logs)
     take_namespace_of_dns(servicediscovery)
+    keep_layers(ecr, arguments.layers)
     if arguments.registry:
         say_real_registry(ecr, arguments.registry)
     roll_out_by_target_health(ecs, alb, arguments.target_health)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 
 from providers.recording import Call, recording
 from rehearsal.docker import Engine
@@ -168,6 +170,26 @@ def test_calls_are_recorded_with_their_parameters_but_without_secret_values(emul
     assert [(call.service, call.action, call.resource) for call in calls] == [("ssm", "PutParameter", "urn:x")]
     assert calls[0].parameters["Name"] == unique
     assert "hush" not in str(calls[0].parameters)
+
+
+def test_a_layer_that_any_registry_was_given_counts_as_pushed_to_every_repository_that_there_is(
+    emulator: Emulator, unique: str, emulator_python: Path
+) -> None:
+    content = unique.encode()
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    for name in ("one", "two"):
+        emulator.client("ecr").create_repository(repositoryName=f"{unique}-{name}")
+    registry = f"{emulator.endpoint}/v2/{unique}"
+
+    def asked(name: str) -> int:
+        return requests.head(f"{registry}-{name}/blobs/{digest}", timeout=10).status_code
+
+    assert asked("two") == 404
+    upload = requests.post(f"{registry}-one/blobs/uploads/", timeout=10).headers["Location"]
+    requests.put(f"{emulator.endpoint}{upload}?digest={digest}", data=content, timeout=10).raise_for_status()
+    assert (asked("one"), asked("two"), asked("none")) == (200, 200, 404)
+    assert requests.get(f"{registry}-two/blobs/{digest}", timeout=10).content == content
+    (emulator_python.parents[2] / "layers" / digest).unlink()
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
