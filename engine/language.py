@@ -9,12 +9,14 @@ Goes when nobody needs a CLI that is built: Pulumi's releases can be had whereve
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
-import subprocess
+import runpy
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from google.protobuf import empty_pb2
 from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, language_pb2, language_pb2_grpc, plugin_pb2
 
-from engine import program
+from engine import forks, program
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -32,7 +34,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def __init__(self, engine: str = "") -> None:
         self._engine = engine
-        self._started: list[BaseProcess | subprocess.Popen[str]] = []
+        self._started: list[BaseProcess] = []
 
     def Handshake(self, request: Any, context: Any) -> Any:
         self._engine = request.engine_address
@@ -87,29 +89,27 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def RunPlugin(self, request: Any, context: Any) -> Iterator[Any]:
         folder = request.info.program_directory or request.program
-        process = subprocess.Popen(
-            [sys.executable, "-u", "-m", "pulumi.policy", *request.args, folder],
-            cwd=request.pwd,
-            env={**os.environ, **dict(entry.split("=", 1) for entry in request.env)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+        (output, output_end), (errors, errors_end) = (multiprocessing.Pipe(duplex=False) for _ in range(2))
+        process = forks.start(
+            _run_policies,
+            argv=["pulumi.policy", *request.args, folder],
+            directory=request.pwd,
+            environment={**os.environ, **dict(entry.split("=", 1) for entry in request.env)},
+            output=output_end,
+            errors=errors_end,
         )
         self._started.append(process)
         context.add_callback(process.kill)
-        assert process.stdout and process.stderr
-        errors: list[str] = []
-        stderr = process.stderr
-        reader = threading.Thread(target=lambda: errors.extend(stderr), daemon=True)
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(_lines(errors)), daemon=True)
         reader.start()
-        for line in process.stdout:
+        for line in _lines(output):
             yield language_pb2.RunPluginResponse(stdout=line.encode())
-        status = process.wait()
+        process.join()
         reader.join()
-        if errors:
-            yield language_pb2.RunPluginResponse(stderr="".join(errors).encode())
-        yield language_pb2.RunPluginResponse(exitcode=status)
+        if said:
+            yield language_pb2.RunPluginResponse(stderr="".join(said).encode())
+        yield language_pb2.RunPluginResponse(exitcode=process.exitcode or 0)
 
     def Cancel(self, request: Any, context: Any) -> Any:
         self.stop()
@@ -119,6 +119,16 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         """End what still runs."""
         for process in self._started:
             process.kill()
+
+
+def _run_policies() -> int:
+    runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True)
+    return 0
+
+
+def _lines(pipe: Connection) -> Iterator[str]:
+    with pipe, open(pipe.fileno(), errors="replace", closefd=False) as lines:
+        yield from lines
 
 
 @contextlib.contextmanager

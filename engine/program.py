@@ -1,36 +1,20 @@
-"""Runs a Pulumi program in a process of its own, as Pulumi's language host for Python does.
-
-Each process is forked from one that has the libraries loaded, which takes most of a run's time: a rehearsal runs the
-program several times. Only libraries are: each run reads the program itself anew.
-"""
+"""Runs a Pulumi program in a process of its own, as Pulumi's language host for Python does."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import multiprocessing
 import os
 import runpy
 import sys
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-LIBRARIES = (
-    "pulumi.runtime.stack", "pulumi.runtime.mocks", "pulumi_docker", "boto3", "docker", "pydantic", "yaml",
-    *(f"pulumi_aws.{service}.outputs" for service in (
-        "appautoscaling", "budgets", "chatbot", "cloudwatch", "dynamodb", "ec2", "ecr", "ecs", "iam", "kms", "lb",
-        "route53", "s3", "secretsmanager", "servicediscovery", "ssm",
-    )),
-    "pulumi_aws.sns.topic", "pulumi_aws.vpc.security_group_ingress_rule",
-)  # fmt: skip
-"""Modules that a program here uses, loaded before it is forked. One that is missing is no error, and neither is one
-that is not used."""
+from engine import forks
 
 SAID = 32
 """Exit status of a program that has told the engine what went wrong; Pulumi's own host has the same."""
@@ -67,37 +51,21 @@ def run(
     environment: the whole of the program's; default: this process's.
     """
     reader, writer = multiprocessing.Pipe(duplex=False)
-    # Configuration holds secrets: it goes through a pipe, and is in no argument and no environment.
-    process = _forks().Process(target=_forked, args=(described, dict(environment or os.environ), writer))
-    process.start()
+    process = forks.start(
+        _main,
+        described,
+        argv=[str(Path(described.program) / "__main__.py")],
+        directory=described.program,
+        environment=os.environ if environment is None else environment,
+        output=writer,
+        errors=writer,
+    )
     started(process)
-    writer.close()
-    with contextlib.closing(reader), open(reader.fileno(), errors="replace", closefd=False) as output:
+    with reader, open(reader.fileno(), errors="replace", closefd=False) as output:
         for line in output:
             said(line.rstrip("\n"))
     process.join()
     return process.exitcode or 0
-
-
-def _forks() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LIBRARIES))
-    return context
-
-
-def _forked(described: Run, environment: Mapping[str, str], output: Connection) -> None:
-    """Be the program's process: its own directory, environment, modules and output, and nothing of the caller's."""
-    for number in (1, 2):
-        os.dup2(output.fileno(), number)
-    output.close()
-    os.environ.clear()
-    os.environ.update(environment)
-    time.tzset()
-    os.chdir(described.program)
-    installed = (sys.prefix, sys.base_prefix, sys.exec_prefix)
-    sys.path[:] = [described.program, *(entry for entry in sys.path if entry.startswith(installed))]
-    sys.argv[:] = [str(Path(described.program) / "__main__.py")]
-    sys.exit(_main(described))
 
 
 def _main(described: Run) -> int:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from engine.deployment import DeploymentFailed
-from engine.program import LIBRARIES
+from engine.forks import LIBRARIES
 from tests.conftest import ROOT
 from tests.rehearsal.programs import Program
 

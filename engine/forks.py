@@ -1,0 +1,83 @@
+"""Processes of Python that begin with the libraries loaded, and with nothing else of this process.
+
+A rehearsal runs its program and its policies several times, and loading the libraries takes most of a run. Only
+libraries are loaded before: what is the project's own, each process reads anew.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+LIBRARIES = (
+    "pulumi.runtime.stack", "pulumi.runtime.mocks", "pulumi_docker", "pulumi_policy", "boto3", "docker", "pydantic",
+    "yaml",
+    *(f"pulumi_aws.{service}.outputs" for service in (
+        "appautoscaling", "budgets", "chatbot", "cloudwatch", "dynamodb", "ec2", "ecr", "ecs", "iam", "kms", "lb",
+        "route53", "s3", "secretsmanager", "servicediscovery", "ssm",
+    )),
+    "pulumi_aws.sns.topic", "pulumi_aws.vpc.security_group_ingress_rule",
+)  # fmt: skip
+"""Modules that are loaded before. One that is missing is no error, and neither is one that is not used."""
+
+
+def start(
+    body: Callable[..., int],
+    *arguments: Any,
+    argv: Sequence[str],
+    directory: str,
+    environment: Mapping[str, str],
+    output: Connection,
+    errors: Connection,
+) -> BaseProcess:
+    """Start a process that runs `body(*arguments)` and ends with what it returns.
+
+    Arguments go through a pipe: no list of processes shows them.
+
+    Args:
+        argv: its `sys.argv`.
+        directory: where it works, and what it imports from first.
+        environment: the whole of it.
+        output: end of a pipe for what it prints. Closed here, so that the other end sees its end.
+        errors: the same for standard error; may be the same.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(LIBRARIES))
+    process = context.Process(
+        target=_forked, args=(body, arguments, list(argv), directory, dict(environment), output, errors)
+    )
+    process.start()
+    output.close()
+    if not errors.closed:
+        errors.close()
+    return process
+
+
+def _forked(
+    body: Callable[..., int],
+    arguments: Sequence[Any],
+    argv: Sequence[str],
+    directory: str,
+    environment: Mapping[str, str],
+    output: Connection,
+    errors: Connection,
+) -> None:
+    for stream, connection in ((sys.stdout, output), (sys.stderr, errors)):
+        os.dup2(connection.fileno(), stream.fileno())
+        stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    output.close()
+    errors.close()
+    os.environ.clear()
+    os.environ.update(environment)
+    time.tzset()
+    os.chdir(directory)
+    installed = (sys.prefix, sys.base_prefix, sys.exec_prefix)
+    sys.path[:] = [directory, *(entry for entry in sys.path if entry.startswith(installed))]
+    sys.argv[:] = argv
+    sys.exit(body(*arguments))
