@@ -33,5 +33,10 @@ def run(subject: Subject, *, only: str = "") -> Report:
     folder = Path(__file__).parent
     parts = [str(folder / part) for part in _PARTS]
     options = ["-c", os.devnull, "--rootdir", str(folder.parent), "-p", "no:cacheprovider", "-p", "no:terminal"]
-    pytest.main([*options, "-k", only, *parts], plugins=[collector])
+    # These are for the tests of whoever set them, who may be running this beside his own.
+    others = {name: os.environ.pop(name) for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS") if name in os.environ}
+    try:
+        pytest.main([*options, "-k", only, *parts], plugins=[collector])
+    finally:
+        os.environ.update(others)
     return collector.report

@@ -66,7 +66,9 @@ def compare(first: Account, second: Account) -> list[str]:
 
 def _named(account: Account, inventory: Inventory) -> dict[str, dict[str, Any]]:
     """Documents, flat, in which each identifier is replaced by the key of what it stands for."""
-    names = {identifier: f"<{entry.key}>" for entry in inventory.values() for identifier in entry.ids if identifier}
+    # An identifier that several have, as images of one content have their digest, stands for the first by its key.
+    entries = sorted(inventory.values(), key=lambda entry: entry.key, reverse=True)
+    names = {identifier: f"<{entry.key}>" for entry in entries for identifier in entry.ids if identifier}
     names |= {account.registry: "<registry>", account.endpoint: "<endpoint>"}
     # The longest first: an ARN contains the id.
     ordered = sorted(names.items(), key=lambda pair: -len(pair[0]))

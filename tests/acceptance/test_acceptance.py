@@ -145,7 +145,8 @@ def test_all_pass_in_the_rehearsal_at_the_public_url(deployed: Deployed) -> None
     assert {name: check["detail"] for name, check in found.failed.items()} == {}
     assert found.status == 0
     not_run = {name for name, check in found.checks.items() if check["passed"] is None}
-    assert not_run == {"A code of the server's own that has expired is refused"}, "there is a test of its own for it"
+    # On a busy machine the code has expired by the time that this is asked.
+    assert not_run <= {"A code of the server's own that has expired is refused"}, "there is a test of its own for it"
     # Client, consumer, tools and log: each kind was really asked.
     assert found.checks["A user signs in with an MCP client, which then lists the tools"]["passed"]
     assert (
@@ -363,7 +364,8 @@ def test_a_code_expires_after_five_minutes(serve: Behind, faketime: Path, tmp_pa
 # Without the stand-in
 
 
-def test_without_a_token_what_needs_a_user_is_not_run(serve: Behind) -> None:
+def test_without_a_token_what_needs_a_user_is_not_run(serve: Behind, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--an-option-of-somebody-elses-tests")
     found = serve(google=False).accept()
     assert found.status == 0, found.failed
     assert found.checks["MCP without a token is refused and told where to sign in"]["passed"]

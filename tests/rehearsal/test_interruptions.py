@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -46,7 +47,11 @@ def begun(program: Program) -> SpawnProcess:
         target=deploy, args=(program.directory, program.account.endpoint, program.name, program.cli)
     )
     child.start()
-    until(lambda: log_groups(program) and remembered(program))
+    try:
+        until(lambda: log_groups(program) and remembered(program))
+    except BaseException:
+        child.kill()
+        raise
     return child
 
 
@@ -63,8 +68,8 @@ def log_groups(program: Program) -> list[str]:
 
 
 def remembered(program: Program) -> bool:
-    """Whether the first log group is in the state."""
-    return f'"{program.name}"' in program.state
+    """Whether the first log group is in the state as made: it has an id, which what is under way has not."""
+    return re.search(f'"id": ?"{program.name}"', program.state) is not None
 
 
 def go(program: Program) -> None:

@@ -77,6 +77,23 @@ def test_two_accounts_with_the_same_stack_are_equal_but_for_identifiers(two: lis
     assert inventory.compare(first.account, second.account) == []
 
 
+def test_images_of_one_content_have_one_name_whichever_was_pushed_first(two: list[Deployed]) -> None:
+    manifest = '{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}'
+    for each, order in zip(two, (("one", "other"), ("other", "one")), strict=True):
+        ecr, ssm = each.account.client("ecr"), each.account.client("ssm")
+        for name in order:
+            ecr.create_repository(repositoryName=name)
+            image = ecr.put_image(repositoryName=name, imageManifest=manifest, imageTag="a")["image"]
+        ssm.put_parameter(Name="/digest", Type="String", Value=image["imageId"]["imageDigest"])
+    try:
+        assert inventory.compare(two[0].account, two[1].account) == []
+    finally:
+        for each in two:
+            for name in ("one", "other"):
+                each.account.client("ecr").delete_repository(repositoryName=name, force=True)
+            each.account.client("ssm").delete_parameter(Name="/digest")
+
+
 def test_what_differs_is_named_with_both_values(two: list[Deployed]) -> None:
     first, second = two
     second.deploy(changed(production("inventory"), {f"{SERVICE}.health": {"interval": 20}}))
