@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 import typing
@@ -38,6 +39,16 @@ def markdown() -> str:
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
         lines += [_row(name, field) for name, field in model.model_fields.items() if not field.exclude]
     return "\n".join(lines) + "\n"
+
+
+def keys() -> dict[str, str]:
+    """Every key of the configuration, below its namespace, with its type in words; NAME stands for a name of a map."""
+    return {
+        re.sub(r" \(\w+\)$", "", path) + str(field.alias or name): _type(field.annotation)
+        for path, model in _models(Settings, "")
+        for name, field in model.model_fields.items()
+        if not field.exclude
+    }
 
 
 def _row(name: str, field: FieldInfo) -> str:

@@ -21,7 +21,8 @@ EXIT = (
 )
 
 
-def _arguments() -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Its command line."""
     parser = argparse.ArgumentParser(prog="./rehearse", description=__doc__, epilog=EXIT)
     parser.add_argument("stack", nargs="?", default="production", help="the stack to rehearse (default: production)")
     parser.add_argument(
@@ -60,13 +61,18 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--report", type=_writable, metavar="FILE.md", help="write the report as Markdown")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
-    options = parser.parse_args()
+    return parser
+
+
+def _arguments() -> argparse.Namespace:
+    own = parser()
+    options = own.parse_args()
     if options.providers == "official" and (options.keep or options.adopt):
-        parser.error("--keep and --import: with --providers official nothing stays to be kept")
+        own.error("--keep and --import: with --providers official nothing stays to be kept")
     if options.keep and options.full:
-        parser.error("--keep and --full: a full rehearsal destroys what it deployed, so nothing is left to be kept")
+        own.error("--keep and --full: a full rehearsal destroys what it deployed, so nothing is left to be kept")
     if options.engine == "embedded" and (options.providers == "official" or options.compare):
-        parser.error("--engine embedded: the official providers, and comparisons, need Pulumi's engine")
+        own.error("--engine embedded: the official providers, and comparisons, need Pulumi's engine")
     return options
 
 

@@ -114,8 +114,9 @@ The account cannot show these inputs, or shows them later. One goes when its cla
 
 {unread}
 
-`./rehearse --compare` and the look for remains pass over these members of AWS's answers; and over identifiers, times,
-the order of lists, and whatever is empty, 0 or absent, since AWS answers any of these for a default.
+Comparisons (`./rehearse --compare providers`) and the look for remains pass over these members of AWS's answers. They
+also pass over identifiers, times and the order of lists, and over whatever is empty, 0 or absent: AWS answers any of
+these for a default.
 
 {passed_over}
 

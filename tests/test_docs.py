@@ -113,17 +113,6 @@ def test_a_walk_leads_through_files_that_know_the_thing_each_once(thing: str, wo
     assert [file for file in files if word not in (ROOT / file).read_text()] == []
 
 
-@pytest.mark.parametrize(
-    "document", [file for file in DOCUMENTS if file.name != "CHANGELOG.md"], ids=lambda path: path.name
-)
-def test_code_that_a_document_names_is_there(document: Path) -> None:
-    """But for the changelog, which names what was."""
-    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
-    rooms = "|".join(sorted(file.parent.name for file in ROOT.glob("*/__init__.py")))
-    named = re.findall(rf"`((?:{rooms}|image)/(?:[\w/-]*/|[\w/-]+\.py))`", text)
-    assert [name for name in named if not (ROOT / name).exists()] == []
-
-
 def test_a_file_above_500_lines_says_why() -> None:
     """`Long because ...`, in its docstring: otherwise it is two rooms."""
     files = [file for pattern in ("*.py", "[!.]*/**/*.py") for file in ROOT.glob(pattern)]
