@@ -63,7 +63,8 @@ class ByCli:
         found = cli.find()
         if found is None:
             raise NotReadable(
-                f"{what} with the Pulumi CLI, which is not at hand. Install it ({cli.INSTALL}), or: {cli.BUILD}"
+                f"{what} with the Pulumi CLI {cli.VERSION} or newer, which is not at hand. "
+                f"Install it ({cli.INSTALL}), or: {cli.BUILD}"
             )
         done = subprocess.run(
             [found.path, *arguments, "--stack", self.stack, "--non-interactive"],

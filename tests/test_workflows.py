@@ -66,6 +66,10 @@ def test_a_job_that_builds_the_stacks_image_runs_where_the_variable_says() -> No
     assert chosen == {"${{ vars.RUNNER || 'ubuntu-24.04' }}"}
 
 
+def test_documents_name_the_cli_that_operations_and_rehearsals_take() -> None:
+    assert f" {VERSION} or newer |" in (ROOT / "docs" / "deploying.md").read_text()
+
+
 def test_the_schema_refuses_a_mistyped_key(tmp_path: Path) -> None:
     broken = tmp_path / "deploy.yml"
     broken.write_text((ROOT / ".github/workflows/deploy.yml").read_text().replace("steps:", "step:"))
@@ -264,6 +268,20 @@ class Desk:
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_file_that_a_workflow_reads_or_uploads_is_written_by_a_step_of_it(file: Path) -> None:
+    written: set[str] = set()
+    used: set[str] = set()
+    for step in steps(read(file.stem)):
+        script = step.get("run", "")
+        names = set(re.findall(r"(?<![\w./-])[\w-]+\.(?:json|jsonl|md|mmd|log)\b", script))
+        made = {name for name in names if re.search(rf"(?:>>?|tee(?: -a)?) *{re.escape(name)}\b", script)}
+        written |= made
+        used |= (names - made) | set(str(step.get("with", {}).get("path", "")).split())
+    assert written
+    assert used - written == set()
 
 
 def test_a_first_comment_is_made_and_then_kept_up_to_date(desk: Desk) -> None:

@@ -30,7 +30,6 @@ def position(found: Estimate, what: str) -> float:
 
 
 TWO: dict[str, object] = {f"{SERVICE}.desiredCount": 2}
-CACHE = {"backend": "valkey", "host": "cache.busyb.local"}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
@@ -65,9 +64,32 @@ def test_logs_that_are_kept_longer_cost_more() -> None:
     assert position(priced(**{f"{SERVICE}.logs.retentionDays": 365}), "log, kept") > position(priced(), "log, kept")
 
 
+def of_state(users: float, requests: float) -> float:
+    """A month of OAuth state in DynamoDB."""
+    rates, usage = PRICES.prices, PRICES.usage
+    written = users * usage.state_writes_per_user / 1e6 * rates.dynamodb_writes_million
+    read = requests * usage.state_reads_per_request / 1e6 * rates.dynamodb_reads_million
+    stored = users * usage.state_kb_per_user / 1e6
+    return written + read + stored * (rates.dynamodb_gb_month + rates.dynamodb_recovery_gb_month)
+
+
+def test_what_shared_state_costs_is_reckoned_as_the_page_about_it_says() -> None:
+    page = (ROOT / "docs" / "several-tasks.md").read_text()
+    (row,) = [line.split("|") for line in page.splitlines() if line.startswith("| `dynamodb`")]
+    for users, told in zip((10, 1_000, 100_000), row[3:6], strict=True):
+        cost_ = PRICES.prices.secret_month + of_state(users, users * 6_000)
+        assert told.strip() == (f"{cost_:.2f}" if cost_ < 100 else f"{cost_:.0f}")
+    for assumed in ("5,000 write units", "6,000 requests of 5 read units", "30 KB"):
+        assert assumed in " ".join(page.split())
+    usage = PRICES.usage
+    assert (usage.state_writes_per_user, usage.state_reads_per_request, usage.state_kb_per_user) == (5_000, 5, 30)
+
+
 def test_each_option_of_later_phases_has_its_cost() -> None:
     collector = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:" + "ab" * 32
     rates, usage = PRICES.prices, PRICES.usage
+    # As soon as there may be two tasks, they share OAuth state in a table, with a signing key.
+    shared = rates.secret_month + of_state(usage.users_per_task, usage.requests_per_task)
     added: dict[str, tuple[dict[str, object], float]] = {
         "alarms": ({f"{SERVICE}.alarms.anomalyBand": 3}, 3 * 3 * rates.alarm_month),
         "log": (
@@ -79,10 +101,7 @@ def test_each_option_of_later_phases_has_its_cost() -> None:
             0.2 * usage.requests_per_task / 1e6 * rates.traces_million,
         ),
         "budget": ({"monitoring.budget": {"limit": 40}}, 0.0),
-        "scaling": (
-            {f"{SERVICE}.oauth.state": CACHE, f"{SERVICE}.autoscaling": {"maximum": 4}},
-            2 * rates.alarm_month + rates.secret_month,
-        ),
+        "scaling": ({f"{SERVICE}.autoscaling": {"maximum": 4}}, 2 * rates.alarm_month + shared),
     }
     documented = {
         "alarms": "services.<key>.alarms.anomalyBand`",
