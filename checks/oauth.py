@@ -70,7 +70,7 @@ def checks(
         Probe("a client can register itself", ROUTING, lambda: _registered(client)),
         Probe(
             "a foreign redirect address is refused at registration",
-            "name the clients you know in oauth.clients, or WORKSPACE_MCP_ALLOWED_CLIENT_REDIRECT_URIS",
+            "name the clients you know in oauth.clients, or their addresses in oauth.clientRedirectUris",
             lambda: _foreign_redirect(address, server, client_redirect_uris),
         ),
         Probe(

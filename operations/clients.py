@@ -78,7 +78,7 @@ def _outward(target: Target, service: Service) -> str:
     if not found:
         raise NotRun("the groups are missing")
     if any(group["IpPermissionsEgress"] for group in found):
-        raise NotRun("none has a rule for TCP 443 to everywhere; what they let out to must be a proxy, or endpoints")
+        raise NotRun("none lets out TCP 443 to everywhere; there must be a proxy or VPC endpoints where they let out")
     raise Failed("none has a rule for anything outward: images cannot be pulled, and nobody can sign in")
 
 
@@ -86,5 +86,5 @@ def _root(service: Service) -> str:
     host = urlsplit(str(service.url)).netloc
     raise NotRun(
         f"https://{host}/.well-known/oauth-authorization-server belongs to the host's default action: connectors that "
-        f"drop the path cannot log in. Have you such: routing strategy host, with a name of its own"
+        f"drop the path cannot log in. For one of these: routing.strategy: host, with a host of its own"
     )

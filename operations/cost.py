@@ -148,7 +148,7 @@ def read_prices(path: Path = TABLE) -> Prices:
     try:
         return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise OperationError(f"{path}: {error.strerror}", 2) from None
+        raise OperationError(f"{path}: {error.strerror}. Name a table like operations/{TABLE.name}.", 2) from None
     except yaml.YAMLError as error:
         raise OperationError(f"{path} is not YAML: {' '.join(str(error).split())}", 2) from None
     except ValidationError as error:
@@ -176,7 +176,9 @@ def read(file: Path, prices: Prices) -> Estimate:
     try:
         report = _Report.model_validate_json(file.read_text(encoding="utf-8")).cost
     except OSError as error:
-        raise OperationError(f"{file}: {error.strerror}", 2) from None
+        raise OperationError(
+            f"{file}: {error.strerror}. Name what ./ops cost --json printed, or a stack file.", 2
+        ) from None
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"])) or "the document"
         raise OperationError(

@@ -322,10 +322,10 @@ def idle_timeout(attributes: Mapping[str, str], longest: int) -> str:
     """
     seconds = int(attributes.get("idle_timeout.timeout_seconds", "60"))
     if seconds <= _HEARTBEAT:
-        raise Failed(f"it ends what is silent for {seconds} s, and an answer that streams may be for {_HEARTBEAT} s")
+        raise Failed(f"its idle timeout is {seconds} s, and an answer that streams may be silent for {_HEARTBEAT} s")
     if seconds < longest:
-        raise Failed(f"it ends what is silent for {seconds} s, and longestRequest is {longest} s")
-    return f"what is silent for {seconds} s ends in a 504; an answer that streams is silent for {_HEARTBEAT} s at most"
+        raise Failed(f"its idle timeout is {seconds} s, and longestRequest is {longest} s")
+    return f"its idle timeout is {seconds} s; an answer that streams is silent for {_HEARTBEAT} s at most"
 
 
 def _uncounted(explorer: Any) -> list[str]:
@@ -393,7 +393,8 @@ def _way_out(target: Target) -> str:
             closed.append(f"{subnet['SubnetId']} ({subnet['CidrBlock']})")
     if closed:
         raise Failed(
-            f"no default route but to an internet gateway, if any, in {', '.join(closed)}: pulls would time out"
+            f"{', '.join(closed)}: no default route, or one to an internet gateway, which serves no task "
+            "without a public address; images could not be pulled"
         )
     return f"{len(subnets)} subnets with a default route"
 

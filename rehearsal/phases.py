@@ -122,7 +122,7 @@ def _check(rehearsal: Rehearsal, narrator: Narrator, when: str = "") -> None:
 def _refuse_changes(deployed: Deployment, what: str) -> None:
     if found := different(deployed):
         names = "; ".join(f"{result.name} {result.action} {_words(result.changes)}" for result in found)
-        raise RehearsalError(f"{what} must show nothing, but: {names}")
+        raise RehearsalError(f"{what} must show no change, but shows: {names}")
 
 
 def _words(changes: Mapping[str, Change]) -> str:

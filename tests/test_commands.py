@@ -148,7 +148,7 @@ def test_options_that_people_are_told_of_are_there() -> None:
             found += 1
             of_it = helps.get(command, "")
             unknown += [(file, command, option) for option in options.split() if f"{option}" not in of_it]
-            unknown += [] if of_it else [(file, command)]
+            unknown += [] if of_it else [(file, command, "")]
     assert found > 100
     assert unknown == []
 

@@ -58,13 +58,13 @@ async def look_up(
         findings.look_up(
             f"cluster {estate.cluster}",
             place,
-            "correct estate.cluster; aws ecs list-clusters",
+            "correct estate.cluster; aws ecs list-clusters lists them",
             findings.ask("aws:ecs/getCluster:getCluster", clusterName=estate.cluster),
         ),
         findings.look_up(
             f"private namespace {estate.namespace}",
             f"{place}, of type DNS_PRIVATE",
-            "correct estate.namespace; aws servicediscovery list-namespaces",
+            "correct estate.namespace; aws servicediscovery list-namespaces lists them",
             findings.ask(
                 "aws:servicediscovery/getDnsNamespace:getDnsNamespace", name=estate.namespace, type="DNS_PRIVATE"
             ),
@@ -103,7 +103,7 @@ async def look_up(
             lambda name: findings.look_up(
                 f"hosted zone {name}",
                 place,
-                "correct routing.hostedZone; aws route53 list-hosted-zones",
+                "correct routing.hostedZone; aws route53 list-hosted-zones lists them",
                 findings.ask("aws:route53/getZone:getZone", name=name),
             ),
         ),

@@ -21,7 +21,10 @@ async def vpc(wanted: str, place: str, findings: Findings) -> dict[str, Any] | N
     """The VPC by id or Name tag."""
     by = {"id": wanted} if is_id("vpc", wanted) else {"tags": {"Name": wanted}}
     return await findings.look_up(
-        f"VPC {wanted}", place, "correct estate.vpc; aws ec2 describe-vpcs", findings.ask("aws:ec2/getVpc:getVpc", **by)
+        f"VPC {wanted}",
+        place,
+        "correct estate.vpc; aws ec2 describe-vpcs lists them",
+        findings.ask("aws:ec2/getVpc:getVpc", **by),
     )
 
 
@@ -47,7 +50,7 @@ async def subnet(wanted: str, vpc: dict[str, Any], findings: Findings) -> dict[s
     found = await findings.look_up(
         f"subnet {wanted}",
         where,
-        "correct estate.taskSubnets; aws ec2 describe-subnets",
+        "correct estate.taskSubnets; aws ec2 describe-subnets lists them",
         findings.ask("aws:ec2/getSubnet:getSubnet", **by),
     )
     if found and found["vpcId"] != vpc["id"]:
@@ -69,7 +72,7 @@ async def security_group(wanted: str, vpc: dict[str, Any], findings: Findings) -
     found = await findings.look_up(
         f"security group {wanted}",
         f"in {vpc['id']}",
-        "correct securityGroups or consumers; aws ec2 describe-security-groups",
+        "correct securityGroups or consumers; aws ec2 describe-security-groups lists them",
         findings.ask("aws:ec2/getSecurityGroup:getSecurityGroup", vpcId=vpc["id"], **by),
     )
     return found["id"] if found else None
@@ -83,7 +86,7 @@ async def load_balancer(settings: Settings, place: str, findings: Findings) -> d
     found = await findings.look_up(
         f"load balancer {name}",
         place,
-        "correct estate.loadBalancer; aws elbv2 describe-load-balancers",
+        "correct estate.loadBalancer; aws elbv2 describe-load-balancers lists them",
         findings.ask("aws:lb/getLoadBalancer:getLoadBalancer", name=name),
     )
     if found and found["loadBalancerType"] != "application":
@@ -112,7 +115,7 @@ async def listener(
     found = await findings.look_up(
         f"listener on port {estate.listener_port}",
         f"at load balancer {estate.load_balancer}",
-        "correct estate.listenerPort; aws elbv2 describe-listeners",
+        "correct estate.listenerPort; aws elbv2 describe-listeners lists them",
         findings.ask("aws:lb/getListener:getListener", loadBalancerArn=balancer["arn"], port=estate.listener_port),
     )
     if found and found["protocol"] != "HTTPS":

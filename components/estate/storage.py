@@ -57,8 +57,8 @@ async def permitted_keys(name: str, findings: Findings) -> tuple[str, ...]:
         return await asyncio.to_thread(ask)
     except (BotoCoreError, ClientError) as error:
         findings.warn(
-            f"The keys of the secrets {name} could not be asked ({error}); where these are a customer's, "
-            "the server cannot read them."
+            f"Which keys encrypt the secrets {name} could not be asked ({error}), so the server gets no right to use "
+            "them: allow secretsmanager:ListSecrets and kms:DescribeKey to whoever deploys."
         )
         return ()
 
@@ -76,7 +76,7 @@ async def bucket(name: str, settings: Settings, place: str, findings: Findings) 
     found = await findings.look_up(
         f"bucket {name}",
         place,
-        "correct tokens.bucket or permissions.bucket; aws s3api list-buckets",
+        "correct tokens.bucket or permissions.bucket; aws s3api list-buckets lists them",
         findings.ask("aws:s3/getBucket:getBucket", bucket=name),
     )
     if not found:
@@ -85,10 +85,10 @@ async def bucket(name: str, settings: Settings, place: str, findings: Findings) 
         return await asyncio.to_thread(_bucket_settings, name, settings, findings)
     except NoCredentialsError:
         # Whoever deploys has them. Nothing is known of the bucket then, and nothing can be done to it.
-        findings.warn(f"What bucket {name} is like could not be asked.")
+        findings.warn(f"The settings of bucket {name} could not be read: there are no credentials.")
     except (BotoCoreError, ClientError) as error:
         findings.add(
-            f"what bucket {name} is like",
+            f"the settings of bucket {name}",
             place,
             str(error),
             "allow s3:GetEncryptionConfiguration, s3:GetBucketPolicy and s3:GetLifecycleConfiguration on it, "

@@ -103,7 +103,7 @@ class Monitoring(Model):
     def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
         names = [self.topics.name(topic) for topic in TOPICS]
         if len(set(names)) < len(names):
-            yield ("topics",), f"two of them have one name ({', '.join(names)}); a topic has one key and one policy"
+            yield ("topics",), f"two of them have the same name ({', '.join(names)}); give each a name of its own"
 
 
 class Alarms(Model):

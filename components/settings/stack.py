@@ -69,25 +69,27 @@ class Settings(Model):
             if len(tags) + len(OWN_TAGS) > 50:
                 yield (
                     ("services", "tags"),
-                    f"{key} has {len(tags)} tags; AWS takes 50, and {len(OWN_TAGS)} are ours",
+                    f"{key} has {len(tags)} tags beside the {len(OWN_TAGS)} that are set for you; AWS takes 50 in all, "
+                    "so remove some",
                 )
         if self.delivery and len(f"{self.name_prefix}-{self.environment}-mcp-preview") > 64:
             yield (
                 ("environment", "name_prefix"),
-                "is too long for the names of the pipeline's roles: with namePrefix, at most 51 characters",
+                "is too long for the names of the pipeline's roles; shorten it or namePrefix to 51 characters together",
             )
         for key, service in self.services.items():
             if service.public and self.estate.load_balancer is None:
                 yield (
                     ("estate", "services"),
-                    f"loadBalancer is missing: services.{key}.routing reaches the service from outside",
+                    f"loadBalancer is missing: services.{key}.routing reaches the service from outside; "
+                    "name one, or set routing.strategy: internal",
                 )
         used = {bucket for service in self.services.values() for bucket in service.buckets}
         for bucket in sorted(self.buckets.keys() - used):
             yield (
                 ("buckets", "services"),
-                f"{bucket} is used by no service (tokens.bucket, permissions.bucket), and others' are left alone; "
-                "correct the name, or remove it",
+                f"{bucket} is used by no service (tokens.bucket, permissions.bucket), and other buckets "
+                "are left alone; correct the name, or remove it",
             )
         for bucket, options in self.buckets.items():
             if options.tasks_only and not self.tokens_in(bucket) and bucket in used:

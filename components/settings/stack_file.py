@@ -22,7 +22,12 @@ def read_stack_file(path: Path) -> dict[str, str]:
         document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # A safe one's subclass.
         config = document.get("config") if isinstance(document, dict) else None
         if not isinstance(config, dict):
-            raise SettingsError([f"  {path.name} has no `config:` with keys below it"])
+            raise SettingsError(
+                [
+                    f"  {path.name} has no `config:` with keys below it; "
+                    "write it (docs/configuration.md), or name another stack"
+                ]
+            )
         return {
             str(key): "" if value is None else value if isinstance(value, str) else json.dumps(value)
             for key, value in config.items()

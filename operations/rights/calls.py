@@ -58,8 +58,8 @@ def read(file: Path) -> list[Call]:
     if wrong or not calls:
         raise OperationError(
             f"{file} is no recording of calls: "
-            + (f"line {', '.join(wrong[:10])}" if wrong else "it is empty, where")
-            + ' is not {"phase": ..., "service": ..., "operation": ..., "parameters": {...}}.',
+            + (f"wrong in line {', '.join(wrong[:10])}" if wrong else "it is empty")
+            + '. Each line must be {"phase": ..., "service": ..., "operation": ..., "parameters": {...}}.',
             2,
         )
     return list(calls.values())

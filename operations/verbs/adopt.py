@@ -29,7 +29,9 @@ def run(target: Target, options: argparse.Namespace, output: Output) -> int:
         if lines:
             output.print("\n    ".join([f"{thing.name}: {thing.fate}", *lines]))
     for revision in found.continued:
-        output.print(f"{revision} stays to go back to; the stack's revisions begin behind it, without an import.")
+        output.print(
+            f"{revision} stays, and can be gone back to; it is not imported, and the stack's revisions come after it."
+        )
     for thing in found.existing:
         if thing.obstacle:
             output.print(f"in the way: {thing.noun} {thing.id}: {thing.obstacle}\n    do: {thing.remedy}")
@@ -38,7 +40,7 @@ def run(target: Target, options: argparse.Namespace, output: Output) -> int:
     for leftover in found.leftovers:
         output.print(f"stays: {leftover.what}: {leftover.why}\n    remove it after the up: {leftover.remedy}")
     if not found.existing:
-        output.print("Nothing of the stack exists beside its state: there is nothing to adopt.")
+        output.print("Nothing of the stack exists outside of its state: there is nothing to adopt.")
     else:
         output.print(f"{len(found.existing)} exist, {found.managed} are in the state, {found.new} will be made.")
     if found.adoptable:

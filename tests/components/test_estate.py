@@ -46,7 +46,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "VPC vpc-0111b7630bcb61b61",
             PLACE,
             NOTHING,
-            "correct estate.vpc; aws ec2 describe-vpcs",
+            "correct estate.vpc; aws ec2 describe-vpcs lists them",
         ),
     ),
     "subnet": (
@@ -55,7 +55,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "subnet 10.0.11.0/24",
             "in vpc-0111b7630bcb61b61",
             NOTHING,
-            "correct estate.taskSubnets; aws ec2 describe-subnets",
+            "correct estate.taskSubnets; aws ec2 describe-subnets lists them",
         ),
     ),
     "security group": (
@@ -64,7 +64,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "security group busyb-ecs-sg",
             "in vpc-0111b7630bcb61b61",
             NOTHING,
-            "correct securityGroups or consumers; aws ec2 describe-security-groups",
+            "correct securityGroups or consumers; aws ec2 describe-security-groups lists them",
         ),
     ),
     "consumer's security group": (
@@ -73,7 +73,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "security group sg-0dead",
             "in vpc-0111b7630bcb61b61",
             NOTHING,
-            "correct securityGroups or consumers; aws ec2 describe-security-groups",
+            "correct securityGroups or consumers; aws ec2 describe-security-groups lists them",
         ),
     ),
     "cluster": (
@@ -82,7 +82,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "cluster busyb-cluster",
             PLACE,
             NOTHING,
-            "correct estate.cluster; aws ecs list-clusters",
+            "correct estate.cluster; aws ecs list-clusters lists them",
         ),
     ),
     "namespace": (
@@ -91,7 +91,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "private namespace busyb.local",
             f"{PLACE}, of type DNS_PRIVATE",
             NOTHING,
-            "correct estate.namespace; aws servicediscovery list-namespaces",
+            "correct estate.namespace; aws servicediscovery list-namespaces lists them",
         ),
     ),
     "load balancer": (
@@ -100,7 +100,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "load balancer busyb-alb",
             PLACE,
             NOTHING,
-            "correct estate.loadBalancer; aws elbv2 describe-load-balancers",
+            "correct estate.loadBalancer; aws elbv2 describe-load-balancers lists them",
         ),
     ),
     "listener": (
@@ -109,7 +109,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "listener on port 443",
             "at load balancer busyb-alb",
             NOTHING,
-            "correct estate.listenerPort; aws elbv2 describe-listeners",
+            "correct estate.listenerPort; aws elbv2 describe-listeners lists them",
         ),
     ),
     "secret": (
@@ -127,7 +127,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "bucket busyb-oauth-tokens-758888582357",
             PLACE,
             NOTHING,
-            "correct tokens.bucket or permissions.bucket; aws s3api list-buckets",
+            "correct tokens.bucket or permissions.bucket; aws s3api list-buckets lists them",
         ),
     ),
     "execution role": (
@@ -147,7 +147,7 @@ MISSING: dict[str, tuple[Change, str]] = {
             "hosted zone example.com",
             PLACE,
             NOTHING,
-            "correct routing.hostedZone; aws route53 list-hosted-zones",
+            "correct routing.hostedZone; aws route53 list-hosted-zones lists them",
         ),
     ),
 }

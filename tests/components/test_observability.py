@@ -297,7 +297,7 @@ def test_an_internal_service_has_no_alarms_on_a_load_balancer(deploy: Deploy, co
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"topics": {"critical": "same", "warning": "same"}}, "two of them have one name"),
+        ({"topics": {"critical": "same", "warning": "same"}}, "two of them have the same name"),
         ({"subscriptions": [{"topic": "critical", "protocol": "sms", "endpoint": "0170"}]}, "a telephone number"),
         ({"subscriptions": [{"topic": "critical", "protocol": "email", "endpoint": "team"}]}, "an e-mail address"),
         (

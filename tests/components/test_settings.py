@@ -287,7 +287,10 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "more tags than AWS takes": (
         lambda config: config.update(tags={f"T{n}": "x" for n in range(46)}),
-        at_odds(f"{PREFIX}:services", "google-workspace has 46 tags; AWS takes 50, and 6 are ours"),
+        at_odds(
+            f"{PREFIX}:services",
+            "google-workspace has 46 tags beside the 6 that are set for you; AWS takes 50 in all, so remove some",
+        ),
     ),
     "a prefix that Parameter Store keeps for itself": (
         lambda config: config.update(namePrefix="aws-team"),
@@ -450,8 +453,8 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         lambda config: config["buckets"].update({"somebody-elses": {}}),
         at_odds(
             f"{PREFIX}:buckets",
-            "somebody-elses is used by no service (tokens.bucket, permissions.bucket), and others' are left alone; "
-            "correct the name, or remove it",
+            "somebody-elses is used by no service (tokens.bucket, permissions.bucket), and other buckets "
+            "are left alone; correct the name, or remove it",
         ),
     ),
     "tokens for tasks alone in a bucket without tokens": (
@@ -477,7 +480,8 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         lambda config: config["estate"].pop("loadBalancer"),
         at_odds(
             f"{PREFIX}:estate",
-            "loadBalancer is missing: services.google-workspace.routing reaches the service from outside",
+            "loadBalancer is missing: services.google-workspace.routing reaches the service from outside; "
+            "name one, or set routing.strategy: internal",
         ),
     ),
 }

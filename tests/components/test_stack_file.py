@@ -38,7 +38,10 @@ def test_a_stack_file_that_is_not_yaml_is_told_by_name(tmp_path: Path, content: 
 def test_a_stack_file_without_configuration_is_told_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "Pulumi.staging.yaml"
     path.write_text(content)
-    assert refused_file(path) == "  Pulumi.staging.yaml has no `config:` with keys below it"
+    assert refused_file(path) == (
+        "  Pulumi.staging.yaml has no `config:` with keys below it; "
+        "write it (docs/configuration.md), or name another stack"
+    )
 
 
 SCALARS: dict[str, Any] = {

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from operations import verbs
+from operations.__main__ import main
 from operations.verbs.base import OnAccount
 from tests.conftest import ROOT
 
@@ -86,6 +87,14 @@ def test_a_verb_says_what_it_takes_and_where_there_is_more(name: str) -> None:
 def test_the_verbs_that_need_no_account_are_known() -> None:
     without = {name for name in verbs.NAMES if not isinstance(verbs.find(name), OnAccount)}
     assert without == {"policies", "rights", "clients", "cost", "diagram"}
+
+
+@pytest.mark.parametrize("name", ["clients", "diagram"])
+def test_a_service_that_there_is_not_is_told_without_an_account_too(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, "--service", "nowhere"]) == 2
+    assert "Stack production has no service nowhere; it has google-workspace." in capsys.readouterr().err
 
 
 def test_the_documents_table_is_the_code() -> None:

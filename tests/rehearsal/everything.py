@@ -1,4 +1,4 @@
-"""A program with every resource type and look-up that the rehearsal carries out; deployed by test_monitor.py."""
+"""A program with the resource types and look-ups that a service takes; deployed by test_deployers.py."""
 
 import json
 
