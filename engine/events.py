@@ -24,7 +24,7 @@ _ACTIONS: Mapping[events.OpType, Action] = {
 }
 """Logical steps; what a replacement consists of is told once, as the replacement."""
 
-SAID_OTHERWISE: Mapping[str, Mapping[str, str]] = {
+EMULATOR_DIFFERENCES: Mapping[str, Mapping[str, str]] = {
     "aws:cloudwatch/metricAlarm:MetricAlarm": {
         "statistic": "DescribeAlarms of the emulator names an average beside an extended statistic; AWS names none"
     }
@@ -72,7 +72,7 @@ class Events:
         kind = handlers.get(step.type)
         recorded = kind.ineffective(dict((step.new.inputs if step.new else None) or {})) if kind else {}
         changes = _changes(step)
-        gaps = {**(kind.recorded_only if kind else {}), **SAID_OTHERWISE.get(step.type, {})}
+        gaps = {**(kind.recorded_only if kind else {}), **EMULATOR_DIFFERENCES.get(step.type, {})}
         if action == "changed" and changes and {re.split(r"[.\[]", path)[0] for path in changes} <= gaps.keys():
             # Each preview by the official providers finds these anew. The report names them.
             action, recorded, changes = "same", recorded | {path: gaps[path] for path in changes if path in gaps}, {}

@@ -83,7 +83,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 said,
                 self._started.append,
             )
-        if status == program.SAID:
+        if status == program.EXITED_AFTER_LOGGING:
             return language_pb2.RunResponse(bail=True)
         return language_pb2.RunResponse(error=f"the program ended with exit status {status}" if status else "")
 

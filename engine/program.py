@@ -16,7 +16,7 @@ from pathlib import Path
 
 from engine import forks
 
-SAID = 32
+EXITED_AFTER_LOGGING = 32
 """Exit status of a program that has told the engine what went wrong; Pulumi's own host has the same."""
 
 
@@ -97,10 +97,10 @@ def _main(described: Run) -> int:
         loop.run_until_complete(run_in_stack(run_file))
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
-        return SAID
+        return EXITED_AFTER_LOGGING
     except Exception:
         pulumi.log.error(f"Program failed with an unhandled exception:\n{_own_traceback(file)}")
-        return SAID
+        return EXITED_AFTER_LOGGING
     return 0
 
 

@@ -144,7 +144,7 @@ class PulumiStack:
         resources = json.loads(file.read_text())["resources"]
         self._unlock()
         try:
-            with self._attached(), commands_end_with_us():
+            with self._attached(), killing_commands_on_signal():
                 self._stack.import_resources(resources=resources, protect=False, generate_code=False)
         except automation.CommandError as error:
             raise LookupError(_last(str(error))) from error
@@ -178,7 +178,7 @@ class PulumiStack:
         started = time.monotonic()
         self._unlock()
         try:
-            with self._attached() as heard.deployment.calls, commands_end_with_us():
+            with self._attached() as heard.deployment.calls, killing_commands_on_signal():
                 command(on_event=heard, color="never", suppress_progress=True, **options)
             heard.deployment.outputs = self._outputs()
         except automation.CommandError as error:
@@ -263,7 +263,7 @@ def _install(workspace: automation.LocalWorkspace, cli: Cli, name: str, version:
     if (name, version.removeprefix("v")) in installed:
         return ""
     try:
-        with commands_end_with_us():
+        with killing_commands_on_signal():
             workspace.install_plugin(name, version)
     except automation.CommandError as error:
         lines = [line for line in str(error).splitlines() if "error:" in line] or str(error).splitlines()
@@ -272,7 +272,7 @@ def _install(workspace: automation.LocalWorkspace, cli: Cli, name: str, version:
 
 
 @contextlib.contextmanager
-def commands_end_with_us() -> Iterator[None]:
+def killing_commands_on_signal() -> Iterator[None]:
     """Meanwhile a signal that ends this process kills what it has started since, with all that this started, first.
 
     Otherwise both would wait: this process for the command, and the command for what it makes. State and account are

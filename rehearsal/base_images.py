@@ -105,7 +105,7 @@ def trim(root: Path) -> None:
     (root / "usr/bin/python").symlink_to("python3")
 
 
-def trust_what_this_machine_trusts(root: Path) -> None:
+def trust_machine_authorities(root: Path) -> None:
     """Give the image this machine's certificate authorities, so that builds reach what this machine reaches."""
     bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile or CA_BUNDLE
     if Path(bundle).is_file():

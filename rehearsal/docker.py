@@ -38,7 +38,7 @@ from rehearsal.base_images import (
     apt_source,
     external_images,
     trim,
-    trust_what_this_machine_trusts,
+    trust_machine_authorities,
 )
 
 STAND_IN = "rehearsal.stand-in"
@@ -333,7 +333,7 @@ class Engine:
                 tail = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
                 raise NoBaseImage(f"debootstrap could not make a base image; the end of {log}:\n{tail}")
             trim(root)
-            trust_what_this_machine_trusts(root)
+            trust_machine_authorities(root)
             environment = {
                 **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_BUNDLE),
                 "UV_NATIVE_TLS": "true",  # uv brings its own authorities unless told; newer ones call it SYSTEM_CERTS

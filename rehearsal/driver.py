@@ -40,7 +40,7 @@ from engine.deployment import (
     name_of,
     narrowed,
 )
-from engine.stack import Project, commands_end_with_us
+from engine.stack import Project, killing_commands_on_signal
 from providers import NotCarriedOut, Provider, handlers
 from providers.base import Context, Properties, Stopped
 from providers.provider import MADE_UP, Change, Existing, Partial
@@ -208,7 +208,7 @@ class _Command:
         )
         printed: list[str] = []
         try:
-            with commands_end_with_us():
+            with killing_commands_on_signal():
                 status = program.run(run, printed.append, processes.append, environment)
         finally:
             if self._errors:

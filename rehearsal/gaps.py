@@ -32,7 +32,7 @@ NETWORK = Gap(
     "the network: security groups, subnets and private DNS carry no traffic here",
     "Containers of tasks get addresses in networks that hold security groups. No emulator of today does.",
 )
-BEYOND = (TLS, IAM, NETWORK)
+ALWAYS_UNPROVEN = (TLS, IAM, NETWORK)
 """Said by every report."""
 
 WITHOUT_ENGINE = Gap(
@@ -66,7 +66,7 @@ SIMULATED = Gap(
 )
 
 ALL = (
-    *BEYOND,
+    *ALWAYS_UNPROVEN,
     WITHOUT_ENGINE,
     OWN_PROVIDERS,
     OFFICIAL_PROVIDERS,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.events import SAID_OTHERWISE
+from engine.events import EMULATOR_DIFFERENCES
 from providers import handlers
 from rehearsal import gaps
 from rehearsal.inventory import PASSED_OVER
@@ -133,7 +133,7 @@ def markdown() -> str:
         recorded_only=_table(("type", "inputs", "why"), list(_recorded_only())),
         said_otherwise=_table(
             ("type", "input", "why"),
-            [(f"`{t}`", f"`{name}`", why) for t, names in SAID_OTHERWISE.items() for name, why in names.items()],
+            [(f"`{t}`", f"`{name}`", why) for t, names in EMULATOR_DIFFERENCES.items() for name, why in names.items()],
         ),
         unread=_table(("type", "inputs", "how"), list(_unread())),
         passed_over=_table(

@@ -9,7 +9,7 @@ it listens it prints a line.
 
 Sign-in: https://developers.google.com/identity/protocols/oauth2/web-server and .../openid-connect/openid-connect. The
 user is whoever `login_hint` names; there is no page to click on. Users whose name begins with one of these words behave
-as it says: `denies`, `slow` (the code has expired when it is used), `brief` (access tokens live for BRIEF seconds).
+as it says: `denies`, `slow` (the code has expired when it is used), `brief` (access tokens live for two seconds).
 It also answers for the documents by which MCP clients are known (client id metadata documents), as DOCUMENTS has them.
 Imports nothing of the project, because the interpreter that runs it has other packages.
 """
@@ -42,7 +42,7 @@ from mitmproxy.tools.dump import DumpMaster
 
 CODE_SECONDS = 600
 TOKEN_SECONDS = 3599
-BRIEF = 2
+BRIEF_TOKEN_SECONDS = 2
 """Seconds that access tokens of a `brief` user live."""
 ISSUER = "https://accounts.google.com"
 GOOGLE = re.compile(r"(.+\.)?(google|googleapis)\.com")
@@ -145,7 +145,7 @@ class Google:
         raise oauth_error("unsupported_grant_type", f"Invalid grant_type: {kind}")
 
     def _issue(self, grant: Grant) -> dict[str, Any]:
-        seconds = BRIEF if grant.user.startswith("brief") else TOKEN_SECONDS
+        seconds = BRIEF_TOKEN_SECONDS if grant.user.startswith("brief") else TOKEN_SECONDS
         now = time.time()
         access = f"ya29.{secrets.token_urlsafe(40)}"
         self._access[access] = Grant(**{**grant.__dict__, "expires": now + seconds})

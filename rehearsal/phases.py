@@ -221,7 +221,7 @@ def _note_unproven(rehearsal: Rehearsal, deployed: Deployment, unproven: list[st
         for name, reason in resource.recorded_only.items():
             reasons.setdefault(reason, set()).add(f"{resource.type.rsplit(':', 1)[-1]}.{name}")
     unproven += [f"{', '.join(sorted(names))}: recorded only, {reason}" for reason, names in reasons.items()]
-    unproven += [gap.what for gap in gaps.BEYOND]
+    unproven += [gap.what for gap in gaps.ALWAYS_UNPROVEN]
     unproven.append((gaps.OFFICIAL_PROVIDERS if rehearsal.providers == "official" else gaps.OWN_PROVIDERS).what)
     if rehearsal.cli is None:
         unproven.append(gaps.WITHOUT_ENGINE.what)

@@ -43,7 +43,7 @@ def global_arn(service: str, resource: str) -> str:
     return f"arn:{{partition}}:{service}::{{account}}:{resource}"
 
 
-def nowhere(service: str, resource: str) -> str:
+def bare_arn(service: str, resource: str) -> str:
     """The ARN of a resource whose ARN names neither region nor account: S3's and Route 53's."""
     return f"arn:{{partition}}:{service}:::{resource}"
 

@@ -12,7 +12,7 @@ from components.settings.estate import Estate
 from components.settings.image import Image
 from components.settings.model import NAMESPACE
 from components.settings.monitoring import (
-    NOWHERE,
+    PLACEHOLDER_ENDPOINTS,
     TOPICS,
     Alarms,
     Budget,
@@ -46,7 +46,7 @@ __all__ = [
     "ISSUER_KEPT",
     "LOG_RETENTION_DAYS",
     "NAMESPACE",
-    "NOWHERE",
+    "PLACEHOLDER_ENDPOINTS",
     "TOPICS",
     "Alarms",
     "Autoscaling",

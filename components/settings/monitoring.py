@@ -36,13 +36,17 @@ class Topics(Model):
         return str(getattr(self, topic))
 
 
-NOWHERE = {"email": "encrypted@encrypted.invalid", "sms": "+15550100", "https": "https://encrypted.invalid/"}
+PLACEHOLDER_ENDPOINTS = {
+    "email": "encrypted@encrypted.invalid",
+    "sms": "+15550100",
+    "https": "https://encrypted.invalid/",
+}
 """Protocol -> what stands for a secret address where there is no engine to decrypt it: in a rehearsal, and for policies
 and cost."""
 
 
 def _decrypted(value: Any, info: ValidationInfo) -> Any:
-    return NOWHERE.get(info.data.get("protocol", ""), value) if is_encrypted(value) else value
+    return PLACEHOLDER_ENDPOINTS.get(info.data.get("protocol", ""), value) if is_encrypted(value) else value
 
 
 class Subscription(Model):

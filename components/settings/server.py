@@ -19,7 +19,7 @@ secret that is made for it."""
 PASSWORD = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PASSWORD"  # noqa: S105  # Its name.
 """Variable with the password of a Valkey."""
 
-_INSTEAD = {
+_RESERVED = {
     "WORKSPACE_MCP_PORT": "the server listens on `port`",
     "WORKSPACE_MCP_BASE_URI": "the server appends its port to it; the address follows from routing",
     "WORKSPACE_MCP_ALLOWED_HOSTS": "with it the server refuses the load balancer's health checks",
@@ -42,7 +42,7 @@ _INSTEAD = {
 }
 """Variables of workspace-mcp that would contradict the settings, even where these do not set them."""
 
-_WITH_OAUTH = {
+_RESERVED_WITH_OAUTH = {
     # Without OAuth 2.1 it is where a browser comes back to, which may be a consumer's address that passes it on.
     "GOOGLE_OAUTH_REDIRECT_URI": "it follows from routing, and a path in it would be doubled",
     "EXTERNAL_OAUTH21_PROVIDER": "tokens of others would be taken for logins, whatever oauth.clients says",
@@ -60,10 +60,10 @@ _SECRET = frozenset(
 """Variables of workspace-mcp that hold secrets."""
 
 
-def instead(*, oauth_enabled: bool) -> dict[str, str]:
+def reserved(*, oauth_enabled: bool) -> dict[str, str]:
     """Variables of workspace-mcp that configuration must not set, even where the settings do not set them either, each
     with the reason."""
-    return _INSTEAD | (_WITH_OAUTH if oauth_enabled else {})
+    return _RESERVED | (_RESERVED_WITH_OAUTH if oauth_enabled else {})
 
 
 def secret(names: Iterable[str]) -> list[str]:

@@ -228,7 +228,7 @@ class Service(Model):
         """Those of `names` that configuration must not set as variables, each with the reason."""
         instead = dict.fromkeys(self._derived("http://name.namespace:0"), "it follows from other settings")
         if self.server == "workspace-mcp":
-            instead |= server.instead(oauth_enabled=self.oauth.enabled)
+            instead |= server.reserved(oauth_enabled=self.oauth.enabled)
         return {name: instead[name] for name in sorted(names) if name in instead}
 
     @property

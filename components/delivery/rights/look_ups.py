@@ -1,6 +1,6 @@
 """What every stack takes: finding the estate, the pipeline's operations, the state, and the pipeline itself."""
 
-from components.delivery.right import Right, arn, global_arn, nowhere
+from components.delivery.right import Right, arn, bare_arn, global_arn
 
 ALWAYS = (
     Right(
@@ -58,7 +58,7 @@ ALWAYS = (
     ),
     Right(
         sid="Buckets",
-        on=(nowhere("s3", "{bucket}"),),
+        on=(bare_arn("s3", "{bucket}"),),
         read=("s3:GetBucketLocation", "s3:GetBucketWebsite", "s3:GetEncryptionConfiguration", "s3:ListBucket"),
     ),
     # Which keys encrypt the secrets that the tasks may read by their names.
@@ -67,7 +67,7 @@ ALWAYS = (
     Right(sid="GivenRoles", on=("{execution_role}",), read=("iam:GetRole",)),
     Right(
         sid="Zones",
-        on=(nowhere("route53", "hostedzone/{zone}"),),
+        on=(bare_arn("route53", "hostedzone/{zone}"),),
         read=("route53:GetHostedZone", "route53:ListResourceRecordSets", "route53:ListTagsForResource"),
     ),
     Right(
@@ -90,12 +90,12 @@ ALWAYS = (
     Right(sid="PipelineIssuer", on=("{github}",), read=("iam:GetOpenIDConnectProvider",)),
     Right(
         sid="State",
-        on=(nowhere("s3", "{state_bucket}"),),
+        on=(bare_arn("s3", "{state_bucket}"),),
         read=("s3:GetEncryptionConfiguration", "s3:ListBucket"),
     ),
     Right(
         sid="StateFiles",
-        on=(nowhere("s3", "{state_bucket}/.pulumi/*"),),
+        on=(bare_arn("s3", "{state_bucket}/.pulumi/*"),),
         read=("s3:GetObject",),
         write=("s3:DeleteObject", "s3:PutObject"),
     ),

@@ -1,6 +1,6 @@
 """Load balancing, discovery, security groups, DNS."""
 
-from components.delivery.right import Right, arn, gets_own_tags, has_own_tags, nowhere, own_tags
+from components.delivery.right import Right, arn, bare_arn, gets_own_tags, has_own_tags, own_tags
 
 _GROUPS, _GROUP_RULES = arn("ec2", "security-group/*"), arn("ec2", "security-group-rule/*")
 _DISCOVERY = arn("servicediscovery", "service/*")
@@ -146,7 +146,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     "aws:route53/record:Record": (
         Right(
             sid="Records",
-            on=(nowhere("route53", "hostedzone/{its.zone_id}"),),
+            on=(bare_arn("route53", "hostedzone/{its.zone_id}"),),
             write=("route53:ChangeResourceRecordSets",),
             condition={
                 "ForAllValues:StringEquals": {
@@ -154,6 +154,6 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 }
             },
         ),
-        Right(sid="RecordChanges", on=(nowhere("route53", "change/*"),), write=("route53:GetChange",)),
+        Right(sid="RecordChanges", on=(bare_arn("route53", "change/*"),), write=("route53:GetChange",)),
     ),
 }

@@ -1,6 +1,6 @@
 """Parameters, tables, secrets that are made, and the settings of buckets."""
 
-from components.delivery.right import Right, arn, nowhere
+from components.delivery.right import Right, arn, bare_arn
 
 _BUCKET_SETTINGS = {
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "LifecycleConfiguration",
@@ -83,7 +83,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         type_: (
             Right(
                 sid=setting,
-                on=(nowhere("s3", "{its.bucket}"),),
+                on=(bare_arn("s3", "{its.bucket}"),),
                 read=(f"s3:Get{setting}",),
                 write=(f"s3:Put{setting}",),
             ),
