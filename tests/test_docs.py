@@ -58,6 +58,15 @@ def test_every_row_of_what_it_does_leads_to_a_test() -> None:
     assert [row for row in rows if "](tests/" not in row] == []
 
 
+def test_the_times_that_readme_shows_are_of_one_run() -> None:
+    printed = (ROOT / "README.md").read_text().partition("✓ Docker engine")[2].partition("\n```")[0]
+    phases = {name: float(time) for name, time in re.findall(r"^✓ ([A-Z][\w ]+?) +([\d.]+) s ", printed, re.MULTILINE)}
+    (whole,) = re.findall(r"passed in ([\d.]+) s", printed)
+    assert len(phases) > 5
+    assert sum(phases.values()) < float(whole)
+    assert all(float(time) < phases["Deployment"] for time in re.findall(r"([\d.]+) s │", printed))
+
+
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 
 
