@@ -38,9 +38,7 @@ def load(
     """Run a profile on the service. Raises `OperationError` where it cannot be asked."""
     target.described(service)
     if not service.url:
-        raise OperationError(
-            f"{service.key} has no public URL, and load tests ask from outside. Name another service: --service", 2
-        )
+        raise OperationError(f"{service.key} has no public URL: load tests ask from outside.", 2)
     try:
         token = read_token(token_file)
     except ValueError as error:
