@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from checks import Check
 from checks.check import Failed, NotRun
 from components import estate as estates
+from components.estate.network import is_id
 from components.settings import DynamoDbState, MemoryState, Service, Settings
 from operations import adopt, clients, rights, stores
 from operations.errors import OperationError
@@ -406,20 +407,24 @@ def _leads_out(route: dict[str, Any]) -> bool:
 
 
 def _subnets(ec2: Any, settings: Settings) -> list[Any]:
-    found = ec2.describe_subnets(
-        Filters=[{"Name": "cidr-block", "Values": [s for s in settings.estate.task_subnets if "/" in s] or ["*"]}]
+    """The tasks' subnets, each named by id, CIDR block or Name tag; of the stack's VPC alone, since others may have
+    subnets with the same block or name."""
+    vpc, wanted = settings.estate.vpc, set(settings.estate.task_subnets)
+    by_name = not is_id("vpc", vpc)
+    vpcs = ec2.describe_vpcs(Filters=[{"Name": "tag:Name" if by_name else "vpc-id", "Values": [vpc]}])["Vpcs"]
+    pages = ec2.get_paginator("describe_subnets").paginate(
+        Filters=[{"Name": "vpc-id", "Values": [found["VpcId"] for found in vpcs] or ["none"]}]
     )
-    wanted = set(settings.estate.task_subnets)
     subnets = [
         subnet
-        for subnet in found["Subnets"]
-        if {
-            subnet["SubnetId"],
-            subnet["CidrBlock"],
-            *(t["Value"] for t in subnet.get("Tags", []) if t["Key"] == "Name"),
-        }
-        & wanted
+        for page in pages
+        for subnet in page["Subnets"]
+        if wanted & {subnet["SubnetId"], subnet["CidrBlock"], *_names(subnet.get("Tags", []))}
     ]
     if not subnets:
         raise NotRun("the subnets are missing")
     return subnets
+
+
+def _names(tags: list[dict[str, str]]) -> list[str]:
+    return [tag["Value"] for tag in tags if tag["Key"] == "Name"]

@@ -9,7 +9,9 @@ import pytest
 from botocore.stub import Stubber
 
 from checks.check import Failed
-from operations.preflight import _uncounted, idle_timeout
+from operations.preflight import _subnets, _uncounted, idle_timeout
+from rehearsal.emulator import Emulator
+from tests.stacks import changed, production
 
 
 @pytest.mark.parametrize(
@@ -39,3 +41,25 @@ def test_an_idle_timeout_that_cuts_answers_while_they_stream_is_a_fault() -> Non
 def test_an_idle_timeout_below_the_longest_request_is_a_fault() -> None:
     with pytest.raises(Failed, match="its idle timeout is 60 s, and longestRequest is 61 s"):
         idle_timeout({}, 61)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_subnets_are_found_however_each_is_named_and_in_the_stacks_vpc_alone(
+    emulator: Emulator, unique: str, by_name: bool
+) -> None:
+    ec2 = emulator.client("ec2")
+    ours, theirs = (ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"] for _ in range(2))
+    ec2.create_tags(Resources=[ours], Tags=[{"Key": "Name", "Value": unique}])
+    ids = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.9.{number}.0/24")["Subnet"]["SubnetId"]
+        for vpc in (ours, theirs)
+        for number in range(4)
+    ]
+    ec2.create_tags(Resources=[ids[2], ids[6]], Tags=[{"Key": "Name", "Value": "tasks"}])
+    named = {"estate.vpc": unique if by_name else ours, "estate.taskSubnets": [ids[0], "10.9.1.0/24", "tasks"]}
+    found = _subnets(ec2, changed(production("asked"), named).settings)
+    assert sorted(subnet["SubnetId"] for subnet in found) == sorted(ids[:3])
+    for id_ in ids:
+        ec2.delete_subnet(SubnetId=id_)
+    for vpc in (ours, theirs):
+        ec2.delete_vpc(VpcId=vpc)
