@@ -1,26 +1,21 @@
 """What stands before workspace-mcp's own routes: discovery in every form in use, browsers, and a line for each refusal.
 
 `install()` puts it there. From the outside in: `Refusals` logs, `CrossOrigin` answers browsers of the origins in
-OAUTH_ALLOWED_ORIGINS, `Discovery` leads other forms of the metadata's addresses to those that the server has.
+OAUTH_ALLOWED_ORIGINS, `registrations.Limit` bounds what anybody may register, `Discovery` leads other forms of the
+metadata's addresses to those that the server has.
 """
 
 import json
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from registrations import App, Limit, Message, Receive, Scope, Send
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOG = logging.getLogger("clients")
 LIMIT = 64 * 1024
@@ -66,7 +61,7 @@ class CrossOrigin:
             allow_origins=origins,
             allow_methods=["GET", "POST", "DELETE", "OPTIONS"],
             allow_headers=["*"],  # Mcp-Param-* have names of the tools' own.
-            expose_headers=["WWW-Authenticate", "Mcp-Session-Id", "Mcp-Protocol-Version"],
+            expose_headers=["WWW-Authenticate", "Mcp-Session-Id", "Mcp-Protocol-Version", "Retry-After"],
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,20 +96,22 @@ class Refusals:
             status = message.get("status", status)
             sent.extend(message.get("body", b"")[: LIMIT - len(sent)])
             last = message["type"] == "http.response.body" and not message.get("more_body")
-            if last and status in (400, 401):
+            if last and status in (400, 401, 413, 429):
                 form = scope["query_string"] if scope["method"] == "GET" else bytes(received)
-                line = self.line(path, form, bytes(sent))
+                line = self.line(path, status, form, bytes(sent))
                 if line:
                     LOG.warning("%s (%s)", line, plain(header(scope, b"user-agent"), 80) or "no user agent")
             await send(message)
 
         await self.app(scope, taking, giving)
 
-    def line(self, path: str, asked: bytes, answered: bytes) -> str:
+    def line(self, path: str, status: int, asked: bytes, answered: bytes) -> str:
         """What is logged of a refusal, or nothing where it is about no client."""
         answer = document(answered)
         # Without what was asked for behind a question mark, and without what is quoted beyond an address's length.
         why = plain(re.sub(r"\?[^'\s]*", "", str(answer.get("error_description", answer.get("error", "")))), 300)
+        if status in (413, 429):
+            return f"Client refused: {why}" if why else ""
         if path == "/register":
             client = document(asked)
             uris = client.get("redirect_uris")
@@ -133,7 +130,7 @@ class Refusals:
         return f"Client refused: {client_id} asks to sign in and come back to {comes_back}: {why}"
 
 
-_FORGOTTEN = "; it registered before the store of registrations was emptied, or never"
+_FORGOTTEN = "; it registered before the store was emptied, more than a day ago without a sign-in, or never"
 
 
 def header(scope: Scope, name: bytes) -> str:
@@ -183,6 +180,7 @@ def install() -> None:
         app.user_middleware[:0] = [
             Middleware(Refusals),  # type: ignore[arg-type]
             Middleware(CrossOrigin, origins=origins),  # type: ignore[arg-type]
+            Middleware(Limit),  # type: ignore[arg-type]
             Middleware(Discovery, prefix=prefix),  # type: ignore[arg-type]
         ]
         app.middleware_stack = app.build_middleware_stack()

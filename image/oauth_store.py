@@ -19,6 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
+import registrations
+
 PREFIX = "WORKSPACE_MCP_OAUTH_PROXY_"
 SIGNING_KEY = "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY"
 PROBE_SECONDS = 60  # After that even a probe that was broken off is gone.
@@ -143,7 +145,8 @@ def _in_place_of_files(table: str) -> None:
 
 
 def _hold_the_server_to(backend: str) -> None:
-    """End the start where the server took another store than it was told, or does not encrypt."""
+    """End the start where the server took another store than it was told, does not encrypt, or keeps registrations that
+    nobody uses."""
     from core import server
 
     configure = server.configure_server_for_http
@@ -161,5 +164,9 @@ def _hold_the_server_to(backend: str) -> None:
             store = store.key_value
         if type(store).__name__ != wanted:
             sys.exit(f"ERROR: OAuth state: the server uses {type(store).__name__} in place of {wanted}")
+        try:
+            registrations.expire_unused(server._auth_provider)
+        except AttributeError as error:
+            sys.exit(f"ERROR: OAuth state: registrations that nobody uses would stay for ever: {error}")
 
     server.configure_server_for_http = checked

@@ -32,6 +32,7 @@ def questions(target: Target, service: Service) -> Iterator[tuple[str, str, part
             "allow TCP 443 outward to 0.0.0.0/0: Google, AWS and clients' metadata documents are outside",
             partial(_outward, target, service),
         )
+    yield f"a web ACL stands before /register of {service.key}", "", partial(_web_acl, target)
     if urlsplit(service.url).path:
         yield f"clients that ask at the root of the host find {service.key}", "", partial(_root, service)
 
@@ -80,6 +81,25 @@ def _outward(target: Target, service: Service) -> str:
     if any(group["IpPermissionsEgress"] for group in found):
         raise NotRun("none lets out TCP 443 to everywhere; there must be a proxy or VPC endpoints where they let out")
     raise Failed("none has a rule for anything outward: images cannot be pulled, and nobody can sign in")
+
+
+def _web_acl(target: Target) -> str:
+    """A finding and no fault: the load balancer is shared, and the server has a limit of its own."""
+    name = target.settings.estate.load_balancer
+    (balancer,) = target.client("elbv2").describe_load_balancers(Names=[name])["LoadBalancers"]
+    if balancer["Scheme"] != "internet-facing":
+        return f"{name} is {balancer['Scheme']}: no stranger reaches it"
+    waf = target.client("wafv2")
+    try:
+        acl = waf.get_web_acl_for_resource(ResourceArn=balancer["LoadBalancerArn"]).get("WebACL")
+    except waf.exceptions.WAFNonexistentItemException:
+        acl = None
+    if acl:
+        return f"{acl['Name']}, at {name}"
+    raise NotRun(
+        f"none, and {name} faces the internet: whoever floods it meets only the limit of each task (docs/clients.md). "
+        "Have one associated, with a rate-based rule: aws wafv2 associate-web-acl"
+    )
 
 
 def _root(service: Service) -> str:

@@ -104,7 +104,7 @@ def test_a_refused_registration_is_a_line_that_says_who_and_why(
     ]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"redirect_uris": 1}', b"\xff" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'{"redirect_uris": 1}', b"\xff" * 8_000])
 def test_a_registration_that_is_none_is_one_line_too(
     client: httpx2.Client, logged: Callable[[], list[str]], body: bytes
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_client_that_is_unknown_after_a_deployment_is_a_line_at_sign_in_and_at
         assert client.get("/authorize", params=asked, headers={"Accept": accepted}).status_code == 400
     form = {"grant_type": "refresh_token", "refresh_token": SECRET, "client_id": "b5c1"}
     assert client.post("/token", data=form).status_code == 401
-    why = "it registered before the store of registrations was emptied, or never (test/1)"
+    why = "it registered before the store was emptied, more than a day ago without a sign-in, or never (test/1)"
     sign_in = f"[WARNING] Client unknown: b5c1 asks to sign in and come back to http://localhost:3/cb; {why}"
     assert logged() == [sign_in] * 2 + [
         f"[WARNING] Client unknown: b5c1 asks for a token: Invalid client_id; {why}",
@@ -152,10 +152,40 @@ def test_what_is_not_refused_is_no_line(client: httpx2.Client, logged: Callable[
 
 
 def test_a_body_that_is_large_reaches_the_server_whole(client: httpx2.Client) -> None:
-    body = {"client_name": "x" * 200_000, "redirect_uris": ["http://localhost:3/cb"]}
+    body = {"client_name": "x" * 8_000, "redirect_uris": ["http://localhost:3/cb"]}
     answer = client.post("/register", json=body)
     assert answer.status_code == 201
     assert json.loads(answer.content)["client_name"] == body["client_name"]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_registration_that_is_larger_than_any_clients_is_refused(
+    client: httpx2.Client, logged: Callable[[], list[str]], chunked: bool
+) -> None:
+    body = json.dumps({"client_name": SECRET * 500, "redirect_uris": ["http://localhost:3/cb"]}).encode()
+    answer = client.post("/register", content=iter([body[:100], body[100:]]) if chunked else body)
+    assert answer.status_code == 413
+    assert logged() == ["[WARNING] Client refused: a registration of more than 8192 bytes from 127.0.0.1 (test/1)"]
+
+
+def test_who_registers_without_end_is_told_when_to_come_back_and_nobody_else_is(
+    server: int, client: httpx2.Client, logged: Callable[[], list[str]]
+) -> None:
+    body = {"client_name": "flood", "redirect_uris": ["http://localhost:3/cb"]}
+
+    def register(forwarded: str) -> httpx2.Response:
+        # What stands before the load balancer's own word anybody may write.
+        return client.post("/register", json=body, headers={"X-Forwarded-For": forwarded, "Origin": APP})
+
+    admitted = 0
+    while (refused := register(f"198.51.100.{admitted % 250}, 203.0.113.7")).status_code == 201 and admitted < 600:
+        admitted += 1
+    assert admitted >= 300 and refused.status_code == 429
+    assert 1 <= int(refused.headers["Retry-After"]) <= 12
+    assert refused.json()["error_description"] == "more than 300 registrations an hour from 203.0.113.7"
+    assert refused.headers["Access-Control-Allow-Origin"] == APP, "a page learns of it too"
+    assert register("203.0.113.7, 203.0.113.8").status_code == 201
+    assert logged() == ["[WARNING] Client refused: more than 300 registrations an hour from 203.0.113.7 (test/1)"]
 
 
 def test_on_a_host_of_its_own_the_forms_at_the_root_lead_to_the_sign_in(start_server: StartServer) -> None:

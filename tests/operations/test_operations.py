@@ -368,6 +368,27 @@ def test_preflight_asks_whether_the_security_groups_let_tasks_out(operated: Oper
     assert asked().detail == "closed does"
 
 
+def test_preflight_points_out_that_no_web_acl_stands_before_registration(operated: Operated) -> None:
+    def asked() -> Check:
+        (check,) = [c for c in preflight(operated.target) if c.name == "a web ACL stands before /register of " + key]
+        return check
+
+    key = "google-workspace"
+    check = asked()
+    assert check.passed is None, "a finding, and no fault: the load balancer is others' as well"
+    assert check.detail.startswith("none, and busyb-alb faces the internet: whoever floods it meets only the limit")
+    elb, waf = operated.target.client("elbv2"), operated.target.client("wafv2")
+    (balancer,) = elb.describe_load_balancers(Names=["busyb-alb"])["LoadBalancers"]
+    seen = {"SampledRequestsEnabled": False, "CloudWatchMetricsEnabled": False, "MetricName": "flood"}
+    acl = waf.create_web_acl(Name="flood", Scope="REGIONAL", DefaultAction={"Allow": {}}, VisibilityConfig=seen)
+    try:
+        waf.associate_web_acl(WebACLArn=acl["Summary"]["ARN"], ResourceArn=balancer["LoadBalancerArn"])
+        check = asked()
+        assert (check.passed, check.detail) == (True, "flood, at busyb-alb")
+    finally:
+        waf.disassociate_web_acl(ResourceArn=balancer["LoadBalancerArn"])
+
+
 def test_preflight_tells_what_a_shared_host_cannot_give(operated: Operated) -> None:
     (check,) = [c for c in preflight(operated.target) if c.name.startswith("clients that ask at the root of the host")]
     assert check.passed is None

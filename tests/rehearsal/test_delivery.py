@@ -142,11 +142,11 @@ def test_a_clean_up_that_is_refused_is_a_note_and_takes_no_answer_away(seen: See
     assert "do: aws ecs deregister-task-definition --task-definition arn:aws:ecs:" in note
 
 
-def test_a_preflight_of_the_pipeline_is_denied_the_values_of_secrets_and_no_more(seen: Seen) -> None:
+def test_a_preflight_of_the_pipeline_is_denied_the_values_of_secrets_web_acls_and_no_more(seen: Seen) -> None:
     """It takes that for "not run", as it does the simulation of rights and the quota, which a rehearsal has not got."""
     assert len(seen.before) > 20
     refused = {refusal.action for refusal in coverage.refusals(seen.roles, seen.before)}
-    assert refused == {"secretsmanager:GetSecretValue"}
+    assert refused == {"secretsmanager:GetSecretValue", "wafv2:GetWebACLForResource"}
 
 
 @pytest.mark.parametrize("part", coverage.PARTS)

@@ -84,6 +84,15 @@ def test_the_cache_asks_for_the_password_and_what_is_in_it_is_encrypted(running:
     assert "__encrypted_data__" in value and "cached@example.com" not in value
 
 
+def test_a_registration_ends_and_with_a_sign_in_it_stays(running: Rehearsal) -> None:
+    unused = ask(begin(subjects(running)[0])).client_id
+    right = SECRET_VALUE.format(key="PASSWORD")
+    keys = asked_of_the_cache(running, "KEYS", "mcp-oauth-proxy-clients*", password=right).split()
+    ends = {key: int(asked_of_the_cache(running, "TTL", key, password=right)) for key in keys}
+    assert [0 < end <= 24 * 3600 for key, end in ends.items() if key.endswith(unused)] == [True]
+    assert -1 in ends.values(), "the one that signed in before has none"
+
+
 def test_without_its_cache_the_server_is_healthy_and_not_ready(running: Rehearsal) -> None:
     """The last one: it leaves no cache."""
     assert [ask(ready(subject)) for subject in subjects(running)] == [(200, 200)] * 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -119,6 +121,15 @@ def test_what_has_an_end_has_it_where_the_table_looks_for_it(running: Rehearsal,
         if item["collection"]["S"] != "mcp-oauth-proxy-clients"
     ]
     assert ends and all(end > time.time() for end in ends)
+
+
+def test_a_registration_ends_in_a_day_and_with_a_sign_in_it_stays(running: Rehearsal, token: str) -> None:
+    unused = ask(begin(subjects(running)[0])).client_id
+    used = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))["client_id"]
+    items = running.account.client("dynamodb").scan(TableName=TABLE)["Items"]
+    ends = {item["key"]["S"]: item.get("ttl") for item in items if item["collection"]["S"] == "mcp-oauth-proxy-clients"}
+    assert ends[used] is None
+    assert time.time() < int(ends[unused]["N"]) <= time.time() + 24 * 3600
 
 
 def test_a_deployment_without_change_is_none_and_keeps_the_key(running: Rehearsal, token: str) -> None:
