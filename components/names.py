@@ -29,6 +29,11 @@ def is_target_group_of(service: Service, name: str) -> bool:
     return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)", name) is not None
 
 
+def service_name(service: Service) -> str:
+    """The ECS service's name."""
+    return f"{service.name}-service"
+
+
 def task_role_name(service: Service) -> str:
     """The physical name of the running server's role."""
     return f"{service.name}-task-role"

@@ -15,6 +15,7 @@ from components import oauth_state, rollout
 from components.containers import collector, log_configuration, log_group_name, volumes
 from components.documents import canonical_json
 from components.estate import Estate
+from components.names import service_name
 from components.registry import Registry
 from components.routing import Routing, internal_url
 from components.settings import Autoscaling, DynamoDbState, Service
@@ -192,7 +193,7 @@ class McpService(pulumi.ComponentResource):
         )
         ecs_service = aws.ecs.Service(
             f"{name}-service",
-            name=f"{service.name}-service",
+            name=service_name(service),
             cluster=estate.cluster,
             task_definition=task_definition.arn,
             desired_count=service.desired_count,

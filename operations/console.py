@@ -13,9 +13,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from components.containers import log_group_name
+from components.names import service_name
 from components.settings import Service
 from operations.errors import OperationError
-from operations.target import Target, service_name
+from operations.target import Target
 from providers.docker_client import NoEngine, find_client
 
 _DOCS = "https://docs.aws.amazon.com"

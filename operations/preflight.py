@@ -97,10 +97,12 @@ def _estate(target: Target) -> list[Check]:
         for finding in findings
     ]
     checks += [
-        Check(name="what could not be asked", passed=None, detail=text, remedy="", seconds=0) for text in warnings
+        Check(name="what the program warns of", passed=None, detail=text, remedy="", seconds=0) for text in warnings
     ]
     if not findings:
-        detail = "network, groups, cluster, namespace, load balancer, rules, certificates, secrets, buckets, roles"
+        detail = (
+            "network, groups, cluster, namespace, load balancer, rules, certificates, secrets, buckets, roles, issuers"
+        )
         checks.insert(
             0,
             Check(

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable
 
 from components import rollout
+from components.names import service_name
 from components.settings import Service
 from operations.errors import OperationError
 from operations.rollback import wait_until_steady
-from operations.target import Target, revision, service_name
+from operations.target import Target, revision
 
 
 def restart(target: Target, service: Service, progress: Callable[[str], None]) -> float:

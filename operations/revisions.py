@@ -13,12 +13,12 @@ from botocore.exceptions import ClientError
 
 from components import rollout
 from components.containers import log_group_name
-from components.names import target_group_name
+from components.names import service_name, target_group_name
 from components.registry import healthy_tag
 from components.rollout import HealthyRevision
 from components.settings import TOPICS, Service
 from operations.refusals import refusals
-from operations.target import Target, revision, service_name
+from operations.target import Target, revision
 
 SHOWN = 20
 """Revisions that `history` looks at, newest first; beside them the running one and those that were healthy."""

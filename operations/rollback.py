@@ -20,12 +20,12 @@ from ruamel.yaml.error import YAMLError
 from checks import Check, deployment
 from components import rollout
 from components.containers import log_group_name
-from components.names import target_group_name
+from components.names import service_name, target_group_name
 from components.settings import NAMESPACE, Service
 from operations.errors import OperationError
 from operations.revisions import healthy, history
 from operations.rollback_decision import Decision, decide
-from operations.target import Target, revision, service_name
+from operations.target import Target, revision
 from operations.verify import verify
 
 _STEADY_LIMIT = 600.0

@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import account
 from components import settings as configuration
+from components.names import service_name
 from components.settings import Service, Settings
 from engine import cli
 from engine.deployment import Deployer
@@ -136,11 +137,6 @@ class _Clients:
 
     def __init__(self, target: Target) -> None:
         self.account, self.region, self.client = target.account, target.region, target.client
-
-
-def service_name(service: Service) -> str:
-    """The ECS service's name."""
-    return f"{service.name}-service"
 
 
 def real(stack: str) -> Target:

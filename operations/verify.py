@@ -15,11 +15,11 @@ from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
 from components.containers import log_group_name
 from components.listener_rules import host_regex
-from components.names import target_group_name
+from components.names import service_name, target_group_name
 from components.observability import ERROR_LINE
 from components.settings import DynamoDbState, Service, ValkeyState
 from operations import probe, stores
-from operations.target import Target, service_name
+from operations.target import Target
 
 _ERROR = re.compile(rf"{ERROR_LINE}|\b(ERROR|CRITICAL|Traceback)\b")
 _HEALTH_LIMIT = 90.0

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from components.settings import NAMESPACE, parse
+from components.settings import ISSUER_KEPT, NAMESPACE, parse
 from engine.stack import Project
 from providers import Context
 from rehearsal.driver import EmbeddedStack
@@ -60,6 +60,13 @@ def changed(stack: Stack, values: dict[str, Any]) -> Stack:
             continue
         config[key] = document[top] if isinstance(document[top], str) else json.dumps(document[top])
     return dataclasses.replace(stack, config=config, settings=parse(config))
+
+
+def moving(stack: Stack) -> Stack:
+    """The stack, whose services may change their public addresses."""
+    exception = {"rule": ISSUER_KEPT, "resource": "*", "owner": "tests", "expires": "2099-12-31"}
+    written = json.loads(stack.config.get(f"{NAMESPACE}:policyExceptions", "[]"))
+    return changed(stack, {"policyExceptions": [*written, {**exception, "reason": "Nobody is signed in"}]})
 
 
 def embedded(stack: Stack, account: Account, folder: Path) -> EmbeddedStack:

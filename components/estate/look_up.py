@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pulumi
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from components import account, ownership, rollout
+from components import account, issuer, ownership, rollout
 from components.estate import network, storage
 from components.estate.findings import Ask, EstateError, Findings
 from components.estate.found import Estate
@@ -131,6 +131,8 @@ async def look_up(
         findings.add(
             f"cluster {estate.cluster}", place, f"it is {cluster['status']}", "name an active cluster in estate.cluster"
         )
+    elif cluster:
+        await _issuers(settings, findings)
     if namespace:
         names = ownership.conflicts(
             settings,
@@ -170,6 +172,15 @@ async def look_up(
         state_bucket_key=state_bucket_key,
         hosted_zones={name: zone["zoneId"] for name, zone in zones.items() if zone},
     )
+
+
+async def _issuers(settings: Settings, findings: Findings) -> None:
+    changes = issuer.changes(settings, client=findings.client, warn=findings.warn)
+    try:
+        for change in await asyncio.to_thread(list, changes):
+            findings.add(*change)
+    except (BotoCoreError, ClientError) as error:
+        findings.warn(f"Whether people stay signed in, because the public address stays, could not be asked: {error}")
 
 
 async def _pipeline(settings: Settings, place: str, findings: Findings) -> str | None:

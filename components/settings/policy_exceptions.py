@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, StringConstraints
 from components.settings.model import Model
 
 ISSUER_KEPT = "mcp-issuer-keep"
-"""A rule that preflight holds, and no policy: it compares the public address with that of what runs. The resource is
-the service's key."""
+"""A rule that the program itself holds (components/issuer.py), and no policy: it compares the public address with that
+of what runs. The resource is the service's key."""
 
 
 def _day(value: Any) -> Any:

@@ -7,9 +7,9 @@ should be.
 from __future__ import annotations
 
 from components.containers import log_group_name
-from components.names import target_group_name, task_role_name
+from components.names import service_name, target_group_name, task_role_name
 from components.settings import DynamoDbState, Service
-from operations.target import Target, service_name
+from operations.target import Target
 
 Rights = dict[str, tuple[str, ...]]
 """Resource (ARN, or *) -> actions on it."""

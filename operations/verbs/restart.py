@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 
 def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
+    from components.names import service_name
     from operations.restart import restart
-    from operations.target import service_name
 
     service = target.service(options.service)
     seconds = restart(target, service, output.print)

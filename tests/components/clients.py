@@ -135,6 +135,11 @@ class Ecs:
     def describe_services(self, *, services: list[str], **_: Any) -> dict[str, Any]:
         return {"services": [self.update_service(service=name)["service"] for name in services]}
 
+    def describe_task_definition(self, *, taskDefinition: str) -> dict[str, Any]:
+        url = self.account.external_url
+        variables = [{"name": "WORKSPACE_EXTERNAL_URL", "value": url}] if url else []
+        return {"taskDefinition": {"containerDefinitions": [{"environment": variables}, {}]}}
+
     def list_tasks(self, **_: Any) -> dict[str, Any]:
         return {"taskArns": []}
 
@@ -142,7 +147,7 @@ class Ecs:
 def _service(task_definition: str) -> dict[str, Any]:
     counts = {"runningCount": 1, "desiredCount": 1, "rolloutState": "COMPLETED"}
     deployment = {"id": "ecs-svc/1", "status": "PRIMARY", "taskDefinition": task_definition, "createdAt": 1, **counts}
-    return {"status": "ACTIVE", "deployments": [deployment], "events": []}
+    return {"status": "ACTIVE", "taskDefinition": task_definition, "deployments": [deployment], "events": []}
 
 
 class Ecr:

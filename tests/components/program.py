@@ -84,6 +84,8 @@ class Account:
     """Service -> its revisions that became healthy, as the parameter holds them."""
     running: str | None = None
     """ARN of the task definition that ECS runs after the deployment; None: the one just deployed."""
+    external_url: str | None = None
+    """The public address that what ECS runs tells clients; None: no variable says it."""
     named: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Name of a role, topic, Cloud Map service -> its tags; of a dashboard -> its body; or `refused`."""
     filled: dict[str, str] = dataclasses.field(default_factory=dict)

@@ -327,20 +327,22 @@ def test_preflight_points_out_a_changed_address_to_people_who_are_signed_in(oper
     def asked(**changes: Any) -> Check:
         stack = changed(operated.stack, {f"{SERVICE}.routing": moved, **changes})
         found = preflight(dataclasses.replace(operated.target, settings=stack.settings))
-        (check,) = [check for check in found if check.name.startswith("the issuer of google-workspace stays")]
+        (check,) = [check for check in found if check.detail.startswith(("it changes", "the issuer of"))]
         return check
 
     moved = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
     change = "it changes from https://api.busyb.ai/google-workspace to https://mcp.busyb.ai"
     check = asked()
-    assert check.passed is False
+    assert (check.name, check.passed) == ("the issuer of google-workspace", False)
     assert check.detail.startswith(f"{change}: every client registers anew, every person signs in again")
     assert "rule mcp-issuer-keep, resource google-workspace" in check.remedy
 
     exception = {"rule": "mcp-issuer-keep", "resource": "google-workspace", "owner": "team"}
     exception |= {"reason": "Everybody was told", "expires": "2099-12-31"}
     check = asked(policyExceptions=[exception])
-    assert (check.passed, check.detail) == (True, f"{change}; allowed: Everybody was told (team, until 2099-12-31)")
+    assert check.passed is None
+    assert check.detail.startswith(f"the issuer of google-workspace: {change}: every client registers anew")
+    assert check.detail.endswith("allowed: Everybody was told (team, until 2099-12-31)")
     assert asked(policyExceptions=[{**exception, "expires": "2026-01-01"}]).passed is False
     assert asked(policyExceptions=[{**exception, "resource": "another"}]).passed is False
 

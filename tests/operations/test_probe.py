@@ -15,11 +15,12 @@ from botocore.exceptions import ClientError
 from checks.check import Failed, NotRun
 from components import settings as configuration
 from components.containers import log_group_name
+from components.names import service_name
 from components.settings import Service
 from engine.reading import ByFile
 from operations import probe, verify
 from operations.probe import entrance
-from operations.target import Target, service_name
+from operations.target import Target
 from rehearsal.emulator import Emulator
 from tests.conftest import ACCOUNT, REGION, ROOT
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from components.names import service_name
 from engine.cli import Cli
 from operations import target
 from operations.console import execute
 from operations.errors import OperationError
-from operations.target import real, service_name
+from operations.target import real
 from rehearsal.emulator import Emulator
 from tests.conftest import ACCOUNT, ROOT
 

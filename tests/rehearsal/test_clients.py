@@ -24,7 +24,7 @@ from components.clients import CLIENTS
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal
 from tests.components.test_clients import SENT
-from tests.stacks import SERVICE, changed, production
+from tests.stacks import SERVICE, changed, moving, production
 
 ROUTING: dict[str, dict[str, Any]] = {
     "rewrite": {"strategy": "rewrite", "host": "api.busyb.ai", "path": "/google-workspace", "priority": 50},
@@ -63,7 +63,7 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def rehearsal(engine: Engine) -> Iterator[Rehearsal]:
-    with Rehearsal(production("clients")) as rehearsal:
+    with Rehearsal(moving(production("clients"))) as rehearsal:
         yield rehearsal
 
 

@@ -18,7 +18,7 @@ from engine.deployment import DeploymentFailed
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal, Stack
 from tests.rehearsal.test_rollout import asked_all_the_time, image
-from tests.stacks import INTERNAL, SERVICE, changed, production
+from tests.stacks import INTERNAL, SERVICE, changed, moving, production
 
 EDGE_READS_RULES = 1.5
 """Seconds after which the edge has certainly seen a changed rule."""
@@ -67,13 +67,13 @@ uvicorn.run(app, host="0.0.0.0", port=int(os.environ["PORT"]), forwarded_allow_i
 @pytest.fixture(scope="module")
 def running(engine: Engine) -> Iterator[Rehearsal]:
     """An account in which the strategies are deployed one after the other, and then a second service."""
-    with Rehearsal(with_second(production("routing"))) as rehearsal:
+    with Rehearsal(with_second(moving(production("routing")))) as rehearsal:
         yield rehearsal
 
 
 @pytest.fixture(scope="module")
 def stack() -> Stack:
-    return production("routing")
+    return moving(production("routing"))
 
 
 def with_second(stack: Stack) -> Stack:
