@@ -158,8 +158,8 @@ class Emulator(Account):
         bridge_address: address of the Docker bridge, so that containers reach the emulator; None: loopback only.
         ids: EC2 ids to give out: `vpc-...` and `subnet-...` in the order of creation, `sg-...` to the group that is
             created with this text as its name.
-        additions: task definition family -> what its containers are given beside what the task definition says, as
-            `environment` (name -> value) and `volumes` (SOURCE:TARGET:ro).
+        additions: what containers that have the variable `having` are given beside what their task definition says, as
+            `environment` (name -> value), `volumes` (SOURCE:TARGET:ro) and `hosts` (name -> address).
         outlive: keep running when this process ends, for a kept rehearsal; `stop_kept` ends it.
 
     Raises:
@@ -175,7 +175,7 @@ class Emulator(Account):
         docker_host: str | None = None,
         bridge_address: str | None = None,
         ids: Sequence[str] = (),
-        additions: Mapping[str, Mapping[str, Any]] | None = None,
+        additions: Mapping[str, Any] | None = None,
         outlive: bool = False,
     ) -> None:
         self._python = python

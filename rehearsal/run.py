@@ -54,6 +54,10 @@ _KNOWN = (
 """Errors whose message says all there is to say."""
 
 
+SPEAKS_WITH_GOOGLE = "WORKSPACE_MCP_TRANSPORT"
+"""A variable that the task definitions of workspace-mcp have, and no others."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stack:
     """A stack's name, raw configuration, and settings."""
@@ -216,7 +220,7 @@ class Rehearsal:
         if self.kept:
             self.google = Google(**self.kept.google) if self.kept.google else None
             return None
-        if self.engine is None or not self._families():
+        if self.engine is None or not any(s.server == "workspace-mcp" for s in self.stack.settings.services.values()):
             return None
         with self.narrator.phase("Stand-in for Google") as detail:
             starting = Starting(
@@ -249,11 +253,7 @@ class Rehearsal:
             for service in cache.wanted(self.stack.settings.services.values())
             if isinstance(service.oauth_state, ValkeyState)
         }
-        return {**self.google.container(), "hosts": hosts}
-
-    def _families(self) -> list[str]:
-        """Task definition families of the servers that speak with Google."""
-        return [s.name for s in self.stack.settings.services.values() if s.server == "workspace-mcp"]
+        return {"having": SPEAKS_WITH_GOOGLE, **self.google.container(), "hosts": hosts}
 
     def _start_account(self, cleanup: contextlib.ExitStack) -> Emulator:
         with self.narrator.phase("Emulated AWS") as detail:
@@ -265,7 +265,7 @@ class Rehearsal:
                 docker_host=self.engine.host if self.engine else None,
                 bridge_address=self.engine.bridge_address() if self.engine else None,
                 ids=estate.pinned_ids(self.stack.settings),
-                additions=dict.fromkeys(self._families(), self._added_to_containers()) if self.google else None,
+                additions=self._added_to_containers() if self.google else None,
                 outlive=self.keep,
             )
             cleanup.enter_context(emulator)

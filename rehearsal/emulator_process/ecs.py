@@ -96,9 +96,10 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
 
 
 def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
-    """Give the containers of a family variables, volumes and host names that its task definitions know nothing of.
+    """Give containers that have a certain variable others, volumes and host names that no task definition knows of.
 
-    additions: family -> {"environment": {name: value}, "volumes": ["SOURCE:TARGET:ro"], "hosts": {name: address}}.
+    additions: {"having": name, "environment": {name: value}, "volumes": ["SOURCE:TARGET:ro"], "hosts": {name:
+    address}}; empty: nobody gets anything.
 
     Goes when the server's image can be given a proxy and an authority for Google by its task definition.
     """
@@ -106,9 +107,10 @@ def add_to_containers(ecs: Any, additions: dict[str, Any]) -> None:
     build = ecs._build_run_kwargs
 
     def build_with_additions(container: Any, task_definition: Any, environment: Any, *others: Any) -> Any:
-        added = additions.get(task_definition.get("family"), {"environment": {}, "volumes": []})
-        arguments = build(container, task_definition, {**environment, **added["environment"]}, *others)
-        volumes = [*arguments.get("volumes", ()), *added["volumes"]]
+        # Not by family: a service may be added to a rehearsal that is kept.
+        added = additions if additions.get("having") in environment else {}
+        arguments = build(container, task_definition, {**environment, **added.get("environment", {})}, *others)
+        volumes = [*arguments.get("volumes", ()), *added.get("volumes", ())]
         hosts = {**(arguments.get("extra_hosts") or {}), **added.get("hosts", {})}
         return arguments | ({"volumes": volumes} if volumes else {}) | ({"extra_hosts": hosts} if hosts else {})
 
