@@ -14,26 +14,27 @@ import pytest
 from acceptance.sign_in import Session, ask
 from acceptance.subject import Subject
 from checks.check import Failed
-from checks.http import MCP_HEADERS, expect, json_object
+from checks.http import FORMER, MODERN, expect, json_object, modern
 from checks.mcp import list_tools
 
-MODERN, LAST_OF_THE_FORMER = "2026-07-28", "2025-11-25"
-_META = {
-    "io.modelcontextprotocol/protocolVersion": MODERN,
-    "io.modelcontextprotocol/clientInfo": {"name": "acceptance", "version": "1"},
-    "io.modelcontextprotocol/clientCapabilities": {},
-}
+LAST_OF_THE_FORMER = FORMER[-1]
 _REMEDY = "something between client and server drops the headers Mcp-Method, Mcp-Name or MCP-Protocol-Version"
 Note = Callable[[str], None]
 
 
 async def _asked(subject: Subject, session: Session, method: str, **headers: str) -> httpx2.Response:
     """The answer to one request of 2026-07-28; `headers` in place of the right ones."""
-    token = {"Authorization": f"Bearer {session.token}"} if session.token else {}
-    right = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
-    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {"_meta": _META}}
+    request = modern(method)
     async with subject.address.client() as http:
-        return await http.post(subject.address.mcp_url, json=body, headers={**MCP_HEADERS, **token, **right, **headers})
+        return await http.post(
+            subject.address.mcp_url,
+            json=request["json"],
+            headers={**request["headers"], **_token(session), **headers},
+        )
+
+
+def _token(session: Session) -> dict[str, str]:
+    return {"Authorization": f"Bearer {session.token}"} if session.token else {}
 
 
 def test_eras(subject: Subject, session: Session, note: Note) -> None:
@@ -77,3 +78,17 @@ def test_refusals(subject: Subject, session: Session, subtests: pytest.Subtests,
             if not isinstance(error, dict) or "code" not in error:
                 raise Failed(f"{status} without a JSON-RPC error: something between answers in the server's place")
             note(f"{status}, {error['code']}")
+
+
+def test_cancellation(subject: Subject, session: Session, note: Note) -> None:
+    """A client that goes away before the answer, which cancels its call, takes nothing from the next"""
+
+    async def gone_and_back() -> httpx2.Response:
+        request, url = modern("tools/list"), subject.address.mcp_url
+        asking = {"json": request["json"], "headers": {**request["headers"], **_token(session)}}
+        async with subject.address.client() as http, http.stream("POST", url, **asking):
+            pass  # Closed when the answer has begun, and nothing of it was read.
+        return await _asked(subject, session, "tools/list")
+
+    tools = json_object(expect(ask(gone_and_back()), 200))["result"]["tools"]
+    note(f"{len(tools)} tools in the next answer")

@@ -14,7 +14,7 @@ from checks.check import Failed, NotRun, Probe
 ROUTING = "compare the listener's rules with the program's: pulumi preview --refresh --diff"
 NO_HEALTHY_TASK = "the load balancer has no healthy task: look at the service's events and the tasks' logs"
 WELL_KNOWN = f"strategy rewrite has a listener rule for each metadata document; {ROUTING}"
-INITIALIZE = {
+INITIALIZE: dict[str, Any] = {
     "jsonrpc": "2.0",
     "id": 1,
     "method": "initialize",
@@ -26,6 +26,36 @@ INITIALIZE = {
 }
 """The first message of an MCP client (all revisions before 2026-07-28 begin with it)."""
 MCP_HEADERS = {"Accept": "application/json, text/event-stream"}
+MODERN = "2026-07-28"
+"""The revision without `initialize` and without sessions: each request says in itself who asks."""
+FORMER = ("2025-06-18", "2025-11-25")
+"""Those before it that are in use, the newest last."""
+_META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "checks", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+
+
+def modern(method: str, **parameters: Any) -> dict[str, Any]:
+    """A request of `MODERN`, as `json` and `headers` for an HTTP client.
+
+    https://modelcontextprotocol.io/specification/2026-07-28/basic/transports
+    """
+    headers = {**MCP_HEADERS, "MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+    if "name" in parameters:
+        headers["Mcp-Name"] = str(parameters["name"])
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {**parameters, "_meta": _META}}
+    return {"json": body, "headers": headers}
+
+
+def first_requests() -> dict[str, dict[str, Any]]:
+    """Revision -> what its clients ask first."""
+    initialize = {
+        revision: {**INITIALIZE, "params": {**INITIALIZE["params"], "protocolVersion": revision}} for revision in FORMER
+    }
+    former = {revision: {"json": body, "headers": MCP_HEADERS} for revision, body in initialize.items()}
+    return {**former, MODERN: modern("server/discover")}
 
 
 def checks(

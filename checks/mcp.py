@@ -71,15 +71,19 @@ async def _origin(address: PublicAddress, known: bool) -> str:
 
 
 async def _list_tools(address: PublicAddress, minimum: int) -> str:
-    async with connect(address) as client:
-        tools = len(await list_tools(client))
-        version = client.protocol_version
-    if tools < minimum:
-        raise Failed(
-            f"{tools} tools, at least {minimum} wanted",
-            "look at the server's tool settings (tier, list, permissions)",
-        )
-    return f"{tools} tools, protocol {version}"
+    """As a client of the newest revision that the server speaks, and as one of those before 2026-07-28."""
+    seen: dict[str, int] = {}
+    for mode in ("auto", "legacy"):
+        async with connect(address, mode=mode) as client:
+            seen[client.protocol_version] = tools = len(await list_tools(client))
+        if tools < minimum:
+            raise Failed(
+                f"{tools} tools by {client.protocol_version}, at least {minimum} wanted",
+                "look at the server's tool settings (tier, list, permissions)",
+            )
+    if len(set(seen.values())) > 1:
+        raise Failed(" and ".join(f"{tools} tools by {revision}" for revision, tools in seen.items()))
+    return f"{tools} tools, protocol {' and '.join(seen)}"
 
 
 async def _find_sign_in(address: PublicAddress, client_redirect_uris: tuple[str, ...], sign_in_host: str) -> str:

@@ -17,7 +17,7 @@ import httpx2
 
 from checks.address import PublicAddress
 from checks.check import Failed, NotRun, Probe, needed, once
-from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, expect, json_object
+from checks.http import INITIALIZE, MCP_HEADERS, ROUTING, expect, first_requests, json_object
 
 Document = dict[str, Any]
 Shared = Callable[[], Awaitable[Document]]
@@ -45,7 +45,7 @@ def checks(
         Probe(
             "MCP without a token is refused and told where to sign in",
             ROUTING,
-            lambda: _refused(challenge),
+            lambda: _refused(address, challenge),
         ),
         Probe(
             "made-up tokens are refused, in the header and in the query",
@@ -107,8 +107,16 @@ async def _challenge(address: PublicAddress) -> str:
     return found[1]
 
 
-async def _refused(challenge: Callable[[], Awaitable[str]]) -> str:
-    return f"401, metadata at {await challenge()}"
+async def _refused(address: PublicAddress, challenge: Callable[[], Awaitable[str]]) -> str:
+    metadata = await challenge()
+    async with address.client() as client:
+        for revision, request in first_requests().items():
+            response = await client.post(address.mcp_url, **request)
+            if response.status_code == 200:
+                raise Failed(f"MCP answered 200 without a token to a client of {revision}: anyone can use it", OAUTH_ON)
+            if metadata not in expect(response, 401).headers.get("WWW-Authenticate", ""):
+                raise Failed(f"a client of {revision} got 401 without {metadata}, so it cannot find the sign-in")
+    return f"401, metadata at {metadata}; so for clients of {', '.join(first_requests())}"
 
 
 async def _bad_tokens(address: PublicAddress) -> str:

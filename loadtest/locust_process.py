@@ -27,7 +27,16 @@ from locust.env import Environment
 RAMP = 5.0
 """Seconds in which the users come."""
 PROTOCOL = "2025-06-18"
-"""The version of MCP that a user proposes: https://modelcontextprotocol.io/specification/2025-06-18/basic/lifecycle."""
+"""The version of MCP that every other user proposes, who begins a session:
+https://modelcontextprotocol.io/specification/2025-06-18/basic/lifecycle."""
+MODERN = "2026-07-28"
+"""The version of the others, who begin none: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports.
+"""
+META = {
+    "io.modelcontextprotocol/protocolVersion": MODERN,
+    "io.modelcontextprotocol/clientInfo": {"name": "load-test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 
 
 class Person(FastHttpUser):
@@ -40,9 +49,11 @@ class Person(FastHttpUser):
     network_timeout = 30.0
     plan = None
     people = None
+    eras = None
 
     def on_start(self):
         self.person = next(self.people)
+        self.modern = next(self.eras)
         self.session = {}
         self.number = 0
         self.common = {"Host": urlsplit(self.plan["url"]).netloc}
@@ -62,8 +73,8 @@ class Person(FastHttpUser):
             self.call("search", "tools/call", self.person["search"])
 
     def connected(self):
-        """Whether the user has a session; begins one if not."""
-        if not self.session:
+        """Whether the user has a session, or needs none; begins one if not."""
+        if not (self.session or self.modern):
             client = {"name": "load-test", "version": "1"}
             asked = {"protocolVersion": PROTOCOL, "capabilities": {}, "clientInfo": client}
             answer, headers = self.call("initialize", "initialize", asked)
@@ -78,10 +89,16 @@ class Person(FastHttpUser):
     def call(self, name, method, parameters):
         """The result, None if there is none, and the headers of the answer."""
         self.number += 1
-        return self.post(name, {"jsonrpc": "2.0", "id": self.number, "method": method, "params": parameters}, result_of)
+        headers = {}
+        if self.modern:
+            headers = {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+            headers |= {"Mcp-Name": parameters["name"]} if "name" in parameters else {}
+            parameters = {**parameters, "_meta": META}
+        document = {"jsonrpc": "2.0", "id": self.number, "method": method, "params": parameters}
+        return self.post(name, document, result_of, headers)
 
-    def post(self, name, document, read):
-        headers = {**self.common, **self.session, "Accept": "application/json, text/event-stream"}
+    def post(self, name, document, read, further=()):
+        headers = {**self.common, **self.session, **dict(further), "Accept": "application/json, text/event-stream"}
         path = self.path + self.plan["mcpPath"]
         with self.client.post(path, name=name, json=document, headers=headers, catch_response=True) as answer:
             if answer.status_code not in (200, 202):
@@ -116,9 +133,9 @@ def main():
     plan = json.loads(sys.stdin.buffer.readline())
     gevent.spawn(lambda: (tp_read(0, 1), os._exit(1)))
     tasks = {TASKS[name]: weight for name, weight in plan["weights"].items()}
-    people = itertools.cycle(plan["people"])
+    people, eras = itertools.cycle(plan["people"]), itertools.cycle([False, True])
     host = plan["connectTo"] or "{0.scheme}://{0.netloc}".format(urlsplit(plan["url"]))
-    kind = type("User", (Person,), {"tasks": tasks, "plan": plan, "people": people, "host": host})
+    kind = type("User", (Person,), {"tasks": tasks, "plan": plan, "people": people, "eras": eras, "host": host})
     environment = Environment(user_classes=[kind])
     runner = environment.create_local_runner()
     runner.start(plan["users"], spawn_rate=max(1.0, plan["users"] / RAMP))

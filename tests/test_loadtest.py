@@ -104,11 +104,19 @@ def test_users_ask_at_the_public_name_as_an_mcp_client_does(server: Server) -> N
     assert {path for _, path, _, _ in server.asked} == {"/mail/mcp"}
     assert {headers["Authorization"] for _, _, headers, _ in server.asked} == {f"Bearer {TOKEN}"}
     calls = [(headers, asked["params"]) for _, _, headers, asked in server.asked if asked["method"] == "tools/call"]
-    assert calls
-    for headers, parameters in calls:
+    former = [(headers, asked) for headers, asked in calls if "_meta" not in asked]
+    modern = [(headers, asked) for headers, asked in calls if "_meta" in asked]
+    assert former and modern, "every other user is of the newer era"
+    for headers, parameters in former:
         assert parameters == SEARCH
         assert (headers["Mcp-Session-Id"], headers["MCP-Protocol-Version"]) == ("session-1", "2025-06-18")
-    assert server.methods().count("initialize") <= 4, "each user has one session"
+    for headers, parameters in modern:
+        version = parameters["_meta"]["io.modelcontextprotocol/protocolVersion"]
+        assert parameters == {**SEARCH, "_meta": parameters["_meta"]}
+        assert (headers["MCP-Protocol-Version"], version) == ("2026-07-28", "2026-07-28")
+        assert (headers["Mcp-Method"], headers["Mcp-Name"]) == ("tools/call", SEARCH["name"])
+        assert "Mcp-Session-Id" not in headers
+    assert server.methods().count("initialize") <= 2, "each user who has a session has one"
     counted = next(figures for figures in found.figures if figures.name == "search")
     # One may be under way at the end.
     assert len(calls) - 4 <= counted.count <= len(calls)

@@ -242,7 +242,7 @@ def test_an_empty_list_of_redirect_addresses_fails(serve: Behind) -> None:
 def test_both_eras_of_the_protocol_are_asked(serve: Behind) -> None:
     found = serve().accept("test_protocol")
     assert found.failed == {}
-    assert len(found.checks) == 6
+    assert len(found.checks) == 7
     assert found.checks["A client of either era of the protocol lists the same tools"]["passed"]
 
 
