@@ -120,6 +120,18 @@ async def use(subject: Subject, client_id: str, comes_back: str, user: str) -> N
     await call(subject, fresh["access_token"], user)
 
 
+async def log_in(subject: Subject, name: str) -> None:
+    """All that a client of the table does, from its first request without a token to a tool call after a refresh."""
+    async with subject.address.client() as http:
+        challenge = await http.post(subject.address.mcp_url, json=INITIALIZE, headers=MCP_HEADERS)
+        assert challenge.status_code == 401
+    server = await discover(subject.address)
+    answer = await register(subject, server, CLIENTS[name].title, way(name).registers)
+    registered = json_object(expect(answer, 201))
+    assert registered["redirect_uris"] == list(way(name).registers)
+    await use(subject, registered["client_id"], way(name).comes_back, f"{name}@example.com")
+
+
 async def call(subject: Subject, token: str, user: str) -> None:
     async with Session(user=user, token=token).client(subject.address) as client:
         result = await client.call_tool("list_calendars", {})
@@ -131,19 +143,7 @@ async def call(subject: Subject, token: str, user: str) -> None:
 def test_a_client_of_the_table_registers_signs_in_calls_a_tool_and_stays_signed_in(
     deployed: Deployed, name: str
 ) -> None:
-    subject = deployed.subject
-
-    async def flow() -> None:
-        async with subject.address.client() as http:
-            challenge = await http.post(subject.address.mcp_url, json=INITIALIZE, headers=MCP_HEADERS)
-            assert challenge.status_code == 401
-        server = await discover(subject.address)
-        answer = await register(subject, server, CLIENTS[name].title, way(name).registers)
-        registered = json_object(expect(answer, 201))
-        assert registered["redirect_uris"] == list(way(name).registers)
-        await use(subject, registered["client_id"], way(name).comes_back, f"{name}@example.com")
-
-    ask(flow())
+    ask(log_in(deployed.subject, name))
 
 
 @pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if client.metadata])

@@ -16,9 +16,11 @@ from acceptance.sign_in import Session, ask, begin, exchange, returned, through_
 from acceptance.subject import StandIn, Subject
 from checks.http import expect, json_object
 from checks.mcp import list_tools
+from components.clients import CLIENTS
 from components.settings.server import SIGNING_KEY
 from rehearsal.base_images import NoBaseImage
 from rehearsal.run import Rehearsal
+from tests.rehearsal.test_clients import log_in
 from tests.stacks import SERVICE, changed, production
 
 TASKS = 3
@@ -30,7 +32,8 @@ HOST = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
 @pytest.fixture(scope="module")
 def running(engine: object) -> Iterator[Rehearsal]:
     """Three tasks of the production stack, with nothing said of their store."""
-    stack = changed(production("stores"), {f"{SERVICE}.desiredCount": TASKS, f"{SERVICE}.routing": HOST})
+    several = {f"{SERVICE}.desiredCount": TASKS, f"{SERVICE}.oauth.clients": list(CLIENTS)}
+    stack = changed(production("stores"), {**several, f"{SERVICE}.routing": HOST})
     try:
         with Rehearsal(stack) as rehearsal:
             rehearsal.deploy(policies=True)
@@ -99,6 +102,15 @@ def test_all_checks_pass_with_several_tasks(running: Rehearsal) -> None:
 
 def test_a_sign_in_that_three_tasks_had_a_part_in_is_known_to_each(running: Rehearsal, token: str) -> None:
     assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * TASKS
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_client_of_the_table_logs_in_whichever_task_answers(running: Rehearsal, name: str) -> None:
+    """By the load balancer, which sends one request after the other to another task."""
+    assert running.edge and running.google
+    at_the_edge = checks.address(service(running), service(running).url, running.edge.url)
+    google = StandIn(proxy=running.google.proxy, authority=running.google.authority).client
+    ask(log_in(Subject(address=at_the_edge, expectations=checks.expectations(service(running)), google=google), name))
 
 
 def test_nothing_in_the_table_can_be_read_without_the_key(running: Rehearsal, token: str) -> None:
