@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -19,10 +21,17 @@ def installed(home: Path, *requirements: str, file: Path | None = None) -> Path:
     requirements: as on pip's command line, `ministack==1.5.33`. file: instead of them a requirements file, with hashes
     and with all that its packages need. Raises `NotInstalled`.
     """
+    with alone(home):
+        return _install(home, requirements, file)
+
+
+@contextlib.contextmanager
+def alone(home: Path) -> Iterator[None]:
+    """Nobody else fills `home` meanwhile: two runs in one checkout would install over each other."""
     home.parent.mkdir(parents=True, exist_ok=True)
     with home.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # Two runs in one checkout would install over each other.
-        return _install(home, requirements, file)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _install(home: Path, requirements: tuple[str, ...], file: Path | None) -> Path:

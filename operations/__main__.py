@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> int:
     output = Output(machines=options.json)
     try:
         if isinstance(verb, OnAccount):
-            from operations.target import kept, real
+            from operations.target import named
 
-            status = verb.run(kept(options.stack) if options.rehearsal else real(options.stack), options, output)
+            status = verb.run(named(options.stack, rehearsal=options.rehearsal), options, output)
         else:
             status = verb.run(options, output)
     except KeyboardInterrupt:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import acceptance
 import checks
-from acceptance.subject import StandIn, read_token
+from acceptance.subject import StandIn
 from checks.deployment import task_address
 from components.settings import Service
+from operations import users
 from operations.console import logs
 from operations.errors import OperationError
 from operations.target import Target
@@ -22,10 +23,7 @@ _LOG_DELAY = 10.0
 def accept(target: Target, service: Service, *, token_file: Path | None = None) -> acceptance.Report:
     """Run the suite on the service. Raises `OperationError` where there is no service, or the token cannot be read."""
     target.described(service)
-    try:
-        token = read_token(token_file)
-    except ValueError as error:
-        raise OperationError(f"{error}.", 2) from None
+    token = users.token(token_file)
     private = private_address(target, service)
     if service.url:
         address = checks.address(service, service.url, target.connect_to)

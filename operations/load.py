@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from pathlib import Path
 
 import checks
 import loadtest
-from acceptance.sign_in import Session, ask, sign_in
-from acceptance.subject import StandIn, Subject, read_token
+from acceptance.sign_in import ask
+from acceptance.subject import Subject
 from acceptance.test_tools import EACH_KIND, arguments
 from checks.check import Failed, describe, first_cause
 from checks.mcp import list_tools
@@ -19,6 +18,7 @@ from components.settings import Service
 from machine.environments import NotInstalled
 from operations.errors import OperationError
 from operations.target import Target
+from operations.users import from_outside, sessions
 
 PEOPLE = 5
 """Users who sign in, in a rehearsal. On a real account one has, whose token is given."""
@@ -36,20 +36,8 @@ def load(
     target: Target, service: Service, *, profile: str, users: int, seconds: int, token_file: Path | None = None
 ) -> Outcome:
     """Run a profile on the service. Raises `OperationError` where it cannot be asked."""
-    target.described(service)
-    if not service.url:
-        raise OperationError(f"{service.key} has no public URL: load tests ask from outside.", 2)
-    try:
-        token = read_token(token_file)
-    except ValueError as error:
-        raise OperationError(f"{error}.", 2) from None
+    subject = from_outside(target, service, token_file)
     weights = loadtest.PROFILES["mixed" if profile == "stress" else profile]
-    subject = Subject(
-        address=checks.address(service, service.url, target.connect_to),
-        expectations=checks.expectations(service),
-        google=StandIn.noted(target.google).client if target.google else None,
-        token=token,
-    )
     people = [loadtest.Person()] if weights.keys() == {"health"} else signed_in(subject, weights)
 
     def measure(users: int) -> loadtest.Measured:
@@ -70,21 +58,8 @@ def load(
 def signed_in(subject: Subject, weights: Mapping[str, int]) -> list[loadtest.Person]:
     """Those who ask, signed in, each with the search that the server's tool takes. Raises `OperationError`."""
 
-    async def sessions() -> list[Session]:
-        if subject.token:
-            return [Session(user=None, token=subject.token)]
-        if subject.google:
-            names = [f"load-{number}@example.com" for number in range(1, PEOPLE + 1)]
-            return list(await asyncio.gather(*(sign_in(subject, name) for name in names)))
-        if not subject.expectations.oauth:
-            return [Session(user=None, token=None)]
-        raise OperationError(
-            "The server wants a user who has signed in: give a token, in ACCEPTANCE_TOKEN or by --token-file. "
-            "docs/operations.md says how to get one. Without one: ./ops load health"
-        )
-
     async def questions() -> list[loadtest.Person]:
-        all_of_them = await sessions()
+        all_of_them = await sessions(subject, [f"load-{number}@example.com" for number in range(1, PEOPLE + 1)])
         async with all_of_them[0].client(subject.address) as client:
             tools = {tool.name: tool for tool in await list_tools(client)}
         tool = tools.get(EACH_KIND["Gmail"])

@@ -139,6 +139,11 @@ class _Clients:
         self.account, self.region, self.client = target.account, target.region, target.client
 
 
+def named(stack: str, *, rehearsal: bool) -> Target:
+    """The stack's kept rehearsal, or the stack on its account. Raises `SettingsError`, `OperationError`."""
+    return kept(stack) if rehearsal else real(stack)
+
+
 def real(stack: str) -> Target:
     """The stack on its account, asked as its aws provider asks. Raises `SettingsError`, `OperationError`."""
     file = ROOT / f"Pulumi.{stack}.yaml"

@@ -10,7 +10,7 @@ from operations.verbs.base import OnAccount, OnConfiguration
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "before a deployment": ("preflight", "adopt", "policies", "rights", "clients", "cost", "diagram"),
-    "after it": ("verify", "accept", "load", "review"),
+    "after it": ("verify", "accept", "conformance", "load", "review"),
     "what runs": ("status", "history", "logs", "exec"),
     "when something is wrong": ("rollback", "restart"),
 }
@@ -29,7 +29,7 @@ def overview() -> str:
     """All verbs, grouped, a line each."""
     lines = ["usage: ./ops VERB [--stack STACK] [--service KEY] [--rehearsal] [--json] ..."]
     for title, names in GROUPS.items():
-        lines += ["", f"{title}:", *(f"  {name:<10} {find(name).line}" for name in names)]
+        lines += ["", f"{title}:", *(f"  {name:<11} {find(name).line}" for name in names)]
     return "\n".join(
         [*lines, "", "one verb, with its arguments: ./ops VERB --help; more: docs/operations.md", STATUSES]
     )

@@ -180,6 +180,23 @@ def test_users_at_once_are_all_answered(deployed: Deployed, profile: str, asked:
     assert "eyJ" not in done.stdout + done.stderr, "no token is told"
 
 
+def test_the_conformance_suite_finds_what_is_known_and_the_documents_figures_are_those(deployed: Deployed) -> None:
+    command = [sys.executable, "-m", "operations", "conformance", "--stack", deployed.name, "--rehearsal", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith("{"), done.stderr
+    found = json.loads(done.stdout)
+    assert [check["name"] + ": " + check["detail"] for check in found["checks"] if not check["passed"]] == []
+    assert done.returncode == 0
+    rows = [
+        f"| {each['revision']} | {each['scenarios_passed']} of {each['scenarios']} "
+        f"| {each['checks_passed']} of {each['checks']} | {len(each['expected'])} |"
+        for each in found["outcomes"]
+    ]
+    assert [row.split(" | ")[0] for row in rows] == ["| 2025-11-25", "| 2026-07-28"]
+    assert "\n".join(["", *rows, ""]) in (ROOT / "docs" / "conformance.md").read_text()
+    assert "eyJ" not in done.stdout + done.stderr, "no token is told"
+
+
 def test_nothing_secret_is_left_where_people_and_machines_read(deployed: Deployed) -> None:
     """After users have signed in: the server's log, the state, outputs, the note, the edge's log and Google's."""
     rehearsal = deployed.rehearsal
