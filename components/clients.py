@@ -106,9 +106,20 @@ CLIENTS: dict[str, Client] = {
     ),
     "inspector": Client(
         title="MCP Inspector",
-        redirect_uris=("http://localhost:6274/oauth/callback", "http://localhost:6274/oauth/callback/debug"),
+        # In a browser, and in a terminal.
+        redirect_uris=(
+            "http://localhost:6274/oauth/callback",
+            "http://localhost:6274/oauth/callback/debug",
+            "http://127.0.0.1:6276/oauth/callback",
+        ),
         origins=("http://localhost:6274",),
         source="https://github.com/curityio/mcp-authorization-secured-api/blob/main/clients/mcp-inspector/README.md",
+        seen="2026-11-28",
+    ),
+    "mcp-remote": Client(
+        title="mcp-remote, for clients that start local servers only",
+        redirect_uris=("http://localhost:*/oauth/callback",),
+        source="https://github.com/punkpeye/mcp-remote",
         seen="2026-11-28",
     ),
 }

@@ -53,7 +53,7 @@ def packages(home: Path, manifest: Path) -> Packages:
         if done.returncode:
             raise NotInstalled(
                 f"{home} could not be filled: `npm ci` ended with {done.returncode}:\n"
-                f"{(done.stderr or done.stdout).strip()[-1500:]}\n"
+                f"{(done.stderr or done.stdout).strip()[:1500]}\n"
                 "Check that npm can reach its registry, then run again."
             )
         shutil.rmtree(home / "cache", ignore_errors=True)

@@ -84,7 +84,7 @@ def start(service: Service, *, root: Path, address: str, authority: Path) -> Cac
     home = Path(tempfile.mkdtemp(prefix="rehearsal-cache-"))
     lines = [f"bind {address}", f"dir {home}", 'save ""', "appendonly no", f"databases {state.database + 1}"]
     if state.tls:
-        _certificate(home, state.host, authority)
+        certificate(home, state.host, authority)
         lines += ["port 0", f"tls-port {state.port}", "tls-auth-clients no", f"tls-ca-cert-file {home}/certificate.pem"]
         lines += [f"tls-cert-file {home}/certificate.pem", f"tls-key-file {home}/key.pem"]
     else:
@@ -146,7 +146,7 @@ def _unpacked(folder: Path) -> Path:
     return folder
 
 
-def _certificate(home: Path, host: str, authority: Path) -> None:
+def certificate(home: Path, host: str, authority: Path) -> None:
     """A key and a certificate for the host, signed by the authority."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

@@ -91,6 +91,7 @@ def test_clients_that_are_named_have_all_their_addresses_and_those_by_hand_come_
         "https://claude.com/api/mcp/auth_callback",
         "http://localhost:6274/oauth/callback",
         "http://localhost:6274/oauth/callback/debug",
+        "http://127.0.0.1:6276/oauth/callback",
         "acme://callback",
     ]
     assert oauth.origins == ["http://localhost:6274", "https://app.example"]
@@ -143,7 +144,12 @@ SENT = {
     "gemini-cli": ["http://localhost:7777/oauth/callback", "http://localhost:40001/oauth/callback"],
     "gemini": ["https://oauth-redirect.googleusercontent.com/r/user_bound_custom-mcp-1161-mcp_example_com"],
     "opencode": ["http://127.0.0.1:19876/mcp/oauth/callback"],
-    "inspector": ["http://localhost:6274/oauth/callback", "http://localhost:6274/oauth/callback/debug"],
+    "inspector": [
+        "http://localhost:6274/oauth/callback",
+        "http://localhost:6274/oauth/callback/debug",
+        "http://127.0.0.1:6276/oauth/callback",
+    ],
+    "mcp-remote": ["http://localhost:10689/oauth/callback"],
 }
 """What each client registers or comes back to, as its source has it."""
 FOREIGN = [

@@ -6,11 +6,18 @@ with the client's own set of addresses or by its metadata document, sign-in in a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import os
+import re
 import secrets
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -21,9 +28,15 @@ from acceptance.subject import StandIn, Subject
 from checks.http import INITIALIZE, MCP_HEADERS, expect, json_object
 from checks.oauth import authorization_url, discover
 from components.clients import CLIENTS
+from machine.environments import NotInstalled
+from machine.node import Packages, packages
+from rehearsal.cache import certificate
 from rehearsal.docker import Engine
+from rehearsal.emulator import free_port
 from rehearsal.run import Rehearsal
 from tests.components.test_clients import SENT
+from tests.conftest import ROOT
+from tests.public_host import proxied
 from tests.stacks import SERVICE, changed, moving, production
 
 ROUTING: dict[str, dict[str, Any]] = {
@@ -199,3 +212,105 @@ def test_what_a_client_finds_and_what_browsers_get_is_checked_there_too(deployed
     assert [f"{check.name}: {check.detail}" for check in found.values() if check.passed is False] == []
     assert found["browsers of the allowed origins get answers"].passed
     assert found["every form in which clients look for the sign-in finds it"].passed
+
+
+# Clients that nobody here wrote, as they are on npm
+
+
+@pytest.fixture(scope="module")
+def npm() -> Packages:
+    """The clients and their Node; where they cannot be had, what needs them is skipped, but never in CI."""
+    try:
+        return packages(ROOT / ".rehearsal" / "clients", ROOT / "tests" / "data" / "clients")
+    except NotInstalled as reason:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(reason))
+
+
+def printed(
+    deployed: Deployed, command: Sequence[str], folder: Path, user: str, *, sent: str = "", until: Callable[[str], bool]
+) -> str:
+    """What a client prints that asks for a browser, in which `user` signs in; `sent` goes to its standard input."""
+    rehearsal, address = deployed.rehearsal, deployed.subject.address
+    assert rehearsal.edge and rehearsal.google
+    host, authority = urlsplit(address.url).netloc, Path(rehearsal.google.authority)
+    certificate(folder, host, authority.with_name("mitmproxy-ca.pem"))
+    out, err = folder / "out", folder / "err"
+    authorize = re.compile(rf"{re.escape(address.url)}/authorize\?\S+")
+    with (
+        proxied(host, rehearsal.edge.url, folder / "certificate.pem", folder / "key.pem") as proxy,
+        out.open("w") as to_out,
+        err.open("w") as to_err,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env={
+                "PATH": os.environ["PATH"],
+                "HOME": str(folder),
+                "HTTPS_PROXY": proxy,
+                "NO_PROXY": "localhost,127.0.0.1",
+                "NODE_USE_ENV_PROXY": "1",
+                "NODE_EXTRA_CA_CERTS": str(authority),
+                "MCP_AUTO_OPEN_ENABLED": "true",  # The Inspector asks for a browser only where there may be one.
+                "MCP_INSPECTOR_SECRET_STORE": "memory",
+            },
+            stdin=subprocess.PIPE,
+            stdout=to_out,
+            stderr=to_err,
+            text=True,
+        ) as client,
+    ):
+        assert client.stdin
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                client.stdin.write(sent)
+                client.stdin.flush()
+
+            def wait(done: Callable[[], bool]) -> None:
+                deadline = time.monotonic() + 120
+                while not done() and client.poll() is None and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                assert done(), f"{client.poll()}: {out.read_text()[-1000:]} {err.read_text()[-3000:]}"
+
+            wait(lambda: authorize.search(err.read_text()) is not None)
+            url = authorize.search(err.read_text())
+            assert url
+            back = ask(through_google(deployed.subject, url[0], user)).headers["Location"]
+            assert httpx2.get(back, trust_env=False).status_code == 200
+            wait(lambda: until(out.read_text()))
+        finally:
+            client.kill()
+    return out.read_text()
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_mcp_inspector_signs_in_and_calls_a_tool(
+    deployed: Deployed, npm: Packages, tmp_path: Path, era: str
+) -> None:
+    user = f"inspector-{era}@example.com"
+    program = npm.modules / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
+    command = [str(npm.node), str(program), "--cli", deployed.subject.address.mcp_url, "--transport", "http"]
+    command += ["--protocol-era", era, "--callback-url", f"http://127.0.0.1:{free_port(None)}/oauth/callback"]
+    command += ["--method", "tools/call", "--tool-name", "list_calendars", "--format", "json"]
+    told = printed(deployed, command, tmp_path, user, until=lambda text: text.endswith("}\n"))
+    assert f"Calendar of {user}" in json.dumps(json.loads(told)["result"]["content"])
+
+
+@pytest.mark.parametrize("era", ["legacy", "auto"])
+def test_mcp_remote_signs_in_and_carries_a_local_clients_call(
+    deployed: Deployed, npm: Packages, tmp_path: Path, era: str
+) -> None:
+    user = f"remote-{era}@example.com"
+    program = npm.modules / "mcp-remote" / "dist" / "proxy.js"
+    command = [str(npm.node), str(program), deployed.subject.address.mcp_url, str(free_port(None))]
+    command += ["--enable-proxy", "--protocol", era, "--auth-timeout", "120"]
+    messages = [
+        INITIALIZE,
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "list_calendars", "arguments": {}}},
+    ]
+    sent = "".join(json.dumps(message) + "\n" for message in messages)
+    told = printed(deployed, command, tmp_path, user, sent=sent, until=lambda text: text.count("\n") >= 2)
+    answers = {answer["id"]: answer for answer in map(json.loads, told.splitlines()) if "id" in answer}
+    assert f"Calendar of {user}" in json.dumps(answers[2]["result"]["content"])
