@@ -157,8 +157,8 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         wrong(
             f"{SERVICE}.oauth.clients[0]",
             "cluade",
-            "one of claude, claude-code, vscode, cursor, chatgpt, codex, gemini-cli, gemini, opencode, inspector; the "
-            "redirect addresses of others go into clientRedirectUris",
+            "one of claude, claude-code, vscode, cursor, chatgpt, codex, gemini-cli, gemini, opencode, inspector, "
+            "mcp-remote; the redirect addresses of others go into clientRedirectUris",
         ),
     ),
     "an origin over http": (
