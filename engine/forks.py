@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -25,6 +26,15 @@ LIBRARIES = (
     "pulumi_aws.sns.topic", "pulumi_aws.vpc.security_group_ingress_rule",
 )  # fmt: skip
 """Modules that are loaded before. One that is missing is no error, and neither is one that is not used."""
+
+
+def prepare() -> None:
+    """Load the libraries beside whatever this process does next; without it, the first `start` waits for them.
+
+    In vain where Pulumi's own language host runs the program.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(LIBRARIES))
+    forkserver.ensure_running()
 
 
 def start(
@@ -47,9 +57,8 @@ def start(
         output: end of a pipe for what it prints. Closed here, so that the other end sees its end.
         errors: the same for standard error; may be the same.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(LIBRARIES))
-    process = context.Process(
+    prepare()
+    process = multiprocessing.get_context("forkserver").Process(
         target=_forked, args=(body, arguments, list(argv), directory, dict(environment), output, errors)
     )
     process.start()

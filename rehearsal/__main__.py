@@ -104,11 +104,14 @@ def main() -> int:
     report = Report(stack=options.stack)
     try:
         from engine import cli as clis  # here, so that a mistake in the command line is told at once
+        from engine import forks
         from engine.stack import ensure_official_providers
 
         if options.make_engine:
             print(clis.ensure(lambda line: print(line, flush=True), build=True))
             return 0
+        if not options.stop:
+            forks.prepare()
         from rehearsal import kept, phases, run
 
         if options.stop:
