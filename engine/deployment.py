@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -125,3 +125,16 @@ def _document(value: Any) -> Any:
         with contextlib.suppress(ValueError):
             return json.loads(value)
     return value
+
+
+def outputs_of(resources: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Stack outputs among resources as `pulumi stack export` has them; what is secret in them is `SECRET`."""
+    stacks = [resource for resource in resources if resource["type"] == STACK]
+    return {name: without_secrets(value) for stack in stacks for name, value in stack.get("outputs", {}).items()}
+
+
+def without_secrets(value: Any) -> Any:
+    """The value with `SECRET` in place of each secret in it."""
+    if isinstance(value, Mapping):
+        return SECRET if MARK in value else {key: without_secrets(entry) for key, entry in value.items()}
+    return [without_secrets(entry) for entry in value] if isinstance(value, list) else value

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from engine import cli
-from engine.deployment import MARK, SECRET, STACK
+from engine.deployment import outputs_of
 
 
 class NotReadable(Exception):
@@ -88,11 +88,7 @@ class ByFile:
     file: Path
 
     def outputs(self) -> dict[str, Any]:
-        stack = next((entry for entry in self.resources() if entry["type"] == STACK), {})
-        return {
-            name: SECRET if isinstance(value, dict) and MARK in value else value
-            for name, value in stack.get("outputs", {}).items()
-        }
+        return outputs_of(self.resources())
 
     def resources(self) -> list[dict[str, Any]]:
         if not self.file.exists():

@@ -30,7 +30,7 @@ from pulumi.automation._stack import StackInitMode
 
 from engine import language
 from engine.cli import Cli, EngineMissing
-from engine.deployment import MARK, SECRET, STACK, Deployment, DeploymentFailed, Listener
+from engine.deployment import Deployment, DeploymentFailed, Listener, outputs_of, without_secrets
 from engine.events import Events
 from machine.processes import running
 from providers import server
@@ -169,7 +169,7 @@ class PulumiStack:
     def put_state(self, resources: Sequence[Mapping[str, Any]]) -> None:
         """Begin with these resources, as `pulumi stack export` has them, but for their secrets."""
         now = self._stack.export_stack()
-        document = {**(now.deployment or {}), "resources": [_without_secrets(resource) for resource in resources]}
+        document = {**(now.deployment or {}), "resources": [without_secrets(resource) for resource in resources]}
         self._stack.import_stack(automation.Deployment(version=now.version, deployment=document))
 
     def _run(self, command: Callable[..., Any], progress: Listener | None, *, policies: bool = False) -> Deployment:
@@ -189,9 +189,7 @@ class PulumiStack:
 
     def _outputs(self) -> dict[str, Any]:
         """The stack's outputs as they are in its state; a secret is `SECRET`."""
-        resources = json.loads(self._state_file.read_text())["checkpoint"]["latest"].get("resources") or []
-        stacks = [resource for resource in resources if resource["type"] == STACK]
-        return {name: _without_secrets(value) for stack in stacks for name, value in stack.get("outputs", {}).items()}
+        return outputs_of(json.loads(self._state_file.read_text())["checkpoint"]["latest"].get("resources") or [])
 
     def _unlock(self) -> None:
         """Take away the locks of commands that were killed, so that nobody has to know of `pulumi cancel`."""
@@ -312,12 +310,6 @@ def _children(pid: int) -> list[int]:
 
 def _descendants(pid: int) -> list[int]:
     return [found for child in _children(pid) for found in (child, *_descendants(child))]
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return SECRET if MARK in value else {key: _without_secrets(entry) for key, entry in value.items()}
-    return [_without_secrets(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _last(text: str) -> str:
