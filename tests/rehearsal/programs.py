@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +48,12 @@ class Program:
 
     @property
     def state(self) -> str:
-        """All that is remembered, as text."""
-        files = [file for file in self.folder.rglob("*.json*") if file.is_file()]
-        return "\n".join(file.read_text() for file in files)
+        """All that is remembered, as text; while a deployment writes it, without what it renames just then."""
+        texts = []
+        for file in self.folder.rglob("*.json*"):
+            with suppress(FileNotFoundError, IsADirectoryError):
+                texts.append(file.read_text())
+        return "\n".join(texts)
 
     def deployer(self, docker: Any = None, steady_timeout: float = 40) -> Deployer:
         project = Project(directory=self.directory, name="project", stack="stack")
