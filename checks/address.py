@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -52,7 +54,11 @@ class PublicAddress:
         """
         transport = _Elsewhere(httpx2.URL(self.connect_to)) if self.connect_to else None
         return httpx2.AsyncClient(
-            transport=transport, auth=auth, timeout=10, event_hooks={"request": [self._refuse_other_hosts]}
+            transport=transport,
+            verify=_authorities(),
+            auth=auth,
+            timeout=10,
+            event_hooks={"request": [self._refuse_other_hosts]},
         )
 
     async def _refuse_other_hosts(self, request: httpx2.Request) -> None:
@@ -62,11 +68,17 @@ class PublicAddress:
             raise Failed(f"the server sends its clients to {request.url.copy_with(query=None)}, not to {self.origin}")
 
 
+@functools.cache
+def _authorities() -> ssl.SSLContext:
+    """Read once: each client would read all authorities of the machine anew, longer than most of its requests take."""
+    return httpx2.create_ssl_context()
+
+
 class _Elsewhere(httpx2.AsyncHTTPTransport):
     """Sends each request, otherwise unchanged, to another origin."""
 
     def __init__(self, origin: httpx2.URL) -> None:
-        super().__init__()
+        super().__init__(verify=_authorities())
         self._origin = origin
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from components.settings import NAMESPACE, Settings
+from components.settings.model import meaning
 
 _WORDS = {str: "text", int: "number", Decimal: "number", bool: "true or false", dict: "map", list: "list"}
 
@@ -37,7 +38,9 @@ def markdown() -> str:
     for path, model in _models(Settings, NAMESPACE + ":"):
         lines += ["", f"## `{path.rstrip('.')}`", "", " ".join((model.__doc__ or "").split()), ""]
         lines += ["| key | type | default | meaning |", "|---|---|---|---|"]
-        lines += [_row(name, field) for name, field in model.model_fields.items() if not field.exclude]
+        lines += [
+            _row(name, field, meaning(model, name)) for name, field in model.model_fields.items() if not field.exclude
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -51,12 +54,12 @@ def keys() -> dict[str, str]:
     }
 
 
-def _row(name: str, field: FieldInfo) -> str:
-    meaning = " ".join((field.description or "").split()).replace("|", "\\|")
-    return f"| `{field.alias or name}` | {_type(field.annotation)} | {_default(field)} | {meaning} |"
+def _row(name: str, field: FieldInfo, text: str) -> str:
+    cells = (f"`{field.alias or name}`", _type(field.annotation), _default(field, text), text.replace("|", "\\|"))
+    return f"| {' | '.join(cells)} |"
 
 
-def _default(field: FieldInfo) -> str:
+def _default(field: FieldInfo, text: str) -> str:
     value = field.default
     if value is PydanticUndefined:
         return "required"
@@ -64,7 +67,7 @@ def _default(field: FieldInfo) -> str:
         return "as below"
     if value in (None, {}, [], "unset"):
         # Where it is more than a value, the meaning says it.
-        return "" if "Default" in (field.description or "") else "none"
+        return "" if "Default" in text else "none"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

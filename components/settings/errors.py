@@ -13,7 +13,7 @@ from typing import Any, get_args
 import pulumi
 from pydantic import BaseModel
 
-from components.settings.model import NAMESPACE
+from components.settings.model import NAMESPACE, meaning
 
 
 class SettingsError(pulumi.RunError):
@@ -147,6 +147,6 @@ def _keys(root: type[BaseModel], path: list[Any]) -> list[str]:
 def _describe(root: type[BaseModel], path: list[Any]) -> str:
     for model in _model_at(root, path[:-1]):
         for name, field in model.model_fields.items():
-            if path[-1] in (name, field.alias) and field.description:
-                return " ".join(field.description.split())
+            if path[-1] in (name, field.alias) and (text := meaning(model, name)):
+                return text
     return "a value"

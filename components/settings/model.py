@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ast
+import functools
+import inspect
+import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, model_validator
@@ -21,7 +25,6 @@ class Model(BaseModel):
         extra="forbid",
         alias_generator=to_camel,
         populate_by_name=True,
-        use_attribute_docstrings=True,
         str_strip_whitespace=True,
     )
 
@@ -63,3 +66,25 @@ class Model(BaseModel):
         if problems:
             raise ValidationError.from_exception_data(cls.__name__, problems)
         return model
+
+
+def meaning(model: type[BaseModel], field: str) -> str:
+    """What the docstring under a field says, on one line; nothing if there is none.
+
+    Read from the source when asked for. `use_attribute_docstrings` of pydantic reads it at each start of each process,
+    more than half of the time that the settings take to import.
+    """
+    return _meanings(model).get(field, "")
+
+
+@functools.cache
+def _meanings(model: type[BaseModel]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__[: model.__mro__.index(BaseModel)]):
+        definition = ast.parse(inspect.getsource(base)).body[0]
+        assert isinstance(definition, ast.ClassDef)
+        for statement, following in itertools.pairwise(definition.body):
+            match statement, following:
+                case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                    found[name] = " ".join(text.split())
+    return found
