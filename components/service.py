@@ -11,14 +11,14 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import oauth_state, rollout
+from components import oauth_state, rollout, scaling
 from components.containers import collector, log_configuration, log_group_name, volumes
 from components.documents import canonical_json
 from components.estate import Estate
 from components.names import service_name
 from components.registry import Registry
 from components.routing import Routing, internal_url
-from components.settings import Autoscaling, DynamoDbState, Service
+from components.settings import DynamoDbState, Service
 from components.settings.server import SIGNING_KEY
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
@@ -197,7 +197,7 @@ class McpService(pulumi.ComponentResource):
             cluster=estate.cluster,
             task_definition=task_definition.arn,
             desired_count=service.desired_count,
-            launch_type="FARGATE",
+            **scaling.capacity(service.capacity),
             platform_version="LATEST",
             network_configuration={
                 "subnets": list(estate.subnets),
@@ -237,7 +237,7 @@ class McpService(pulumi.ComponentResource):
             ),
         )
         if service.autoscaling:
-            self._scale(service.autoscaling, ecs_service)
+            scaling.scale(name, service, estate, ecs_service.name, args.routing.target_group_arn, tags, self)
         known = estate.healthy.get(service.key, ())
         self.task_definition_arn = rollout.deployed(ecs_service, task_definition.arn, logs.name, known)
         self.healthy = aws.ssm.Parameter(
@@ -260,34 +260,6 @@ class McpService(pulumi.ComponentResource):
                 "logGroup": self.log_group,
                 **plan,  # A policy on the whole stack sees a component's outputs, not its inputs.
             }
-        )
-
-    def _scale(self, autoscaling: Autoscaling, ecs_service: aws.ecs.Service) -> None:
-        target = aws.appautoscaling.Target(
-            f"{self._name}-scaling",
-            service_namespace="ecs",
-            scalable_dimension="ecs:service:DesiredCount",
-            resource_id=ecs_service.name.apply(lambda name: f"service/{self._args.estate.cluster_name}/{name}"),
-            min_capacity=autoscaling.minimum,
-            max_capacity=autoscaling.maximum,
-            tags=self._args.tags,
-            opts=self._child,
-        )
-        aws.appautoscaling.Policy(
-            f"{self._name}-scaling-policy",
-            name=f"{self._args.service.name}-cpu",
-            policy_type="TargetTrackingScaling",
-            service_namespace=target.service_namespace,
-            scalable_dimension=target.scalable_dimension,
-            resource_id=target.resource_id,
-            target_tracking_scaling_policy_configuration={
-                "predefined_metric_specification": {"predefined_metric_type": "ECSServiceAverageCPUUtilization"},
-                "target_value": autoscaling.cpu_percent,
-                # More at once, fewer with time: a task that is stopped too early has to be started again.
-                "scale_out_cooldown": 60,
-                "scale_in_cooldown": 300,
-            },
-            opts=self._child,
         )
 
     def _role(self, part: str, statements: list[dict[str, Any]]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:

@@ -8,7 +8,7 @@ import json
 import secrets
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -182,6 +182,10 @@ class Handler(ABC):
     def replaced_by(self, name: str, wanted: Any, actual: Any) -> bool:
         """Whether property `name`, which differs, cannot be changed in place from `actual` to `wanted`."""
         return name in self.replacing
+
+    def refused(self, inputs: Properties, changed: Collection[str]) -> str:
+        """Why the real provider takes no such change of what is there, in its words; empty: it does."""
+        return ""
 
     def equal(self, name: str, wanted: Any, actual: Any, inputs: Properties) -> bool:
         """Whether property `name` is as wanted. Members that AWS fills in are no difference."""

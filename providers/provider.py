@@ -119,6 +119,8 @@ class Provider:
         """What of checked `inputs` is not so in `state`, which the `old` inputs gave."""
         handler = handlers[type_](self._context)
         changes = _differences(handler, state, old, inputs)
+        if why := handler.refused(inputs, changes):
+            raise ProviderError(why)
         replaces = any(change.replaces for change in changes.values())
         physical = handler.name_property
         # There can be only one of a name that the program gives.

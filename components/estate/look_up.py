@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pulumi
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-from components import account, issuer, ownership, rollout
+from components import account, capacity, issuer, ownership, rollout
 from components.estate import network, storage
 from components.estate.findings import Ask, EstateError, Findings
 from components.estate.found import Estate
@@ -132,7 +132,7 @@ async def look_up(
             f"cluster {estate.cluster}", place, f"it is {cluster['status']}", "name an active cluster in estate.cluster"
         )
     elif cluster:
-        await _issuers(settings, findings)
+        await asyncio.gather(_issuers(settings, findings), _capacity(settings, findings))
     if namespace:
         names = ownership.conflicts(
             settings,
@@ -181,6 +181,14 @@ async def _issuers(settings: Settings, findings: Findings) -> None:
             findings.add(*change)
     except (BotoCoreError, ClientError) as error:
         findings.warn(f"Whether people stay signed in, because the public address stays, could not be asked: {error}")
+
+
+async def _capacity(settings: Settings, findings: Findings) -> None:
+    try:
+        for conflict in await asyncio.to_thread(list, capacity.conflicts(settings, client=findings.client)):
+            findings.add(*conflict)
+    except (BotoCoreError, ClientError) as error:
+        findings.warn(f"Whether the cluster has the capacity that the stack names could not be asked: {error}")
 
 
 async def _pipeline(settings: Settings, place: str, findings: Findings) -> str | None:

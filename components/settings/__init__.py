@@ -34,11 +34,12 @@ from components.settings.routing import (
     RewriteRouting,
     Routing,
 )
+from components.settings.scaling import Autoscaling, Capacity, Schedule
 from components.settings.service import Service
 from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, Tokens, ValkeyState
 from components.settings.stack import Settings
 from components.settings.stack_file import read_stack_file
-from components.settings.tasks import FARGATE_MEMORY, Autoscaling, Discovery, Health
+from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
 from components.settings.telemetry import LOG_RETENTION_DAYS, Logs, Tracing
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "Autoscaling",
     "BucketOptions",
     "Budget",
+    "Capacity",
     "Delivery",
     "Discovery",
     "DynamoDbState",
@@ -71,6 +73,7 @@ __all__ = [
     "PublicRouting",
     "RewriteRouting",
     "Routing",
+    "Schedule",
     "SecretKey",
     "Service",
     "Settings",

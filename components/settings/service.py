@@ -26,8 +26,9 @@ from components.settings.patterns import (
     VariableValue,
 )
 from components.settings.routing import InternalRouting, PublicRouting, Routing
+from components.settings.scaling import Autoscaling, Capacity
 from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, State, Tokens
-from components.settings.tasks import FARGATE_MEMORY, Autoscaling, Discovery, Health
+from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
 from components.settings.telemetry import Logs, Tracing
 
 
@@ -57,7 +58,9 @@ class Service(Model):
     """Number of tasks. Default 1. With more than one, or with autoscaling to more, OAuth state is shared; see
     oauth.state."""
     autoscaling: Autoscaling | None = None
-    """A number of tasks that follows their CPU. Default: it stays at desiredCount."""
+    """A number of tasks that follows what they do, or the time. Default: it stays at desiredCount."""
+    capacity: Capacity | None = None
+    """What tasks run on: on demand, on Spot, or both. Default: all on demand."""
     environment: dict[VariableName, VariableValue] = {}
     """Further plain environment variables. Nothing secret, and nothing that follows from other settings."""
     secrets: dict[VariableName, SecretKey] = {}
@@ -129,11 +132,16 @@ class Service(Model):
                 yield (part, "server", "oauth", "routing", "variables", "tokens"), f"{name}: {instead}; remove it"
         for name in server.secret(self.environment) if self.server == "workspace-mcp" else ():
             yield ("environment", "server"), f"{name}: it is secret, and this would be in clear; put it under secrets"
-        fewest, most = self.task_range
-        if not fewest <= self.desired_count <= most:
+        if (scaled := self.autoscaling) and not scaled.minimum <= self.desired_count <= scaled.maximum:
             yield (
                 ("desired_count", "autoscaling"),
-                f"is {self.desired_count}; with autoscaling it must be {fewest} to {most}",
+                f"is {self.desired_count}; with autoscaling it must be {scaled.minimum} to {scaled.maximum}",
+            )
+        if scaled and scaled.requests_per_target and not self.public:
+            yield (
+                ("autoscaling", "routing"),
+                "requestsPerTarget counts what the load balancer passes on, and routing.strategy is internal: nothing "
+                "comes through one; use cpuPercent or memoryPercent",
             )
         if self.security_groups and self.consumers:
             yield (
@@ -184,6 +192,13 @@ class Service(Model):
                 ("oauth", "routing"),
                 "enabled is false, but routing reaches the service from outside: anyone could read people's mail; "
                 "use routing.strategy: internal",
+            )
+        if self.capacity and self.capacity.spot_weight and not self.capacity.on_demand_base and self._state_in_memory:
+            yield (
+                ("capacity", "oauth"),
+                "onDemandBase is 0, so that its only task may run on Spot, and sign-ins are in that task's memory: AWS "
+                "takes it away at two minutes' notice, and everybody signs in again; set onDemandBase: 1"
+                + (", or oauth.state: dynamodb" if self.oauth.enabled else ""),
             )
         for field, most in (("desired_count", self.desired_count), ("autoscaling", self.task_range[1])):
             if not self.oauth.enabled and most > 1:
@@ -241,7 +256,7 @@ class Service(Model):
         """The fewest and the most tasks that may rightly run."""
         if self.autoscaling is None:
             return self.desired_count, self.desired_count
-        return self.autoscaling.minimum, self.autoscaling.maximum
+        return self.autoscaling.task_range
 
     @property
     def stop_timeout(self) -> int:
@@ -256,6 +271,11 @@ class Service(Model):
         if self.oauth.state is not None:
             return self.oauth.state
         return DynamoDbState() if self.task_range[1] > 1 else MemoryState()
+
+    @property
+    def _state_in_memory(self) -> bool:
+        """Whether the end of a task ends sign-ins, of workspace-mcp."""
+        return not self.oauth.enabled or isinstance(self.oauth_state, MemoryState)
 
     @property
     def oauth_table(self) -> str:

@@ -1,4 +1,4 @@
-"""Tasks: their sizes, health, number, and name inside the VPC."""
+"""Tasks: their sizes, health, and name inside the VPC."""
 
 from __future__ import annotations
 
@@ -53,22 +53,6 @@ class Health(Model):
                 ("grace_period", "start_period"),
                 f"is {self.grace_period} s; it must be at least startPeriod, {self.start_period} s",
             )
-
-
-class Autoscaling(Model):
-    """The number of tasks follows their CPU. `desiredCount` is where a new service begins; from then on the number is
-    not the program's, and what was scaled by hand is not reset either."""
-
-    minimum: Annotated[int, Field(ge=1, le=100)] = 1
-    """The fewest tasks. Default 1."""
-    maximum: Annotated[int, Field(ge=2, le=100)]
-    """The most tasks. With more than one OAuth state is shared; see oauth.state."""
-    cpu_percent: Annotated[int, Field(ge=10, le=90)] = 60
-    """CPU that tasks are kept at, on average, in percent. Default 60."""
-
-    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        if self.minimum > self.maximum:
-            yield ("minimum", "maximum"), f"is {self.minimum}; it must not be more than maximum, {self.maximum}"
 
 
 class Discovery(Model):

@@ -51,3 +51,31 @@ class Policy(Handler):
 
     def delete(self, locator: str, recorded: Properties) -> None:
         pass
+
+
+@resource
+class ScheduledAction(Handler):
+    type = "aws:appautoscaling/scheduledAction:ScheduledAction"
+    properties = frozenset()
+    recorded_only = dict.fromkeys(
+        (
+            "name",
+            "serviceNamespace",
+            "scalableDimension",
+            "resourceId",
+            "schedule",
+            "timezone",
+            "scalableTargetAction",
+        ),
+        _REASON,
+    )
+    defaults = {}
+
+    def create(self, inputs: Properties) -> str:
+        return str(inputs["name"])
+
+    def read(self, locator: str) -> Properties | None:
+        return {"id": locator, "name": locator}
+
+    def delete(self, locator: str, recorded: Properties) -> None:
+        pass

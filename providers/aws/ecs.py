@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from typing import Any
 
 from providers.aws.task_definitions import retag
@@ -62,6 +63,7 @@ class Service(Handler):
         "deploymentMaximumPercent": 200,
         "deploymentMinimumHealthyPercent": 100,
         "schedulingStrategy": "REPLICA",
+        "capacityProviderStrategies": [],
         "tags": {},
     }
     name_property = "name"
@@ -79,6 +81,7 @@ class Service(Handler):
                 launchType=inputs.get("launchType"),
                 schedulingStrategy=inputs.get("schedulingStrategy"),
                 deploymentController={"type": controller["type"]} if controller else None,
+                capacityProviderStrategy=inputs.get("capacityProviderStrategies") or None,
                 enableECSManagedTags=inputs.get("enableEcsManagedTags"),
                 propagateTags=inputs.get("propagateTags"),
                 tags=tag_list(inputs.get("tags"), "key", "value") or None,
@@ -100,7 +103,6 @@ class Service(Handler):
             "healthCheckGracePeriodSeconds",
             "enableExecuteCommand",
             "deploymentConfiguration",
-            "capacityProviderStrategies",
         }
     )
 
@@ -134,6 +136,11 @@ class Service(Handler):
             return str(actual).rsplit("/", 1)[-1].startswith(str(wanted))
         return super().equal(name, wanted, actual, inputs)
 
+    def refused(self, inputs: Properties, changed: Collection[str]) -> str:
+        if "capacityProviderStrategies" in changed and not inputs.get("forceNewDeployment"):
+            return "force_new_deployment should be true when capacity_provider_strategy is being updated"
+        return ""
+
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
         deployment = {"deploymentMaximumPercent", "deploymentMinimumHealthyPercent", "deploymentCircuitBreaker"}
         passed = set(changed) | ({"deploymentConfiguration"} if changed & deployment else set())
@@ -142,6 +149,8 @@ class Service(Handler):
             parameters["desiredCount"] = inputs.get("desiredCount", 0)
         if "enableEcsManagedTags" in changed:
             parameters["enableECSManagedTags"] = inputs.get("enableEcsManagedTags", False)
+        if "capacityProviderStrategies" in changed:
+            parameters["capacityProviderStrategy"] = inputs.get("capacityProviderStrategies", [])
         if "propagateTags" in changed:
             parameters["propagateTags"] = inputs.get("propagateTags", "NONE")
         if inputs.get("forceNewDeployment") and changed - {"tags"}:
@@ -257,7 +266,6 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
         else [],
         healthCheckGracePeriodSeconds=inputs.get("healthCheckGracePeriodSeconds"),
         enableExecuteCommand=inputs.get("enableExecuteCommand", False),
-        capacityProviderStrategies=inputs.get("capacityProviderStrategies"),
         deploymentConfiguration={
             "maximumPercent": inputs.get("deploymentMaximumPercent", 200),
             "minimumHealthyPercent": inputs.get("deploymentMinimumHealthyPercent", 100),
@@ -267,10 +275,7 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
             },
         },
     )
-    chosen = {name: value for name, value in every.items() if name in names}
-    if "capacityProviderStrategies" in chosen:
-        chosen["capacityProviderStrategy"] = chosen.pop("capacityProviderStrategies")
-    return chosen
+    return {name: value for name, value in every.items() if name in names}
 
 
 def find_service(context: Context, cluster: str, service: str) -> dict[str, Any] | None:

@@ -129,8 +129,13 @@ class Ecs:
 
     def update_service(self, *, service: str, taskDefinition: str = "", **_: Any) -> dict[str, Any]:
         family = service.removesuffix("-service")
+        strategy = [{"capacityProvider": name} for name in self.account.runs_on]
         running = self.account.running or taskDefinition or arn("ecs", f"task-definition/{family}:1")
-        return {"service": _service(running)}
+        return {"service": {**_service(running), "serviceName": service, "capacityProviderStrategy": strategy}}
+
+    def describe_clusters(self, *, clusters: list[str]) -> dict[str, Any]:
+        names = [name for name in clusters if name in self.account.clusters]
+        return {"clusters": [{"clusterName": name, **self.account.capacity} for name in names]}
 
     def describe_services(self, *, services: list[str], **_: Any) -> dict[str, Any]:
         return {"services": [self.update_service(service=name)["service"] for name in services]}

@@ -82,6 +82,12 @@ class Account:
     zones: dict[str, str] = dataclasses.field(default_factory=lambda: {"busyb.ai": "ZBUSYB"})
     healthy: dict[str, list[dict[str, Any]]] = dataclasses.field(default_factory=dict)
     """Service -> its revisions that became healthy, as the parameter holds them."""
+    capacity: dict[str, Any] = dataclasses.field(
+        default_factory=lambda: {"capacityProviders": ["FARGATE", "FARGATE_SPOT"]}
+    )
+    """The clusters' capacity providers, as boto3's describe_clusters has them."""
+    runs_on: list[str] = dataclasses.field(default_factory=list)
+    """Capacity providers of what ECS runs before the deployment; none: it has a launch type."""
     running: str | None = None
     """ARN of the task definition that ECS runs after the deployment; None: the one just deployed."""
     external_url: str | None = None

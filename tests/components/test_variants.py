@@ -328,28 +328,6 @@ def test_the_store_is_reached_in_every_range_of_the_vpc(
     }
 
 
-def test_a_number_of_tasks_that_follows_their_cpu_is_not_reset(deploy: Deploy, config: dict[str, Any]) -> None:
-    only(config).update({"desiredCount": 2, "autoscaling": {"minimum": 2, "maximum": 6, "cpuPercent": 50}})
-    only(config)["oauth"]["state"] = {"backend": "valkey", "host": "cache.busyb.local"}
-    recorded = deploy(config)
-    (target,) = recorded.of("aws:appautoscaling/target:Target").values()
-    assert (target["minCapacity"], target["maxCapacity"]) == (2, 6)
-    assert target["resourceId"] == "service/busyb-cluster/busyb-google-workspace-mcp-service"
-    (policy,) = recorded.of("aws:appautoscaling/policy:Policy").values()
-    tracked = policy["targetTrackingScalingPolicyConfiguration"]
-    assert tracked["targetValue"] == 50
-    assert tracked["predefinedMetricSpecification"] == {"predefinedMetricType": "ECSServiceAverageCPUUtilization"}
-    (service,) = (r for r in recorded.resources if r.name == "google-workspace-service" and r.request.custom)
-    assert list(service.request.ignoreChanges) == ["desiredCount"]
-
-
-def test_without_autoscaling_the_number_of_tasks_is_the_programs(deploy: Deploy, config: dict[str, Any]) -> None:
-    recorded = deploy(config)
-    assert not [r.type for r in recorded.resources if "autoscaling" in r.type]
-    (service,) = (r for r in recorded.resources if r.name == "google-workspace-service" and r.request.custom)
-    assert not service.request.ignoreChanges
-
-
 def test_a_change_of_port_reaches_every_place_and_gives_the_target_group_a_new_name(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
