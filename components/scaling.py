@@ -24,8 +24,11 @@ class Placement(TypedDict, total=False):
     """The inputs of an ECS service that say what its tasks run on; AWS takes a launch type or a strategy."""
 
     launch_type: str
+    """FARGATE, where there is no strategy."""
     capacity_provider_strategies: list[aws.ecs.ServiceCapacityProviderStrategyArgsDict]
+    """FARGATE, FARGATE_SPOT or both, each with base and weight."""
     force_new_deployment: bool
+    """Whether each change of the service begins a deployment."""
 
 
 def capacity(wanted: Capacity | None) -> Placement:

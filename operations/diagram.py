@@ -165,6 +165,7 @@ _PART_OF: Mapping[str, str] = {
     "aws:sns/topicPolicy:TopicPolicy": _TOPIC,
     "aws:kms/alias:Alias": _KEY,
     "aws:appautoscaling/policy:Policy": _SCALING,
+    "aws:appautoscaling/scheduledAction:ScheduledAction": _SCALING,
     "aws:cloudwatch/eventTarget:EventTarget": _EVENTS,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _SECURITY_GROUP,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _SECURITY_GROUP,

@@ -97,9 +97,14 @@ def host_network(task: Resource, _: Stack) -> Iterator[str]:
 )
 def fargate(resource: Resource, _: Stack) -> Iterator[str]:
     if resource.type == SERVICE:
-        launch = resource.get("launchType")
-        if launch != "FARGATE" and not resource.items("capacityProviderStrategies"):
+        launch, strategy = resource.get("launchType"), resource.items("capacityProviderStrategies")
+        if launch and strategy:
+            yield f"launchType is {launch}, and it has capacityProviderStrategies; ECS takes one of them"
+        elif launch != "FARGATE" and not strategy:
             yield f"launchType is {launch or 'not set, which AWS takes for EC2'}"
+        for provider in (item.get("capacityProvider") for item in strategy):
+            if provider not in ("FARGATE", "FARGATE_SPOT"):
+                yield f"capacity provider {provider} is not Fargate's"
         if resource.get("schedulingStrategy") == "DAEMON":
             yield "schedulingStrategy is DAEMON; Fargate has REPLICA only"
         return
@@ -114,6 +119,21 @@ def fargate(resource: Resource, _: Stack) -> Iterator[str]:
         yield f"cpu is {cpu}; Fargate has {', '.join(map(str, FARGATE_MEMORY))}"
     elif memory not in FARGATE_MEMORY[cpu]:
         yield f"{cpu} CPU units and {memory} MiB are no pair that Fargate has"
+
+
+@rule(
+    id="ecs-service-require-on-demand",
+    severity=Severity.MEDIUM,
+    description="A service on Spot keeps a task on demand.",
+    why="AWS may take all of its tasks at two minutes' notice, and starts none until it has capacity to spare.",
+    remedy="set services.<service>.capacity.onDemandBase to 1 or more.",
+    types=_SERVICES,
+)
+def on_demand(service: Resource, _: Stack) -> Iterator[str]:
+    strategy = service.items("capacityProviderStrategies")
+    spot = any(item.get("capacityProvider") == "FARGATE_SPOT" and item.get("weight") for item in strategy)
+    if spot and not any(item.get("capacityProvider") != "FARGATE_SPOT" and item.get("base") for item in strategy):
+        yield "all of its tasks may run on Spot"
 
 
 def _number(value: object) -> int | None:

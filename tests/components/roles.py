@@ -30,7 +30,11 @@ PRODUCTION: dict[str, Any] = {
 }
 EVERYTHING: dict[str, Any] = PRODUCTION | {
     "monitoring.slack": {"workspace": "T0123456789", "channel": "C0123456789"},
-    f"{SERVICE}.autoscaling": {"maximum": 4},
+    f"{SERVICE}.autoscaling": {
+        "maximum": 4,
+        "cpuPercent": 60,
+        "schedules": {"office": {"schedule": "cron(0 8 ? * MON-FRI *)", "minimum": 2}},
+    },
     f"{SERVICE}.oauth.state": {
         "backend": "dynamodb",
         "kmsKey": "arn:aws:kms:us-east-1:758888582357:key/66666666-7777-8888-9999-000000000000",

@@ -216,6 +216,8 @@ def alarmed(actions: list[str], service: str = "cloudwatch.amazonaws.com") -> li
     return [key, one(_TOPIC, _KEY, kmsMasterKeyId=UNKNOWN), one(_ALARM, _TOPIC, alarmActions=[UNKNOWN])]
 
 
+_ON_DEMAND = {"capacityProvider": "FARGATE", "base": 1, "weight": 1}
+_SPOT = {"capacityProvider": "FARGATE_SPOT", "base": 0, "weight": 1}
 _FARGATE: dict[str, Any] = {
     "requiresCompatibilities": ["FARGATE"],
     "networkMode": "awsvpc",
@@ -280,8 +282,14 @@ SPECS: dict[str, Spec] = {
         TASK, {"networkMode": "awsvpc"}, {"networkMode": "host"}, "networkMode is host", "passes"
     ),
     "ecs-task-require-fargate-size": Spec(
-        passes=[one(TASK, **_FARGATE), one(SERVICE, launchType="FARGATE")],
+        passes=[
+            one(TASK, **_FARGATE),
+            one(SERVICE, launchType="FARGATE"),
+            one(SERVICE, capacityProviderStrategies=[_ON_DEMAND, _SPOT]),
+        ],
         fails=[
+            ([one(SERVICE, launchType="FARGATE", capacityProviderStrategies=[_SPOT])], "ECS takes one of them"),
+            ([one(SERVICE, capacityProviderStrategies=[{"capacityProvider": "asg"}])], "asg is not Fargate's"),
             ([one(SERVICE, launchType="EC2")], "launchType is EC2"),
             ([one(SERVICE)], "launchType is not set"),
             ([one(SERVICE, launchType="FARGATE", schedulingStrategy="DAEMON")], "DAEMON"),
@@ -293,6 +301,18 @@ SPECS: dict[str, Spec] = {
         ],
         unknown=([one(TASK, **{**_FARGATE, "memory": UNKNOWN})], "undecided"),
         absent=([one(TASK)], "fails"),
+    ),
+    "ecs-service-require-on-demand": Spec(
+        passes=[
+            one(SERVICE, capacityProviderStrategies=[_ON_DEMAND, _SPOT]),
+            one(SERVICE, capacityProviderStrategies=[{**_ON_DEMAND, "base": 0}]),
+        ],
+        fails=[
+            ([one(SERVICE, capacityProviderStrategies=[_SPOT])], "all of its tasks may run on Spot"),
+            ([one(SERVICE, capacityProviderStrategies=[{**_ON_DEMAND, "base": 0}, _SPOT])], "may run on Spot"),
+        ],
+        unknown=([one(SERVICE, capacityProviderStrategies=UNKNOWN)], "undecided"),
+        absent=([one(SERVICE)], "passes"),
     ),
     "ecs-task-separate-roles": Spec(
         passes=[one(TASK, taskRoleArn="arn:1", executionRoleArn="arn:2")],

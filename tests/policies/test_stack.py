@@ -77,7 +77,8 @@ def test_with_all_that_is_off_by_default_no_further_rule_is_broken() -> None:
             f"{SERVICE}.logs.format": "json",
             f"{SERVICE}.tracing": {"collector": collector},
             f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
-            f"{SERVICE}.autoscaling": {"maximum": 4},
+            f"{SERVICE}.autoscaling": {"maximum": 4, "requestsPerTarget": 900},
+            f"{SERVICE}.capacity": {"onDemandBase": 1},
         },
     )
     findings = evaluate(registrations(stack.config), stack.settings.policy_exceptions, TODAY)

@@ -170,7 +170,11 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right(
             # These know no resources.
             sid="ScalingList",
-            read=("application-autoscaling:DescribeScalableTargets", "application-autoscaling:DescribeScalingPolicies"),
+            read=(
+                "application-autoscaling:DescribeScalableTargets",
+                "application-autoscaling:DescribeScalingPolicies",
+                "application-autoscaling:DescribeScheduledActions",
+            ),
         ),
         Right(
             sid="NewScaling",
@@ -190,8 +194,10 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             read=("application-autoscaling:ListTagsForResource",),
             write=(
                 "application-autoscaling:DeleteScalingPolicy",
+                "application-autoscaling:DeleteScheduledAction",
                 "application-autoscaling:DeregisterScalableTarget",
                 "application-autoscaling:PutScalingPolicy",
+                "application-autoscaling:PutScheduledAction",
                 "application-autoscaling:RegisterScalableTarget",
                 "application-autoscaling:TagResource",
                 "application-autoscaling:UntagResource",
@@ -220,4 +226,5 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     ),
     # Those of its target.
     "aws:appautoscaling/policy:Policy": (),
+    "aws:appautoscaling/scheduledAction:ScheduledAction": (),
 }
