@@ -56,6 +56,8 @@ class Rates(_Table):
 
     fargate_vcpu_hour: dict[Architecture, Amount]
     fargate_gb_hour: dict[Architecture, Amount]
+    fargate_spot_vcpu_hour: dict[Architecture, Amount]
+    fargate_spot_gb_hour: dict[Architecture, Amount]
     log_gb: Amount
     log_gb_month: Amount
     metric_month: Amount
@@ -168,6 +170,55 @@ def of_stack(file: Path, prices: Prices | None = None) -> Estimate:
     return estimate(registered, prices or read_prices(table_of(region)), region=region)
 
 
+_TWO: Mapping[str, Any] = {"desiredCount": 2, "autoscaling": None}
+_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "one task": {"desiredCount": 1, "autoscaling": None, "capacity": None},
+    "two, sharing a DynamoDB table": _TWO | {"capacity": None, "oauth.state": "dynamodb"},
+    "two, sharing a Valkey of yours, without its price": _TWO
+    | {"capacity": None, "oauth.state": {"backend": "valkey", "host": "cache.internal"}},
+    "two, on Graviton": _TWO | {"capacity": None, "image.platform": "linux/arm64"},
+    "two, one of them on Spot": _TWO | {"capacity": {}},
+    "two, on Graviton, one of them on Spot": _TWO | {"capacity": {}, "image.platform": "linux/arm64"},
+}
+"""What each service could be instead: words, and settings by their path; None takes one out."""
+
+
+def variants(file: Path, prices: Prices) -> dict[str, float | None]:
+    """What the stack of this file would cost a month in the usual forms, by words; None for one that its other settings
+    do not allow.
+
+    Raises `SettingsError`, `AccountError`, `ContextError`.
+    """
+    config = configuration.read_stack_file(file)
+    configuration.parse(config)
+    name = f"{configuration.NAMESPACE}:services"
+    months: dict[str, float | None] = {}
+    for words, changes in _VARIANTS.items():
+        services = json.loads(config[name])
+        for service in services.values():
+            for path, value in changes.items():
+                _put(service, path, value)
+        varied = config | {name: json.dumps(services)}
+        try:
+            configuration.parse(varied)
+        except configuration.SettingsError:
+            months[words] = None
+        else:
+            registered = registrations(varied, stack=file.stem.removeprefix("Pulumi."))
+            months[words] = estimate(registered, prices, region=prices.region).month
+    return months
+
+
+def _put(settings: dict[str, Any], path: str, value: Any) -> None:
+    *above, last = path.split(".")
+    for key in above:
+        settings = settings.setdefault(key, {})
+    if value is None:
+        settings.pop(last, None)
+    else:
+        settings[last] = value
+
+
 def read(file: Path, prices: Prices) -> Estimate:
     """What another configuration costs: of a stack file, or (*.json) what `./ops cost --json` printed, which also tells
     what another version of the program declares. Raises `SettingsError`, `ContextError`, `OperationError`."""
@@ -225,17 +276,30 @@ def _service(service: Registration, registered: Sequence[Registration], table: P
     architecture: Architecture = definition["runtimePlatform"]["cpuArchitecture"]
     tasks, rates, usage = float(service.inputs["desiredCount"]), table.prices, table.usage
 
-    def line(what: str, amount: float, unit: str, price: float) -> Line:
-        return Line(resource=service.name, what=what, amount=tasks * amount, unit=unit, price=price)
+    def line(what: str, amount: float, unit: str, price: float, of: float = tasks) -> Line:
+        return Line(resource=service.name, what=what, amount=of * amount, unit=unit, price=price)
 
     cpu, memory = int(definition["cpu"]) / 1024, int(definition["memory"]) / 1024
     kind = "Graviton" if architecture == "ARM64" else "x86"
-    yield line(f"Fargate CPU ({kind})", cpu * table.hours, "vCPU hours", rates.fargate_vcpu_hour[architecture])
-    yield line(f"Fargate memory ({kind})", memory * table.hours, "GB hours", rates.fargate_gb_hour[architecture])
+    spot = _on_spot(tasks, service.inputs.get("capacityProviderStrategies") or [])
+    for of, where, vcpu_hour, gb_hour in (
+        (tasks - spot, kind, rates.fargate_vcpu_hour, rates.fargate_gb_hour),
+        (spot, f"{kind}, Spot", rates.fargate_spot_vcpu_hour, rates.fargate_spot_gb_hour),
+    ):
+        if of or (not tasks and where == kind):
+            yield line(f"Fargate CPU ({where})", cpu * table.hours, "vCPU hours", vcpu_hour[architecture], of)
+            yield line(f"Fargate memory ({where})", memory * table.hours, "GB hours", gb_hour[architecture], of)
     yield line("answers to clients", usage.traffic_gb_per_task, "GB", rates.traffic_gb)
     yield line("answers of Google", usage.google_gb_per_task, "GB through NAT", rates.nat_gb)
     if sampled := float(_variables(service, registered).get("OTEL_TRACES_SAMPLER_ARG", 0)):
         yield line("traces", sampled * usage.requests_per_task / 1e6, "million", rates.traces_million)
+
+
+def _on_spot(tasks: float, strategy: Sequence[Mapping[str, Any]]) -> float:
+    """How many of so many tasks run on Spot, on average: those above the base, by weight."""
+    base = sum(float(item.get("base") or 0) for item in strategy)
+    weights = {item["capacityProvider"]: float(item.get("weight") or 0) for item in strategy}
+    return max(tasks - base, 0) * weights.get("FARGATE_SPOT", 0) / (sum(weights.values()) or 1)
 
 
 def _log_group(group: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:
@@ -327,6 +391,7 @@ _PRICED: Mapping[str, _Pricing] = {
 }
 _FREE = frozenset(
     {
+        "aws:appautoscaling/scheduledAction:ScheduledAction",
         "aws:appautoscaling/target:Target",
         "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration",
         "aws:cloudwatch/eventRule:EventRule",  # events of AWS's own cost nothing

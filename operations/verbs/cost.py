@@ -17,6 +17,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="another stack file, or what cost --json printed (*.json), to show the difference",
     )
     parser.add_argument("--prices", type=Path, metavar="FILE", help="a table like operations/prices.yaml")
+    parser.add_argument("--variants", action="store_true", help="with one task and two, on Graviton, on Spot")
     parser.add_argument("--markdown", action="store_true", help="for a pull request")
 
 
@@ -25,7 +26,8 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     from policies.registrations import ROOT
 
     prices = cost.read_prices(options.prices) if options.prices else None
-    after = cost.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", prices)
+    file = ROOT / f"Pulumi.{options.stack}.yaml"
+    after = cost.of_stack(file, prices)
     before = cost.read(options.against, after.prices) if options.against else None
     output.record("cost", cost.document(after))
     if before:
@@ -34,6 +36,16 @@ def _run(options: argparse.Namespace, output: Output) -> int:
         output.print(cost.markdown(before, after))
         return 0
     output.table(cost.difference(before, after) if before else cost.table(after))
+    if options.variants:
+        months = cost.variants(file, after.prices)
+        output.record("variants", {words: month and round(month, 2) for words, month in months.items()})
+        currency = f"{after.prices.currency} a month"
+        output.table(
+            [
+                {"instead": words, currency: "its settings do not allow it" if month is None else f"{month:.2f}"}
+                for words, month in months.items()
+            ]
+        )
     output.print(
         f"{after.month:.2f} {after.prices.currency} a month"
         + (f", {after.month - before.month:+.2f}" if before else "")

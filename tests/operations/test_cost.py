@@ -60,6 +60,81 @@ def test_graviton_is_cheaper() -> None:
     assert position(arm, "Fargate CPU (Graviton)") < position(priced(), "Fargate CPU (x86)")
 
 
+GRAVITON: dict[str, object] = {f"{SERVICE}.image.platform": "linux/arm64"}
+SPOT: dict[str, object] = {f"{SERVICE}.capacity": {}}
+
+
+def test_tasks_above_the_base_cost_what_spot_costs() -> None:
+    rates, hours = PRICES.prices, PRICES.hours
+    found = priced(**TWO, **SPOT)
+    assert position(found, "Fargate CPU (x86)") == pytest.approx(0.5 * hours * rates.fargate_vcpu_hour["X86_64"])
+    spot = 0.5 * hours * rates.fargate_spot_vcpu_hour["X86_64"]
+    assert position(found, "Fargate CPU (x86, Spot)") == pytest.approx(spot)
+    assert position(priced(**SPOT), "Fargate CPU (x86, Spot)") == 0, "the only task is the base"
+    assert position(priced(**TWO, **SPOT, **GRAVITON), "Fargate memory (Graviton, Spot)") == pytest.approx(
+        hours * rates.fargate_spot_gb_hour["ARM64"]
+    )
+
+
+def test_spot_is_reckoned_by_the_weights_above_the_base() -> None:
+    half: dict[str, object] = {f"{SERVICE}.capacity": {"onDemandBase": 1, "spotWeight": 1, "onDemandWeight": 1}}
+    five: dict[str, object] = {f"{SERVICE}.desiredCount": 5}
+    found = {line.what: line.amount for line in priced(**five, **half).lines if "CPU" in line.what}
+    assert found == {
+        "Fargate CPU (x86)": pytest.approx(3 * 0.5 * PRICES.hours),
+        "Fargate CPU (x86, Spot)": pytest.approx(2 * 0.5 * PRICES.hours),
+    }
+    all_of_them: dict[str, object] = {f"{SERVICE}.capacity": {"onDemandBase": 0}}
+    assert [line.what for line in priced(**five, **all_of_them).lines if "CPU" in line.what] == [
+        "Fargate CPU (x86, Spot)"
+    ]
+
+
+def test_the_page_says_what_the_usual_forms_cost_all_in() -> None:
+    table = OPERATIONS.split("| USD a month, all in |")[1].split("\n\n")[0]
+    told = {
+        cells[1].strip(): tuple(float(cell) for cell in cells[2:4] if cell.strip())
+        for cells in (row.split("|") for row in table.splitlines()[2:])
+    }
+
+    def whole(tasks: int, **changes: object) -> float:
+        # The estate's two secrets, and a share of the load balancer for each task.
+        return round(priced(**changes).month + 0.80 + tasks * 1.17, 2)
+
+    assert told == {
+        "as they are": (whole(1), whole(2, **TWO)),
+        "on Graviton": (whole(1, **GRAVITON), whole(2, **TWO, **GRAVITON)),
+        "one on demand, the other on Spot": (whole(2, **TWO, **SPOT),),
+        "both": (whole(2, **TWO, **GRAVITON, **SPOT),),
+    }
+
+
+def test_the_usual_forms_of_a_stack_are_reckoned_out_of_its_settings() -> None:
+    months = cost.variants(ROOT / "Pulumi.production.yaml", PRICES)
+    shared: dict[str, object] = {f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.internal"}}
+    assert months == {
+        "one task": pytest.approx(priced().month),
+        "two, sharing a DynamoDB table": pytest.approx(priced(**TWO).month),
+        "two, sharing a Valkey of yours, without its price": pytest.approx(priced(**TWO, **shared).month),
+        "two, on Graviton": pytest.approx(priced(**TWO, **GRAVITON).month),
+        "two, one of them on Spot": pytest.approx(priced(**TWO, **SPOT).month),
+        "two, on Graviton, one of them on Spot": pytest.approx(priced(**TWO, **GRAVITON, **SPOT).month),
+    }
+
+
+def test_a_form_that_other_settings_do_not_allow_has_no_price(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.production.yaml"
+    text = (ROOT / "Pulumi.production.yaml").read_text()
+    document = yaml.safe_load(text)
+    (service,) = document["config"]["mcp-on-ecs:services"].values()
+    # Without OAuth 2.1 sessions are in each task's memory.
+    service |= {"routing": {"strategy": "internal"}, "oauth": {"enabled": False}, "tokens": {"bucket": "busyb-tokens"}}
+    document["config"].pop("mcp-on-ecs:policyExceptions", None)
+    file.write_text(yaml.safe_dump(document))
+    months = cost.variants(file, PRICES)
+    assert months.pop("one task") and set(months.values()) == {None}
+
+
 def test_logs_that_are_kept_longer_cost_more() -> None:
     assert position(priced(**{f"{SERVICE}.logs.retentionDays": 365}), "log, kept") > position(priced(), "log, kept")
 
@@ -197,7 +272,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_speaks_to_people_to_machines_and_to_a_pull_request(tmp_path: Path) -> None:
-    people = run()
+    people = run("--variants")
+    assert "two, one of them on Spot" in people.stdout
     assert people.returncode == 0, people.stderr
     assert "USD a month" in people.stdout and "Prices of us-east-1" in people.stdout
     machines = tmp_path / "before.json"
