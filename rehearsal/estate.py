@@ -47,7 +47,11 @@ def make(account: Account, settings: Settings) -> None:
             pool.submit(_network, account, settings),
             pool.submit(_secrets, account, settings),
             pool.submit(_roles_and_buckets, account, settings),
-            pool.submit(account.client("ecs").create_cluster, clusterName=settings.estate.cluster),
+            pool.submit(
+                account.client("ecs").create_cluster,
+                clusterName=settings.estate.cluster,
+                capacityProviders=["FARGATE", "FARGATE_SPOT"],
+            ),
         ]
         for part in parts:
             part.result()

@@ -374,6 +374,49 @@ aws.appautoscaling.Target("scaling", service_namespace="ecs", scalable_dimension
     assert service["desiredCount"] == 3
 
 
+def test_a_service_moves_onto_capacity_providers_in_place_and_by_a_new_deployment_alone(program: Program) -> None:
+    ecs, name = program.account.client("ecs"), program.name
+    ecs.create_cluster(clusterName=name, capacityProviders=["FARGATE", "FARGATE_SPOT"])
+    source = """
+import json, pulumi, pulumi_aws as aws
+config = pulumi.Config()
+name, spot = config.require("name"), config.get_int("spot")
+definition = aws.ecs.TaskDefinition("definition", family=name, container_definitions=json.dumps(
+    [{"name": "server", "image": "busybox", "memory": 64}]))
+strategy = [{"capacity_provider": "FARGATE", "base": 1, "weight": 0},
+            {"capacity_provider": "FARGATE_SPOT", "base": 0, "weight": spot}]
+aws.ecs.Service("service", name=name, cluster=name, task_definition=definition.arn, desired_count=2,
+                launch_type=None if spot else "FARGATE", capacity_provider_strategies=strategy if spot else None,
+                force_new_deployment=config.get_bool("force"), wait_for_steady_state=True)
+aws.appautoscaling.ScheduledAction("schedule", name=name, service_namespace="ecs",
+                                   scalable_dimension="ecs:service:DesiredCount", resource_id=f"service/{name}/{name}",
+                                   schedule="cron(0 8 ? * MON-FRI *)", scalable_target_action={"min_capacity": 2})
+"""
+    first = program.deploy(source)
+    (schedule,) = (r for r in first.resources if r.name == "schedule")
+    assert "no Application Auto Scaling" in schedule.recorded_only["schedule"], "nothing scales here, which is said"
+    for deployed in (program.preview, program.deploy):
+        with pytest.raises(DeploymentFailed, match="force_new_deployment should be true"):
+            deployed(spot="1")
+
+    def running() -> tuple[str, list[tuple[str, int]]]:
+        (service,) = ecs.describe_services(cluster=name, services=[name])["services"]
+        strategy = service.get("capacityProviderStrategy") or []
+        (primary,) = (entry["id"] for entry in service["deployments"] if entry["status"] == "PRIMARY")
+        return primary, [(item["capacityProvider"], item["weight"]) for item in strategy]
+
+    deployment, strategy = running()
+    assert strategy == []
+    for spot in (1, 3):
+        assert actions(program.deploy(spot=str(spot), force="true"))["service"] == "changed"
+        before, (deployment, strategy) = deployment, running()
+        assert strategy == [("FARGATE", 0), ("FARGATE_SPOT", spot)]
+        assert deployment != before, "tasks move only by a new deployment"
+    assert set(actions(program.deploy(spot="3", force="true")).values()) == {"same"}
+    with pytest.raises(DeploymentFailed, match="force_new_deployment should be true"):
+        program.deploy()
+
+
 def test_what_exists_is_imported(program: Program) -> None:
     program.account.client("logs").create_log_group(logGroupName=program.name)
     source = (
