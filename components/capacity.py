@@ -9,7 +9,6 @@ from typing import Any
 from components.names import service_name
 from components.settings import Service, Settings
 
-
 _AT_ONCE = 10
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html"""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import pulumi
@@ -43,6 +43,16 @@ def capacity(wanted: Capacity | None) -> Placement:
         # ECS changes a strategy by a new deployment alone, and the provider refuses the change without this.
         "force_new_deployment": True,
     }
+
+
+def on_spot(tasks: float, strategy: Sequence[tuple[str, float, float]]) -> float:
+    """How many of so many tasks run on Spot, on average: those above the base, by weight.
+
+    strategy: capacity provider, base and weight of each; none: all run on demand.
+    """
+    base = sum(base for _, base, _ in strategy)
+    weights = {provider: weight for provider, _, weight in strategy}
+    return max(tasks - base, 0) * weights.get("FARGATE_SPOT", 0) / (sum(weights.values()) or 1)
 
 
 def scale(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components import account
+from components import account, scaling
 from components import settings as configuration
 from operations.errors import OperationError
 from policies.registrations import Registration, registrations
@@ -170,8 +170,8 @@ def of_stack(file: Path, prices: Prices | None = None) -> Estimate:
     return estimate(registered, prices or read_prices(table_of(region)), region=region)
 
 
-_TWO: Mapping[str, Any] = {"desiredCount": 2, "autoscaling": None}
-_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+_TWO: dict[str, Any] = {"desiredCount": 2, "autoscaling": None}
+_VARIANTS: dict[str, dict[str, Any]] = {
     "one task": {"desiredCount": 1, "autoscaling": None, "capacity": None},
     "two, sharing a DynamoDB table": _TWO | {"capacity": None, "oauth.state": "dynamodb"},
     "two, sharing a Valkey of yours, without its price": _TWO
@@ -281,7 +281,8 @@ def _service(service: Registration, registered: Sequence[Registration], table: P
 
     cpu, memory = int(definition["cpu"]) / 1024, int(definition["memory"]) / 1024
     kind = "Graviton" if architecture == "ARM64" else "x86"
-    spot = _on_spot(tasks, service.inputs.get("capacityProviderStrategies") or [])
+    strategy = service.inputs.get("capacityProviderStrategies") or []
+    spot = scaling.on_spot(tasks, [(item["capacityProvider"], item["base"], item["weight"]) for item in strategy])
     for of, where, vcpu_hour, gb_hour in (
         (tasks - spot, kind, rates.fargate_vcpu_hour, rates.fargate_gb_hour),
         (spot, f"{kind}, Spot", rates.fargate_spot_vcpu_hour, rates.fargate_spot_gb_hour),
@@ -293,13 +294,6 @@ def _service(service: Registration, registered: Sequence[Registration], table: P
     yield line("answers of Google", usage.google_gb_per_task, "GB through NAT", rates.nat_gb)
     if sampled := float(_variables(service, registered).get("OTEL_TRACES_SAMPLER_ARG", 0)):
         yield line("traces", sampled * usage.requests_per_task / 1e6, "million", rates.traces_million)
-
-
-def _on_spot(tasks: float, strategy: Sequence[Mapping[str, Any]]) -> float:
-    """How many of so many tasks run on Spot, on average: those above the base, by weight."""
-    base = sum(float(item.get("base") or 0) for item in strategy)
-    weights = {item["capacityProvider"]: float(item.get("weight") or 0) for item in strategy}
-    return max(tasks - base, 0) * weights.get("FARGATE_SPOT", 0) / (sum(weights.values()) or 1)
 
 
 def _log_group(group: Registration, registered: Sequence[Registration], table: Prices) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from checks import Check
 from checks.check import Failed, NotRun
 from components import estate as estates
+from components import scaling
 from components.estate.network import is_id
 from components.settings import DynamoDbState, MemoryState, Service, Settings
 from operations import adopt, clients, rights, stores
@@ -24,8 +25,9 @@ from operations.errors import OperationError
 from operations.target import Target
 from providers import functions
 
-_FARGATE_VCPU_QUOTA = "L-3032A538"
-"""Fargate On-Demand vCPU resource count: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
+_VCPU_QUOTAS = {"on demand": "L-3032A538", "on Spot": "L-36FBB829"}
+"""Fargate On-Demand and Fargate Spot vCPU resource count:
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-quotas.html"""
 
 Question = tuple[str, str, Callable[[], str]]
 """What should be true, what to do if not, and the question itself, as a check's probe has them."""
@@ -371,13 +373,27 @@ def _quota(target: Target) -> str:
     # Quotas are not asked in a rehearsal. Goes when the emulator has them.
     if target.rehearsed:
         raise NotRun("the emulator has no quotas")
-    wanted = sum(service.cpu / 1024 * service.task_range[1] * 2 for service in target.settings.services.values())
-    quota = target.client("service-quotas").get_service_quota(ServiceCode="fargate", QuotaCode=_FARGATE_VCPU_QUOTA)[
-        "Quota"
-    ]
-    if quota["Value"] < wanted:
-        raise Failed(f"{quota['Value']:.0f} vCPU in all; a rollout of this stack takes {wanted:.1f} beside what runs")
-    return f"{quota['Value']:.0f} vCPU in all; a rollout of this stack takes {wanted:.1f}"
+    return quota(target.client("service-quotas"), target.settings)
+
+
+def quota(quotas: Any, settings: Settings) -> str:
+    """Whether Fargate gives what a rollout takes. `quotas`: a boto3 client. Raises `Failed`."""
+    wanted = dict.fromkeys(_VCPU_QUOTAS, 0.0)
+    for service in settings.services.values():
+        tasks = service.task_range[1] * 2
+        spot = scaling.on_spot(tasks, service.capacity.strategy if service.capacity else ())
+        wanted["on demand"] += service.cpu / 1024 * (tasks - spot)
+        wanted["on Spot"] += service.cpu / 1024 * spot
+    told, short = [], []
+    for kind, vcpu in wanted.items():
+        if vcpu or kind == "on demand":
+            has = quotas.get_service_quota(ServiceCode="fargate", QuotaCode=_VCPU_QUOTAS[kind])["Quota"]["Value"]
+            told.append(f"{has:.0f} vCPU in all {kind}; a rollout of this stack takes {vcpu:.1f}")
+            if has < vcpu:
+                short.append(f"{told[-1]} beside what runs")
+    if short:
+        raise Failed("; ".join(short))
+    return "; ".join(told)
 
 
 def _way_out(target: Target) -> str:

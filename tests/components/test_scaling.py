@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from components import capacity
 from components.estate import EstateError
 from components.settings import Settings
 from tests.components.mistakes import SERVICE, at_odds, mistakes, parsed, service, wrong
 from tests.components.program import Account, Deploy, Recorded, only
+from tests.conftest import ROOT
 
 POLICY = "aws:appautoscaling/policy:Policy"
 TARGET = "aws:appautoscaling/target:Target"
@@ -229,8 +231,8 @@ AT_ODDS: dict[str, tuple[dict[str, Any], str, str]] = {
     "the only task on Spot, with sign-ins in its memory": (
         {"capacity": {"onDemandBase": 0}},
         "capacity",
-        "onDemandBase is 0, so that its only task may run on Spot, and sign-ins are in that task's memory: AWS takes it "
-        "away at two minutes' notice, and everybody signs in again; set onDemandBase: 1, or oauth.state: dynamodb",
+        "onDemandBase is 0, so that its only task may run on Spot, and sign-ins are in that task's memory: AWS takes "
+        "it away at two minutes' notice, and everybody signs in again; set onDemandBase: 1, or oauth.state: dynamodb",
     ),
     "nowhere to run": (
         {"capacity": {"spotWeight": 0}},
@@ -246,6 +248,14 @@ def test_what_does_not_go_together_is_told_with_what_to_do(config: dict[str, Any
     changes, key, told = AT_ODDS[case]
     service(**changes)(config)
     assert at_odds(f"{SERVICE}.{key}", told) in mistakes(config)
+
+
+def test_what_the_page_shows_is_taken_as_it_stands(config: dict[str, Any]) -> None:
+    page = (ROOT / "docs" / "several-tasks.md").read_text()
+    shown = [yaml.safe_load(block.split("```")[0]) for block in page.split("```yaml\n")[1:]]
+    assert [list(settings) for settings in shown] == [["autoscaling"], ["capacity"]]
+    only(config).update({"desiredCount": 2, **shown[0], **shown[1]})
+    assert parsed(config).services["google-workspace"].task_range == (2, 6)
 
 
 # --- capacity

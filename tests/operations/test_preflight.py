@@ -9,9 +9,9 @@ import pytest
 from botocore.stub import Stubber
 
 from checks.check import Failed
-from operations.preflight import _subnets, _uncounted, idle_timeout
+from operations.preflight import _subnets, _uncounted, idle_timeout, quota
 from rehearsal.emulator import Emulator
-from tests.stacks import changed, production
+from tests.stacks import SERVICE, changed, production
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,23 @@ def test_a_budget_that_counts_nothing_is_told(answer: list[dict[str, Any]], said
         found = _uncounted(explorer)
     assert len(found) == len(said)
     assert all(words in text for words, text in zip(said, found, strict=True))
+
+
+def test_the_quota_of_spot_is_asked_for_tasks_on_spot() -> None:
+    quotas = boto3.client("service-quotas", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
+    # Half a vCPU each; in a rollout there are twice as many, of which one is the base.
+    asked = changed(production("asked"), {f"{SERVICE}.desiredCount": 4, f"{SERVICE}.capacity": {}}).settings
+    with Stubber(quotas) as stub:
+        for code, value in (("L-3032A538", 6.0), ("L-36FBB829", 3.0)):
+            expected = {"ServiceCode": "fargate", "QuotaCode": code}
+            stub.add_response("get_service_quota", {"Quota": {"Value": value}}, expected)
+        with pytest.raises(
+            Failed, match=r"^3 vCPU in all on Spot; a rollout of this stack takes 3\.5 beside what runs$"
+        ):
+            quota(quotas, asked)
+        stub.add_response("get_service_quota", {"Quota": {"Value": 6.0}})
+        told = quota(quotas, production("asked").settings)
+    assert told == "6 vCPU in all on demand; a rollout of this stack takes 1.0"
 
 
 def test_an_idle_timeout_that_cuts_answers_while_they_stream_is_a_fault() -> None:
