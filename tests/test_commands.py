@@ -104,7 +104,9 @@ def known(key: str) -> bool:
     """Whether the configuration has it; behind a map of texts stands any name."""
     key = re.sub(r"\[\w*\]", "", re.sub(r"^(services|buckets)\.[^.]+", r"\1.NAME", key))
     maps = [each for each, kind in KEYS.items() if kind.startswith("map to text") and key.startswith(f"{each}.")]
-    return key.removesuffix(".NAME") in KEYS or bool(maps) or key in ("services.NAME", "buckets.NAME") or "secrets." in key
+    return (
+        key.removesuffix(".NAME") in KEYS or bool(maps) or key in ("services.NAME", "buckets.NAME") or "secrets." in key
+    )
 
 
 _FILES = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
