@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from providers.base import Handler, Properties, resource
 
 _REASON = "the emulator has no Application Auto Scaling; the number of tasks stays as it is"
 
 
-@resource
-class Target(Handler):
-    type = "aws:appautoscaling/target:Target"
+class _Recorded(Handler):
+    """A resource that is in the state alone."""
+
     properties = frozenset()
-    recorded_only = dict.fromkeys(
-        ("serviceNamespace", "scalableDimension", "resourceId", "minCapacity", "maxCapacity", "tags"), _REASON
-    )
     defaults = {}
+    named_by: ClassVar[str] = "name"
+    """The input that its id is made of."""
 
     def create(self, inputs: Properties) -> str:
-        return str(inputs["resourceId"])
+        return str(inputs[self.named_by])
 
     def read(self, locator: str) -> Properties | None:
-        return {"id": locator, "resourceId": locator}
+        return {"id": locator, self.named_by: locator}
 
     def delete(self, locator: str, recorded: Properties) -> None:
         pass
 
 
 @resource
-class Policy(Handler):
+class Target(_Recorded):
+    type = "aws:appautoscaling/target:Target"
+    recorded_only = dict.fromkeys(
+        ("serviceNamespace", "scalableDimension", "resourceId", "minCapacity", "maxCapacity", "tags"), _REASON
+    )
+    named_by = "resourceId"
+
+
+@resource
+class Policy(_Recorded):
     type = "aws:appautoscaling/policy:Policy"
-    properties = frozenset()
     recorded_only = dict.fromkeys(
         (
             "name",
@@ -41,22 +50,11 @@ class Policy(Handler):
         ),
         _REASON,
     )
-    defaults = {}
-
-    def create(self, inputs: Properties) -> str:
-        return str(inputs["name"])
-
-    def read(self, locator: str) -> Properties | None:
-        return {"id": locator, "name": locator}
-
-    def delete(self, locator: str, recorded: Properties) -> None:
-        pass
 
 
 @resource
-class ScheduledAction(Handler):
+class ScheduledAction(_Recorded):
     type = "aws:appautoscaling/scheduledAction:ScheduledAction"
-    properties = frozenset()
     recorded_only = dict.fromkeys(
         (
             "name",
@@ -69,13 +67,3 @@ class ScheduledAction(Handler):
         ),
         _REASON,
     )
-    defaults = {}
-
-    def create(self, inputs: Properties) -> str:
-        return str(inputs["name"])
-
-    def read(self, locator: str) -> Properties | None:
-        return {"id": locator, "name": locator}
-
-    def delete(self, locator: str, recorded: Properties) -> None:
-        pass
