@@ -7,7 +7,7 @@ import ipaddress
 import json
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -50,6 +50,11 @@ def preflight(target: Target) -> list[Check]:
             "the tasks' subnets have a way out",
             "add a route to a NAT gateway: images and Google are outside",
             partial(_way_out, target),
+        ),
+        (
+            "the tasks' subnets are in two zones or more",
+            "name a subnet of another zone in estate.taskSubnets",
+            lambda: zones(_subnets(target.client("ec2"), target.settings), target.settings),
         ),
         ("the shared estate, for information", "", partial(_shared, target)),
     ]
@@ -416,6 +421,16 @@ def _way_out(target: Target) -> str:
             "without a public address; images could not be pulled"
         )
     return f"{len(subnets)} subnets with a default route"
+
+
+def zones(subnets: Iterable[Mapping[str, Any]], settings: Settings) -> str:
+    """Which zones the tasks' subnets are in. `subnets`: as EC2 describes them. Raises `Failed` where several tasks
+    would be lost with one zone."""
+    found = sorted({str(subnet["AvailabilityZone"]) for subnet in subnets})
+    several = [service.key for service in settings.services.values() if service.task_range[1] > 1]
+    if len(found) < 2 and several:
+        raise Failed(f"all are in {found[0]}, with which all tasks of {', '.join(several)} would be lost")
+    return ", ".join(found) + ("" if len(found) > 1 else ": without it nothing runs")
 
 
 def _leads_out(route: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from botocore.stub import Stubber
 
 from checks.check import Failed
-from operations.preflight import _subnets, _uncounted, idle_timeout, quota
+from operations.preflight import _subnets, _uncounted, idle_timeout, quota, zones
 from rehearsal.emulator import Emulator
 from tests.stacks import SERVICE, changed, production
 
@@ -46,6 +46,16 @@ def test_the_quota_of_spot_is_asked_for_tasks_on_spot() -> None:
         stub.add_response("get_service_quota", {"Quota": {"Value": 6.0}})
         told = quota(quotas, production("asked").settings)
     assert told == "6 vCPU in all on demand; a rollout of this stack takes 1.0"
+
+
+def test_several_tasks_in_one_zone_are_a_fault_and_one_task_there_is_told() -> None:
+    one, two = ([{"AvailabilityZone": f"us-east-1{letter}"} for letter in letters] for letters in ("aa", "ab"))
+    single = production("asked").settings
+    several = changed(production("asked"), {f"{SERVICE}.autoscaling": {"maximum": 2}}).settings
+    assert zones(two, several) == "us-east-1a, us-east-1b"
+    assert zones(one, single) == "us-east-1a: without it nothing runs"
+    with pytest.raises(Failed, match="all are in us-east-1a, with which all tasks of google-workspace would be lost"):
+        zones(one, several)
 
 
 def test_an_idle_timeout_that_cuts_answers_while_they_stream_is_a_fault() -> None:
