@@ -171,7 +171,8 @@ class Capacity(Model):
 
     @property
     def strategy(self) -> list[tuple[str, int, int]]:
-        """Capacity provider, base and weight of each that is used."""
+        """Capacity provider, base and weight of each that is used. A base is kept with a weight of 0 too: AWS's own
+        Copilot makes it so (`spot_from`)."""
         on_demand = ("FARGATE", self.on_demand_base, self.on_demand_weight)
         used = [on_demand] if self.on_demand_base or self.on_demand_weight else []
         return [*used, ("FARGATE_SPOT", 0, self.spot_weight)] if self.spot_weight else used
