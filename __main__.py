@@ -53,6 +53,7 @@ async def main() -> dict[str, object]:
                 registry=registry,
                 routing=routing,
                 tags=tags,
+                rollback_alarms=settings.rollback_alarms(service),
                 parameter_prefix=settings.parameter_prefix,
             ),
         )

@@ -34,6 +34,11 @@ def service_name(service: Service) -> str:
     return f"{service.name}-service"
 
 
+def alarm_name(service: Service, part: str) -> str:
+    """The name of one of the service's alarms, such as `server-errors`."""
+    return f"{service.name}-{part}"
+
+
 def task_role_name(service: Service) -> str:
     """The physical name of the running server's role."""
     return f"{service.name}-task-role"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pulumi
@@ -13,12 +13,13 @@ import pulumi_aws as aws
 
 from components import oauth_state, rollout, scaling
 from components.containers import collector, log_configuration, log_group_name, volumes
+from components.deployment import watched_alarms
 from components.documents import canonical_json
 from components.estate import Estate
 from components.names import service_name
 from components.registry import Registry
 from components.routing import Routing, internal_url
-from components.settings import DynamoDbState, Service
+from components.settings import DynamoDbState, RollbackAlarm, Service
 from components.settings.server import SIGNING_KEY
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
@@ -119,6 +120,8 @@ class McpServiceArgs:
     """How it is reached."""
     tags: dict[str, str]
     """Tags for every taggable resource."""
+    rollback_alarms: Sequence[RollbackAlarm]
+    """Which of the service's alarms take a deployment back."""
     parameter_prefix: str
     """Path under which healthy revisions are remembered in Parameter Store, without a trailing slash."""
 
@@ -222,6 +225,7 @@ class McpService(pulumi.ComponentResource):
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
             deployment_circuit_breaker={"enable": True, "rollback": True},
+            alarms=watched_alarms(service, args.rollback_alarms),
             availability_zone_rebalancing="ENABLED",
             enable_execute_command=service.exec_enabled,
             enable_ecs_managed_tags=True,

@@ -11,7 +11,7 @@ import pulumi
 import pulumi_aws as aws
 
 from components.estate import Estate
-from components.names import METRICS
+from components.names import METRICS, alarm_name
 from components.notifications import message
 from components.observability.alarms import Alarm, alarms
 from components.observability.dashboard import dashboard
@@ -103,18 +103,22 @@ class Observability(pulumi.ComponentResource):
         made = [self._alarm(alarm) for alarm in watched]
         affected = aws.cloudwatch.CompositeAlarm(
             f"{name}-users-affected",
-            alarm_name=f"{service.name}-users-affected",
+            alarm_name=alarm_name(service, "users-affected"),
             alarm_description=(
                 f"Users of {service.url or service.name} are affected. Begin with ./ops verify. "
                 "Since a deployment? ./ops rollback"
             ),
-            alarm_rule=" OR ".join(f'ALARM("{service.name}-{alarm.part}")' for alarm in watched if alarm.affects_users),
+            alarm_rule=" OR ".join(
+                f'ALARM("{alarm_name(service, alarm.part)}")' for alarm in watched if alarm.affects_users
+            ),
             alarm_actions=[args.topics["critical"]],
             ok_actions=[args.topics["critical"]],
             tags=args.tags,
             opts=pulumi.ResourceOptions(parent=self, depends_on=made),
         )
-        self.alarm_names = [f"{service.name}-users-affected", *(f"{service.name}-{alarm.part}" for alarm in watched)]
+        self.alarm_names = [
+            alarm_name(service, part) for part in ("users-affected", *(alarm.part for alarm in watched))
+        ]
         aws.cloudwatch.Dashboard(
             f"{name}-dashboard",
             dashboard_name=service.dashboard or service.name,
@@ -130,7 +134,7 @@ class Observability(pulumi.ComponentResource):
         topic = args.topics[alarm.severity]
         return aws.cloudwatch.MetricAlarm(
             f"{self._name}-alarm-{alarm.part}",
-            name=f"{args.service.name}-{alarm.part}",
+            name=alarm_name(args.service, alarm.part),
             alarm_description=alarm.meaning,
             comparison_operator=alarm.compare,
             evaluation_periods=alarm.periods,

@@ -7,6 +7,7 @@
 from components.settings.access import Permissions, SecretKey
 from components.settings.buckets import BucketOptions
 from components.settings.delivery import Delivery
+from components.settings.deployment import ROLLBACK_ALARMS, RollbackAlarm
 from components.settings.errors import SettingsError
 from components.settings.estate import Estate
 from components.settings.image import Image
@@ -48,6 +49,7 @@ __all__ = [
     "LOG_RETENTION_DAYS",
     "NAMESPACE",
     "PLACEHOLDER_ENDPOINTS",
+    "ROLLBACK_ALARMS",
     "TOPICS",
     "Alarms",
     "Autoscaling",
@@ -72,6 +74,7 @@ __all__ = [
     "PrefixRouting",
     "PublicRouting",
     "RewriteRouting",
+    "RollbackAlarm",
     "Routing",
     "Schedule",
     "SecretKey",

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 from components.listener_rules import ListenerRule
 from components.settings import server
 from components.settings.access import Permissions, SecretKey
+from components.settings.deployment import Deployment
 from components.settings.image import Image
 from components.settings.model import Model
 from components.settings.monitoring import Alarms
@@ -101,6 +102,8 @@ class Service(Model):
     """How the service is reached from outside. Default: not at all."""
     alarms: Alarms = Alarms()
     """Limits of its alarms, which are made where the stack has `monitoring`."""
+    deployment: Deployment = Deployment()
+    """How a new version takes the place of the one before."""
     dashboard: DashboardName | None = None
     """Its dashboard's name in CloudWatch. Default: the service's name."""
     tags: dict[TagKey, Tag] = {}

@@ -13,6 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from components.listener_rules import overlaps
 from components.settings.buckets import BucketOptions
 from components.settings.delivery import Delivery
+from components.settings.deployment import RollbackAlarm, seconds_to_unhealthy
 from components.settings.estate import Estate
 from components.settings.model import Model
 from components.settings.monitoring import Monitoring
@@ -84,6 +85,21 @@ class Settings(Model):
                     f"loadBalancer is missing: services.{key}.routing reaches the service from outside; "
                     "name one, or set routing.strategy: internal",
                 )
+            if service.deployment.names_alarms and not self.rollback_alarms(service):
+                lacking = "the stack has no monitoring" if service.public else "it is not reached from outside"
+                yield (
+                    ("services",),
+                    f"{key}.deployment.rollbackAlarms names alarms that are not made, since {lacking}; remove it",
+                )
+            health = service.health
+            earliest = seconds_to_unhealthy(health.interval, health.unhealthy_threshold)
+            if "unhealthy-targets" in self.rollback_alarms(service) and health.grace_period > earliest:
+                yield (
+                    ("services",),
+                    f"{key}.health.gracePeriod is {health.grace_period} s, but a task that takes so long to start sets "
+                    f"off the alarm unhealthy-targets after {earliest} s, and ECS takes the deployment back; shorten "
+                    f"it, or leave unhealthy-targets out of {key}.deployment.rollbackAlarms",
+                )
         used = {bucket for service in self.services.values() for bucket in service.buckets}
         for bucket in sorted(self.buckets.keys() - used):
             yield (
@@ -121,6 +137,12 @@ class Settings(Model):
     def tokens_in(self, bucket: str) -> list[Service]:
         """The services that keep tokens in a bucket."""
         return [service for service in self.services.values() if service.tokens and service.tokens.bucket == bucket]
+
+    def rollback_alarms(self, service: Service) -> list[RollbackAlarm]:
+        """Those of a service's alarms that take a deployment of it back: of those that are wanted, those that are
+        made."""
+        made = self.monitoring is not None and service.public is not None
+        return service.deployment.rollback_alarms if made else []
 
     @property
     def mark(self) -> str:

@@ -44,6 +44,7 @@ class Service(Handler):
             "deploymentMinimumHealthyPercent",
             "deploymentCircuitBreaker",
             "deploymentController",
+            "alarms",
             "capacityProviderStrategies",
             "tags",
         }
@@ -67,7 +68,7 @@ class Service(Handler):
         "tags": {},
     }
     name_property = "name"
-    unordered = frozenset({"networkConfiguration", "loadBalancers", "capacityProviderStrategies"})
+    unordered = frozenset({"networkConfiguration", "loadBalancers", "capacityProviderStrategies", "alarms"})
     # The circuit breaker may have put the service back by now.
     unverified = frozenset({"taskDefinition"})
 
@@ -142,7 +143,12 @@ class Service(Handler):
         return ""
 
     def update(self, locator: str, inputs: Properties, changed: frozenset[str]) -> None:
-        deployment = {"deploymentMaximumPercent", "deploymentMinimumHealthyPercent", "deploymentCircuitBreaker"}
+        deployment = {
+            "deploymentMaximumPercent",
+            "deploymentMinimumHealthyPercent",
+            "deploymentCircuitBreaker",
+            "alarms",
+        }
         passed = set(changed) | ({"deploymentConfiguration"} if changed & deployment else set())
         parameters = _changeable(inputs, self._changeable & passed)
         if "desiredCount" in changed:
@@ -267,6 +273,7 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
         healthCheckGracePeriodSeconds=inputs.get("healthCheckGracePeriodSeconds"),
         enableExecuteCommand=inputs.get("enableExecuteCommand", False),
         deploymentConfiguration={
+            **({"alarms": inputs["alarms"]} if inputs.get("alarms") else {}),
             "maximumPercent": inputs.get("deploymentMaximumPercent", 200),
             "minimumHealthyPercent": inputs.get("deploymentMinimumHealthyPercent", 100),
             "deploymentCircuitBreaker": {
@@ -318,6 +325,7 @@ def service_properties(context: Context, found: dict[str, Any]) -> Properties:
         "deploymentCircuitBreaker": dict(
             deployment.get("deploymentCircuitBreaker", {"enable": False, "rollback": False})
         ),
+        "alarms": dict(deployment["alarms"]) if deployment.get("alarms") else None,
         "deploymentController": {"type": found.get("deploymentController", {}).get("type", "ECS")},
         "capacityProviderStrategies": found.get("capacityProviderStrategy") or [],
         "tags": tags,

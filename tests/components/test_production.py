@@ -258,6 +258,15 @@ def test_the_service_rolls_one_task_safely_in_the_private_subnets(production: Re
         "deploymentMinimumHealthyPercent": 100,
         "deploymentMaximumPercent": 200,
         "deploymentCircuitBreaker": {"enable": True, "rollback": True},
+        "alarms": {
+            "enable": True,
+            "rollback": True,
+            "alarmNames": [
+                "busyb-google-workspace-mcp-server-errors",
+                "busyb-google-workspace-mcp-unhealthy-targets",
+                "busyb-google-workspace-mcp-unreachable",
+            ],
+        },
         "availabilityZoneRebalancing": "ENABLED",
         "enableExecuteCommand": True,
         "enableEcsManagedTags": True,
