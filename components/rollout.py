@@ -20,7 +20,7 @@ import pulumi
 import pulumi_aws as aws
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components import account
+from components import account, deployment_alarms
 
 REMEMBERED = 10
 """Healthy revisions that are remembered, and whose images are kept from expiry."""
@@ -121,7 +121,8 @@ async def reach(
         ) from None
     if seen.healthy and seen.task_definition == wanted:
         return wanted
-    lines = await asyncio.to_thread(lambda: list(why(client, cluster, service, wanted, log_group)))
+    given_up = bool(seen.instead) or seen.state == "FAILED"
+    lines = await asyncio.to_thread(lambda: list(why(client, cluster, service, wanted, log_group, given_up=given_up)))
     raise NotRolledOut("\n".join([_what_is(service, wanted, seen), *lines, *_what_to_do(wanted, seen)]))
 
 
@@ -289,14 +290,21 @@ def _what_to_do(wanted: str, seen: Primary) -> Iterator[str]:
 
 
 def why(
-    client: Callable[[str], Any], cluster: str, service: str, task_definition: str, log_group: str
+    client: Callable[[str], Any],
+    cluster: str,
+    service: str,
+    task_definition: str,
+    log_group: str,
+    *,
+    given_up: bool = True,
 ) -> Iterator[str]:
-    """Lines that say why tasks of `task_definition` (ARN) stopped: ECS's reasons, exit codes, and their last log lines;
-    where none was started, the service's last events.
+    """Lines that say why `task_definition` (ARN) was not kept: the alarms that took it back, or else why its tasks
+    stopped: ECS's reasons and exit codes; and their last log lines. Where none was started, the service's last events.
 
-    `client` gives a boto3 client by service name. What cannot be asked is said so; nothing is raised.
+    `client` gives a boto3 client by service name. given_up: whether ECS gave its deployment up, the last one that it
+    did. What cannot be asked is said so; nothing is raised.
     """
-    lines = list(_evidence(client, cluster, service, task_definition, log_group))
+    lines = list(_evidence(client, cluster, service, task_definition, log_group, given_up=given_up))
     yield from lines
     for words, hint in _MEANINGS.items():
         if any(words in line for line in lines):
@@ -304,13 +312,20 @@ def why(
 
 
 def _evidence(
-    client: Callable[[str], Any], cluster: str, service: str, task_definition: str, log_group: str
+    client: Callable[[str], Any], cluster: str, service: str, task_definition: str, log_group: str, *, given_up: bool
 ) -> Iterator[str]:
     try:
         tasks = _stopped(client("ecs"), cluster, task_definition)
         described = client("ecs").describe_services(cluster=cluster, services=[service])["services"]
+        alarms = deployment_alarms.triggered(client, cluster, service) if given_up else {}
     except (BotoCoreError, ClientError) as error:
         yield f"  stopped  could not be asked: {error}"
+        return
+    for name, meaning in alarms.items():
+        yield f"  alarm    {name} went off: {meaning}"
+    if alarms:
+        # ECS itself stopped its tasks, so their exit codes mean nothing.
+        yield from _last_log_lines(client, tasks, log_group)
         return
     if not tasks:
         yield "  stopped  ECS lists no stopped task of it (it forgets them after an hour)"
@@ -326,6 +341,11 @@ def _evidence(
             yield f"           {container['name']}: {outcome}{reason}"
             if hint := _HINTS.get(container.get("exitCode", -1)):
                 yield f"           {hint}"
+    yield from _last_log_lines(client, tasks, log_group)
+
+
+def _last_log_lines(client: Callable[[str], Any], tasks: Sequence[Any], log_group: str) -> Iterator[str]:
+    """Those of the first of `tasks`."""
     for task in tasks[:1]:
         for container in task["containers"]:
             stream = f"ecs/{container['name']}/{task['taskArn'].rsplit('/', 1)[-1]}"

@@ -13,7 +13,7 @@ import pulumi_aws as aws
 
 from components import oauth_state, rollout, scaling
 from components.containers import collector, log_configuration, log_group_name, volumes
-from components.deployment import watched_alarms
+from components.deployment_alarms import watched_alarms
 from components.documents import canonical_json
 from components.estate import Estate
 from components.names import service_name

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from components import rollout
+from components import deployment_alarms, rollout
 from components.containers import log_group_name
 from components.names import service_name, target_group_name
 from components.registry import healthy_tag
@@ -164,7 +164,9 @@ def _last_failure(target: Target, service: Service) -> Iterator[str]:
     https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
     """
     ecs, cluster, name = target.client("ecs"), target.settings.estate.cluster, service_name(service)
-    listed = ecs.list_service_deployments(cluster=cluster, service=name, status=list(_FAILED), maxResults=1)
+    listed = ecs.list_service_deployments(
+        cluster=cluster, service=name, status=list(deployment_alarms.FAILED), maxResults=1
+    )
     for deployment in listed["serviceDeployments"]:
         arns = [deployment["targetServiceRevisionArn"]]
         for target_revision in ecs.describe_service_revisions(serviceRevisionArns=arns)["serviceRevisions"]:
@@ -173,9 +175,6 @@ def _last_failure(target: Target, service: Service) -> Iterator[str]:
             yield f"{revision(definition)} {deployment['status']}: {reason}"
             for line in rollout.why(target.client, cluster, name, definition, log_group_name(service)):
                 yield line.strip()
-
-
-_FAILED = ("STOPPED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 
 
 def _alarms(target: Target, service: Service) -> list[dict[str, Any]]:

@@ -95,8 +95,13 @@ def rollback(
         if decision.ends_a_deployment:
             progress(f"The deployment of {running.name} is still in progress; this ends it.")
         progress(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
+        # An alarm that goes off only now does so for what the version that is left did: it would take this deployment
+        # back, to the very version that is to go.
         begun = target.client("ecs").update_service(
-            cluster=target.settings.estate.cluster, service=service_name(service), taskDefinition=goal.arn
+            cluster=target.settings.estate.cluster,
+            service=service_name(service),
+            taskDefinition=goal.arn,
+            **_watching(described, watched=False),
         )["service"]
     else:
         begun = target.described(service)
@@ -117,9 +122,19 @@ def rollback(
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on with {goal.name} by itself; watch it: ./ops status. {key} may not be set yet: "
-            f"./ops rollback {goal.name} completes it.",
+            f"./ops rollback {goal.name} completes it. pulumi up --refresh has ECS watch the alarms again.",
             130,
         ) from None
+    if decision.starts and _watching(described):
+        noted.append(
+            _noted(
+                "alarms take the next deployment back, if it must be",
+                "have it set right: pulumi up --refresh",
+                lambda: target.client("ecs").update_service(
+                    cluster=target.settings.estate.cluster, service=service_name(service), **_watching(described)
+                ),
+            )
+        )
     seconds = time.monotonic() - started
     deployed = deployment.Deployment(
         cluster=target.settings.estate.cluster,
@@ -137,7 +152,17 @@ def rollback(
     return dataclasses.replace(result, seconds=seconds, checks=[*noted, *verify(target, service, deployed)])
 
 
-def _noted(name: str, remedy: str, note: Callable[[], None]) -> Check:
+def _watching(described: Mapping[str, Any], *, watched: bool = True) -> dict[str, Any]:
+    """Arguments of UpdateService by which alarms take deployments back, as they did before, or do not. Empty where none
+    did. Of the deployment's configuration, ECS leaves what is not named."""
+    alarms = described.get("deploymentConfiguration", {}).get("alarms") or {}
+    if not alarms.get("enable"):
+        return {}
+    chosen = alarms if watched else {**alarms, "enable": False, "rollback": False}
+    return {"deploymentConfiguration": {"alarms": chosen}}
+
+
+def _noted(name: str, remedy: str, note: Callable[[], object]) -> Check:
     """`note` carried out. The service is going back already, so its failure is told at the end and stops nothing."""
     started = time.monotonic()
     try:

@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from rehearsal.emulator_calls import App, noting
+from rehearsal.emulator_process.deployment_alarms import heed_deployment_alarms
 from rehearsal.emulator_process.ec2 import ignore_ports_of_all_protocols, pin_ids
 from rehearsal.emulator_process.ecr import keep_layers, say_real_registry
 from rehearsal.emulator_process.ecs import (
@@ -79,7 +80,17 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from ministack.app import app
-    from ministack.services import alb, cloudwatch_logs, ec2, ecr, ecs, secretsmanager, servicediscovery, sns
+    from ministack.services import (
+        alb,
+        cloudwatch,
+        cloudwatch_logs,
+        ec2,
+        ecr,
+        ecs,
+        secretsmanager,
+        servicediscovery,
+        sns,
+    )
 
     pin_ids(ec2, arguments.ids)
     ignore_ports_of_all_protocols(ec2)
@@ -95,6 +106,7 @@ def main() -> None:
     keep_what_people_get(sns)
     tell_service_deployments(ecs)
     describe_services_late(ecs)
+    heed_deployment_alarms(ecs, cloudwatch)
     hold_rules_to_quotas(alb)
     keep_services_with_instances(servicediscovery)
     save_queries(cloudwatch_logs)

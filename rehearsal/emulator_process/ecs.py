@@ -280,6 +280,7 @@ def tell_service_deployments(ecs: Any) -> None:
                         "taskDefinition": deployment["taskDefinition"],
                         "status": states[deployment["rolloutState"]],
                         "statusReason": deployment.get("rolloutStateReason") or "",
+                        "alarms": {"triggeredAlarmNames": deployment.get("triggeredAlarmNames", [])},
                     }
                 )
         return found
