@@ -36,6 +36,7 @@ from policies.registrations import registrations
 from rehearsal.docker import Engine
 from rehearsal.kept import Kept
 from rehearsal.run import Rehearsal, Stack
+from tests import deployment_alarm
 from tests.conftest import ROOT
 from tests.rehearsal.test_rollout import asked_all_the_time
 from tests.stacks import SERVICE, changed, production
@@ -256,8 +257,19 @@ def test_a_dry_run_says_where_it_would_go_and_changes_nothing(
 def test_rollback_is_back_on_the_healthy_version_without_a_failed_request_and_stays(
     operated: Operated, service: configuration.Service
 ) -> None:
+    def alarm_goes_off(text: str) -> None:
+        """Late, for what the version that is left did: that one must not come back."""
+        if "IN_PROGRESS" in text:
+            deployment_alarm.set_alarm(operated.target.client, "ALARM")
+
+    def watched() -> bool:
+        return bool(operated.target.described(service)["deploymentConfiguration"]["alarms"]["enable"])
+
+    assert watched()
     with asked_all_the_time(operated.rehearsal) as statuses:
-        done = rollback(operated.target, service)
+        done = rollback(operated.target, service, progress=alarm_goes_off)
+    assert watched(), "the next deployment is taken back, if it must be"
+    deployment_alarm.set_alarm(operated.target.client, "OK")
     assert set(statuses) == {200}, "a client that asks all the time sees nothing of it"
     assert len(statuses) > 20
     assert (done.left, done.to) == (f"{NAME}:3", f"{NAME}:1")

@@ -20,6 +20,7 @@ from engine.deployment import DeploymentFailed
 from operations.target import Target, kept
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal, Stack
+from tests import deployment_alarm
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, noted
 
@@ -224,6 +225,12 @@ def foreign_binary(on_call: OnCall) -> None:
     on_call.deploy(f'{BASE}RUN printf garbage > /server && chmod 755 /server\nENTRYPOINT ["/server"]\n', fails=True)
 
 
+def alarm_goes_off_meanwhile(on_call: OnCall) -> None:
+    with deployment_alarm.goes_off_meanwhile(on_call.rehearsal.account):
+        on_call.deploy(deployment_alarm.ERRORS, fails=True)
+    on_call.afterwards.callback(deployment_alarm.set_alarm, on_call.target.client, "OK")
+
+
 def error_in_the_log(on_call: OnCall) -> None:
     arns = on_call.target.client("ecs").list_tasks(cluster=CLUSTER, serviceName=f"{NAME}-service")["taskArns"]
     # A stream of its own, to be taken away again, which has the running task's id as streams have.
@@ -254,6 +261,7 @@ BROKEN: dict[str, Callable[[OnCall], None]] = {
     "A deployment failed": circular_import,
     "A deployment failed with exec format error": foreign_binary,
     "A deployment failed for want of credentials": variables_under_other_names,
+    "An alarm took a deployment back": alarm_goes_off_meanwhile,
     "The log tells of errors": error_in_the_log,
     "The private name does not answer": nothing,
     "Which port is it": nothing,

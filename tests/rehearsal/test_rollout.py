@@ -20,6 +20,7 @@ from components.rollout import NotRolledOut, follow, parse, reach
 from engine.deployment import DeploymentFailed
 from rehearsal.base_images import NoBaseImage
 from rehearsal.run import Rehearsal, Stack
+from tests import deployment_alarm
 from tests.stacks import SERVICE, changed, production
 
 
@@ -242,30 +243,15 @@ def test_the_mended_version_deploys_without_a_failed_request(running: Rehearsal,
 def test_an_alarm_that_goes_off_meanwhile_takes_it_back_and_is_named_with_the_last_log_lines(
     running: Rehearsal, stack: Stack, tmp_path: Path
 ) -> None:
-    name = "busyb-google-workspace-mcp-server-errors"
-    cloudwatch = running.account.client("cloudwatch")
-
-    def go_off() -> None:
-        while not any(task_says(running, "serving errors")):
-            time.sleep(0.1)
-        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="for the test")
-
-    alarm = threading.Thread(target=go_off)
-    alarm.start()
-    context = image(tmp_path / "errors", BASE + 'ENTRYPOINT ["sh", "-c", "echo serving errors; sleep 60"]\n')
-    text = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
-    alarm.join()
+    context = image(tmp_path / "errors", deployment_alarm.ERRORS)
+    with deployment_alarm.goes_off_meanwhile(running.account):
+        text = failing(running, changed(stack, {f"{SERVICE}.image.context": context}))
     assert "ECS rolled the deployment back: ECS deployment failed: alarm detected" in text
-    assert f"alarm    {name} went off: More than 5 answers of 5xx a minute. ./ops logs" in text
-    assert "serving errors" in text
+    assert f"alarm    {deployment_alarm.ALARM} went off: More than 5 answers of 5xx a minute. ./ops logs" in text
+    assert deployment_alarm.LINE in text
     assert "exit code" not in text, "ECS stopped the tasks itself; their exit codes would mislead"
     # One that has gone off already is no reason: a mended version must get through.
     running.deploy(changed(stack, {f"{SERVICE}.memory": 2048}))
-
-
-def task_says(rehearsal: Rehearsal, line: str) -> Iterator[str]:
-    found = rehearsal.account.client("logs").filter_log_events(logGroupName="/ecs/busyb-google-workspace-mcp")
-    yield from (event["message"] for event in found["events"] if line in event["message"])
 
 
 # It ends with what the secret decides, so that its cause can be mended without a change of the program.
