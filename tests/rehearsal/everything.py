@@ -199,6 +199,11 @@ class Group(pulumi.ComponentResource):
             load_balancers=[{"target_group_arn": targets.arn, "container_name": "server", "container_port": 8000}],
             service_registries={"registry_arn": discovery.arn, "container_name": "server", "container_port": 8000},
             deployment_circuit_breaker={"enable": True, "rollback": True},
+            alarms={
+                "enable": config.get("watched") != "no",
+                "rollback": True,
+                "alarm_names": [f"{name}-b", f"{name}-a"],
+            },
             deployment_maximum_percent=200,
             deployment_minimum_healthy_percent=100,
             wait_for_steady_state=True,

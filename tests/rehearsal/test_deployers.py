@@ -100,6 +100,7 @@ def test_a_change_is_made_in_place_and_named(everything: Program) -> None:
         txt="b",
         value="hush2",
         mutability="MUTABLE",
+        watched="no",
     )
     assert changes(changed) == {
         "logs": {"retentionInDays"},
@@ -109,7 +110,7 @@ def test_a_change_is_made_in_place_and_named(everything: Program) -> None:
         "targets": {"healthCheck.path"},
         "rule": {"priority", "transforms[0].urlRewriteConfig.rewrite.replace"},
         "discovery": {"dnsConfig.dnsRecords[0].ttl"},
-        "service": {"desiredCount"},
+        "service": {"desiredCount", "alarms.enable"},
         "text": {"records[0]"},
         "parameter": {"value"},
         "repository": {"imageTagMutability"},
