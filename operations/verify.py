@@ -15,7 +15,7 @@ from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
 from components.containers import log_group_name
 from components.listener_rules import host_regex
-from components.names import service_name, target_group_name
+from components.names import alarm_name, service_name, target_group_name
 from components.observability import ERROR_LINE
 from components.settings import DynamoDbState, Service, ValkeyState
 from operations import probe, stores
@@ -60,6 +60,8 @@ def _probes(target: Target, service: Service) -> list[Probe]:
             asked("every target is healthy", "compare health.path and port with what the server answers on", _targets),
             asked("the listener's rules are the wanted ones", "pulumi up --refresh puts them right", _rules),
         ]
+    if target.settings.rollback_alarms(service):
+        probes.append(asked("an alarm takes a deployment back", "pulumi up --refresh sets it right", heeded_alarms))
     return probes
 
 
@@ -110,6 +112,20 @@ def _conditions(rule: dict[str, Any]) -> dict[str, list[str]]:
         )
         for c in rule["Conditions"]
     }
+
+
+def heeded_alarms(target: Target, service: Service) -> str:
+    """Which alarms take a deployment back. Raises `Failed` where ECS heeds others than those that are wanted, or one is
+    not there, of which ECS says nothing."""
+    wanted = {alarm_name(service, part): part for part in target.settings.rollback_alarms(service)}
+    alarms = target.described(service)["deploymentConfiguration"].get("alarms", {})
+    heeded = set(alarms["alarmNames"]) if alarms.get("enable") and alarms.get("rollback") else set()
+    there = target.client("cloudwatch").describe_alarms(AlarmNames=list(wanted))["MetricAlarms"]
+    if heeded != wanted.keys():
+        raise Failed(f"ECS heeds {', '.join(sorted(heeded)) or 'none'}, not {', '.join(sorted(wanted))}")
+    if missing := wanted.keys() - {alarm["AlarmName"] for alarm in there}:
+        raise Failed(f"there is no alarm {', '.join(sorted(missing))}")
+    return ", ".join(sorted(wanted.values()))
 
 
 def _table(target: Target, service: Service) -> str:

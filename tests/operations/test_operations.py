@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from checks import Check
+from checks.check import Failed
 from components import settings as configuration
 from engine.cli import INSTALL
 from operations import probe, rights
@@ -31,7 +32,7 @@ from operations.review import Part, alarms, image, markdown, policies
 from operations.revisions import history, status
 from operations.rollback import rollback
 from operations.target import Target, kept, of_rehearsal
-from operations.verify import verify
+from operations.verify import heeded_alarms, verify
 from policies.registrations import registrations
 from rehearsal.docker import Engine
 from rehearsal.kept import Kept
@@ -133,6 +134,7 @@ def test_verify_asks_the_account_and_the_public_address(operated: Operated, serv
     assert {
         "every target is healthy",
         "the listener's rules are the wanted ones",
+        "an alarm takes a deployment back",
         "the wanted revision runs",
         "health answers 200 from outside",
         "MCP without a token is refused and told where to sign in",
@@ -170,6 +172,30 @@ def test_verify_sees_a_rule_that_somebody_changed(operated: Operated, service: c
     elb.modify_rule(RuleArn=rule["RuleArn"], Transforms=rule["Transforms"])
     time.sleep(EDGE_READS_RULES)
     assert not [check for check in verify(operated.target, service) if check.passed is False]
+
+
+def test_alarms_that_ecs_does_not_heed_or_that_are_gone_are_told(
+    operated: Operated, service: configuration.Service
+) -> None:
+    ecs, cloudwatch = operated.target.client("ecs"), operated.target.client("cloudwatch")
+    place: dict[str, Any] = {"cluster": "busyb-cluster", "service": f"{NAME}-service"}
+    before = operated.target.described(service)["deploymentConfiguration"]["alarms"]
+    names = ", ".join(f"{NAME}-{part}" for part in ("server-errors", "unhealthy-targets", "unreachable"))
+    assert heeded_alarms(operated.target, service) == "server-errors, unhealthy-targets, unreachable"
+
+    ecs.update_service(**place, deploymentConfiguration={"alarms": {**before, "enable": False}})
+    with pytest.raises(Failed, match=f"ECS heeds none, not {names}"):
+        heeded_alarms(operated.target, service)
+    ecs.update_service(**place, deploymentConfiguration={"alarms": before})
+
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[f"{NAME}-unhealthy-targets"])["MetricAlarms"]
+    tags = cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
+    cloudwatch.delete_alarms(AlarmNames=[f"{NAME}-unhealthy-targets"])
+    with pytest.raises(Failed, match=f"there is no alarm {NAME}-unhealthy-targets"):
+        heeded_alarms(operated.target, service)
+    settable = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
+    again = {name: value for name, value in alarm.items() if name in settable and value}
+    cloudwatch.put_metric_alarm(**again, Tags=tags)
 
 
 def test_review_is_one_page_with_what_to_do(operated: Operated, noted: str) -> None:
