@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import re
 from collections.abc import Iterable, Sequence
 
 WELL_KNOWN = "/.well-known"
@@ -133,12 +134,23 @@ def overlaps(ours: Iterable[str], theirs: Iterable[str]) -> bool:
     return any(_intersect(a, b) for a, b in itertools.product(ours, theirs))
 
 
-@functools.cache
 def _intersect(a: str, b: str) -> bool:
-    if not a or not b:
-        return not (a + b).strip("*")
-    if a[0] == "*":
-        return _intersect(a[1:], b) or _intersect(a, b[1:])
-    if b[0] == "*":
-        return _intersect(b, a)
-    return (a[0] == b[0] or "?" in (a[0], b[0])) and _intersect(a[1:], b[1:])
+    # Two paths are told apart by how they begin or end, most often; a stack of 50 services asks 80,000 times.
+    if _begin_apart(a, b) or _begin_apart(a[::-1], b[::-1]):
+        return False
+
+    @functools.cache  # For this question alone: kept for all of them, it grew to hundreds of megabytes.
+    def rest(i: int, j: int) -> bool:
+        if i == len(a) or j == len(b):
+            return not (a[i:] + b[j:]).strip("*")
+        if "*" in (a[i], b[j]):
+            return rest(i + 1, j) or rest(i, j + 1)
+        return (a[i] == b[j] or "?" in (a[i], b[j])) and rest(i + 1, j + 1)
+
+    return rest(0, 0)
+
+
+def _begin_apart(a: str, b: str) -> bool:
+    """Whether what stands before the first wildcard of each keeps them from a common text."""
+    begin_a, begin_b = (re.split(r"[*?]", text, maxsplit=1)[0] for text in (a, b))
+    return not begin_a.startswith(begin_b) and not begin_b.startswith(begin_a)
