@@ -1,134 +1,124 @@
-"""Measures what users wait for, and writes it to `benchmarks/results.md`. Takes about ten minutes."""
+"""Measures what users wait for and pay for, beside peers, and writes `results.json`, `results.md`, a picture and
+README's table. About 20 minutes for all of it; named groups alone are measured anew, the others keep their figures.
+`show` only writes anew what is made of results.json; `compare BEFORE.json AFTER.json` holds two of them together."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rehearsal.docker import Engine
-from rehearsal.kept import HOME, ROOT, Kept, stop
+from benchmarks import comparing, page, sheet
 
-_IMAGE = "benchmark-google-workspace-mcp:latest"
+HOME = Path(__file__).parent
+RESULTS = HOME / "results.json"
+Group = Callable[[Any, sheet.Sheet], None]
+EXIT = "exit status: 0 all was measured; 1 a figure could not be had, its row says why, or `compare` found a worse one"
 
 
-def main() -> None:
-    """Measure `--runs` times and write the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+def groups() -> dict[str, Group]:
+    """Name -> what measures it, in the order in which they must come."""
+    from benchmarks import image, load, program, rehearsing, rollback, stack, start, timing, verbs
+
+    # Whole rehearsals come before what is done on a kept one.
+    rooms = {"image": image, "start": start, "program": program, "stack": stack, "timing": timing}
+    rooms |= {"rehearsal": rehearsing, "verbs": verbs, "rollback": rollback, "load": load}
+    return {name: room.measure for name, room in rooms.items()}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure or compare; the exit status."""
+    if arguments[:1] == ["compare"]:
+        return _compare(arguments[1:])
+    if arguments == ["show"]:
+        show()
+        return 0
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, epilog=EXIT)
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"{', '.join(page.TITLES)}; default: all")
     parser.add_argument("--runs", type=int, default=3, help="measurements of each figure (default: 3)")
-    runs = parser.parse_args().runs
-    if Kept.read("production"):
-        raise SystemExit("A rehearsal of production is kept, which would be measured: end it, ./rehearse --stop")
-    figures: dict[str, list[float]] = {}
-    with Engine(HOME / "docker") as engine:
-        context = ROOT / "image"
-        substituted = engine.ensure_base_images(context / "Dockerfile")
-        network = ["--network=host"] if substituted else []
-        clean = [str(engine.client.command), "build", "--no-cache", *network, "--tag", _IMAGE, str(context)]
-        environment = {**os.environ, "DOCKER_HOST": engine.host, "DOCKER_BUILDKIT": "1"}
-        for _ in range(runs):
-            _time(
-                figures,
-                "image, clean build",
-                lambda: subprocess.run(clean, env=environment, capture_output=True, check=True),
-            )
-        for _ in range(runs):
-            _time(
-                figures,
-                "image, cached build",
-                lambda: engine.client.build(context, _IMAGE),
-            )
-            _time(figures, "container start to healthy", lambda: _start(engine))
-        size = engine.api.images.get(_IMAGE).attrs["Size"]
-        engine.api.images.remove(_IMAGE, force=True)
-        for _ in range(runs):
-            report = _run(engine, "rehearsal", "--json")
-            for phase in report["phases"]:
-                figures.setdefault(f"rehearsal: {phase['name'].lower()}", []).append(phase["seconds"])
-            figures.setdefault("rehearsal, all of it", []).append(report["seconds"])
-        _run(engine, "rehearsal", "--keep", "--json")
-        try:
-            for _ in range(runs):
-                (step,) = _run(engine, "operations", "load", "mixed", "--rehearsal", "--json")["steps"]
-                for each in step["figures"]:
-                    name = f"load test of a rehearsal, {step['users']} users at once: {each['name']}, p95"
-                    figures.setdefault(name, []).append(each["p95"] / 1000)
-        finally:
-            stop("production")
-    (Path(__file__).parent / "results.md").write_text(_table(figures, size, runs, substituted))
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.groups if name not in page.TITLES]:
+        parser.error(f"no group {', '.join(unknown)}; there are {', '.join(page.TITLES)}, and: compare, show")
+    if options.runs < 1:
+        parser.error("--runs: 1 or more")
+    from benchmarks.bench import Bench, ending_in_order
+
+    failed = False
+    with ending_in_order(), Bench() as bench:
+        for name, measure in groups().items():
+            if options.groups and name not in options.groups:
+                continue
+            found = measured(name, measure, bench, options.runs)
+            failures = {row: facts["failure"] for row, facts in found["rows"].items() if facts["failure"]}
+            failed = failed or bool(failures)
+            print(f"{name}: {len(found['rows'])} figures in {found['seconds']:.0f} s", flush=True)
+            for row, failure in failures.items():
+                print(f"  {row}: {failure}", flush=True)
+            # After each, so that what was measured is there whatever comes.
+            write(name, found)
+    return int(failed)
 
 
-def _time(figures: dict[str, list[float]], name: str, action: Callable[[], object]) -> None:
-    started = time.perf_counter()
-    action()
-    figures.setdefault(name, []).append(time.perf_counter() - started)
+def measured(name: str, measure: Group, bench: Any, runs: int) -> dict[str, Any]:
+    """A group's figures, as `results.json` has them; whatever goes wrong is in a row of its own."""
+    made, machine, started = sheet.Sheet(runs=runs), sheet.machine(), time.monotonic()
+    with made.surviving(f"{name}, to its end"):
+        measure(bench, made)
+    return {
+        "date": f"{datetime.now(tz=UTC):%Y-%m-%d}",
+        "runs": runs,
+        "seconds": round(time.monotonic() - started, 1),
+        "machine": machine | bench.versions,
+        "rows": {row: dataclasses.asdict(facts) for row, facts in made.rows.items()},
+        "without": made.without,
+    }
 
 
-def _start(engine: Engine) -> None:
-    """Run a container of the image until its /health answers."""
-    variables = {"GOOGLE_OAUTH_CLIENT_ID": "benchmark", "GOOGLE_OAUTH_CLIENT_SECRET": "benchmark"}
-    variables |= {"WORKSPACE_EXTERNAL_URL": "https://benchmark.example"}
-    container = engine.api.containers.run(
-        _IMAGE, detach=True, read_only=True, environment=variables, nano_cpus=500_000_000
+def write(name: str, found: dict[str, Any], home: Path = HOME) -> None:
+    """Put a group into the results, in place of what it had, and make of them all that is made of them."""
+    file = home / RESULTS.name
+    results = json.loads(file.read_text()) if file.exists() else {}
+    results[name] = found
+    results = {each: results[each] for each in page.TITLES if each in results}
+    file.write_text(json.dumps(results, indent=1) + "\n")
+    show(home)
+
+
+def show(home: Path = HOME) -> None:
+    """Make page, picture and README's table of the results."""
+    results, readme = json.loads((home / RESULTS.name).read_text()), home.parent / "README.md"
+    (home / "results.md").write_text(page.page(results))
+    (home / page.PICTURE).write_text(page.picture(results))
+    readme.write_text(page.with_figures(readme.read_text(), results))
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks compare", description="What became better or worse.", epilog=EXIT
     )
+    parser.add_argument("before", type=_read)
+    parser.add_argument("after", type=_read)
+    options = parser.parse_args(arguments)
+    text, worse = comparing.report(options.before, options.after)
+    print(text)
+    return int(worse)
+
+
+def _read(text: str) -> dict[str, Any]:
     try:
-        container.reload()
-        url = f"http://{container.attrs['NetworkSettings']['IPAddress']}:8000/health"
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        for _ in range(600):
-            try:
-                opener.open(url, timeout=2).close()
-                return
-            except (OSError, urllib.error.URLError):
-                time.sleep(0.05)
-        raise SystemExit(f"the container never became healthy:\n{container.logs().decode()}")
-    finally:
-        container.remove(force=True)
-
-
-def _run(engine: Engine, *command: str) -> dict[str, Any]:
-    """The document that one of the project's modules prints."""
-    environment = {**os.environ, "DOCKER_HOST": engine.host}
-    done = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
-    document: dict[str, Any] = json.loads(done.stdout)
-    return document
-
-
-def _table(figures: dict[str, list[float]], size: int, runs: int, substituted: list[str]) -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    lines = [
-        "# Figures",
-        "",
-        f"Measured by `python -m benchmarks` on {datetime.now(tz=UTC):%Y-%m-%d}:",
-        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()},",
-        f"Python {platform.python_version()}; {runs} runs each.",
-    ]
-    if substituted:
-        lines.append(f"Base image {', '.join(substituted)} was stood in for by a Debian made on the machine.")
-    lines += [
-        "",
-        f"Image: {size / 1e6:.0f} MB unpacked.",
-        "",
-        "| figure | median | least | most |",
-        "|---|---|---|---|",
-    ]
-    for name, values in figures.items():
-        lines.append(f"| {name} | {statistics.median(values):.2f} s | {min(values):.2f} s | {max(values):.2f} s |")
-    return "\n".join(lines) + "\n"
+        found = json.loads(Path(text).read_text())
+        if not all({"rows", "machine", "runs"} <= group.keys() for group in found.values()):
+            raise ValueError("it has no figures")
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is no results.json of benchmarks: {error}") from None
+    return dict(found)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
