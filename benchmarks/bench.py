@@ -134,12 +134,18 @@ class Bench(contextlib.ExitStack):
     def document(self, *command: str) -> dict[str, Any]:
         """What one of the project's modules prints as JSON. Raises `RuntimeError`."""
         environment = {**os.environ, "DOCKER_HOST": self.engine.host}
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {_failure(done.stdout) or done.stderr}")
-        document: dict[str, Any] = json.loads(done.stdout)
+        pipe = subprocess.PIPE
+        with subprocess.Popen(
+            [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
+        ) as process:
+            try:
+                printed, errors = process.communicate()
+            except BaseException:
+                process.terminate()  # A rehearsal then removes what it has started; the end of the block waits for it.
+                raise
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(command)}: {_failure(printed) or errors}")
+        document: dict[str, Any] = json.loads(printed)
         return document
 
 

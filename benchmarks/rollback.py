@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from benchmarks.bench import Bench
 from benchmarks.sheet import Sheet
 from rehearsal.kept import ROOT
@@ -14,8 +16,10 @@ def measure(bench: Bench, sheet: Sheet) -> None:
     file.write_text(file.read_text().replace("memory: 1024", "memory: 2048"))
     bench.document("rehearsal", bench.stack, "--json")
 
+    revisions = itertools.cycle(("1", "2"))
+
     def back() -> None:
-        bench.document("operations", "rollback", *kept, "--json")
+        bench.document("operations", "rollback", next(revisions), *kept, "--json")
 
     sheet.measure("rollback, from the command to verified", back, reach=30)
-    sheet.without["by hand"] = "nobody is at hand to do it: minutes, by the console"
+    sheet.without["by hand"] = "under 5 minutes at best; 1,198 s were seen in public"

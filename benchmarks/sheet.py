@@ -122,7 +122,11 @@ def run(command: Sequence[str], given: str = "") -> Used:
         into.seek(0)
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, stdin=into, stdout=out, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            raise
         seconds = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
