@@ -76,7 +76,7 @@ def _packages(bench: Bench, image: str) -> dict[str, int]:
     return found
 
 
-def _changed(bench: Bench, file: str, change: registries.Change) -> Path:
+def _changed(bench: Bench, file: str, change: Callable[[str], str]) -> Path:
     """The image's folder, with one file of it changed."""
     context = bench.folder / f"context-{uuid.uuid4().hex[:8]}"
     shutil.copytree(CONTEXT, context)

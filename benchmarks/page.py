@@ -54,7 +54,7 @@ def _page(results: Results) -> Iterator[str]:
         facts = ", ".join(f"{name}: {value}" for name, value in found["machine"].items() if name != "machine")
         yield f"{found['date']}; {found['machine']['machine']}; {facts}; {_runs(found['runs'])}.\n"
         if group == "program":
-            yield f"![How time and memory grow]({PICTURE})\n"
+            yield f"![How time and memory grow]({PICTURE})\n\nDashed: as from the first to the second it would go on.\n"
         yield "| figure | | beside | reach |\n|---|---|---|---|"
         for name, row in found["rows"].items():
             yield f"| {_cell(name)} | {_own(row)} | {_beside(row)} | {_reach(row)} |"
@@ -141,23 +141,24 @@ def picture(results: Results) -> str:
 
 def _chart(unit: str, of: str, points: Mapping[int, float], *, left: int) -> str:
     """Points, the line through them, and dashed the line that the first step of it would go on as."""
-    most_x, most_y = max(points), max(points.values()) * 1.15
+    ordered, straight = sorted(points.items()), 0.0
+    most_x = max(points)
+    if len(ordered) > 2:
+        (x, y), (next_x, next_y) = ordered[:2]
+        straight = y + (most_x - x) * (next_y - y) / (next_x - x)
+    most_y = max(*points.values(), straight) * 1.15
 
     def place(x: float, y: float) -> str:
         across = left + _MARGIN + x / most_x * (_WIDTH - 2 * _MARGIN)
         return f"{across:.1f},{_HEIGHT - _MARGIN - y / most_y * (_HEIGHT - 2 * _MARGIN):.1f}"
 
-    ordered = sorted(points.items())
     parts = [
         f'<polyline points="{place(0, most_y)} {place(0, 0)} {place(most_x, 0)}" fill="none" stroke="#888"/>',
         f'<polyline points="{" ".join(place(*each) for each in ordered)}" fill="none" stroke="#1f5fa8"/>',
     ]
-    if len(ordered) > 2:
-        (x, y), (next_x, next_y) = ordered[:2]
-        straight = y + (most_x - x) * (next_y - y) / (next_x - x)
-        parts.append(
-            f'<polyline points="{place(x, y)} {place(most_x, straight)}" stroke="#888" stroke-dasharray="4 4"/>'
-        )
+    if straight:
+        ends = f"{place(*ordered[0])} {place(most_x, straight)}"
+        parts.append(f'<polyline points="{ends}" stroke="#888" stroke-dasharray="4 4"/>')
     for x, y in ordered:
         across, down = place(x, y).split(",")
         parts.append(f'<circle cx="{across}" cy="{down}" r="3" fill="#1f5fa8"/>')

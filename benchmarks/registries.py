@@ -20,7 +20,6 @@ from rehearsal.docker import Engine
 from rehearsal.emulator import Emulator, ensure_installed, free_port
 from rehearsal.kept import ROOT
 
-Change = Callable[[str], str]
 DEBIAN = "docker-registry of Debian"
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import statistics
 import subprocess
 import tempfile
 import time
@@ -153,8 +152,3 @@ def machine() -> dict[str, str]:
         # Of the minute before: above half a core, the figures are not of a quiet machine.
         "load before": f"{os.getloadavg()[0]:.2f}",
     }
-
-
-def middle(values: Sequence[float]) -> float:
-    """The median."""
-    return statistics.median(values)
