@@ -13,13 +13,13 @@ def measure(bench: Bench, sheet: Sheet) -> None:
         report = bench.document("rehearsal", bench.stack, "--json")
         if not number:
             continue  # The layers were not cached, perhaps.
-        sheet.row("whole, from cached layers", reach=25).values.append(report["seconds"])
+        sheet.row("whole, from cached layers", reach=25).put(report["seconds"])
         for phase in report["phases"]:
-            sheet.row(f"of it {phase['name'].lower()}").values.append(round(phase["seconds"], 4))
+            sheet.row(f"of it {phase['name'].lower()}").put(phase["seconds"])
         (image,) = (row["seconds"] for row in report["resources"] if row["type"] == "docker:Image")
-        sheet.row("of it the image: built before, pushed", reach=5).values.append(round(image, 4))
+        sheet.row("of it the image: built before, pushed", reach=5).put(image)
     sheet.without["a first one, on a fresh machine"] = "it takes a fresh machine"
     _ = bench.kept
     for _ in range(sheet.runs):
         report = bench.document("rehearsal", bench.stack, "--json")
-        sheet.row("another on a kept one, nothing changed").values.append(report["seconds"])
+        sheet.row("another on a kept one, nothing changed").put(report["seconds"])

@@ -38,6 +38,10 @@ class Row:
     failure: str = ""
     """Why it, or a peer of it, was not measured."""
 
+    def put(self, value: float, peer: str = "") -> None:
+        """One more value, of the peer if one is named."""
+        (self.beside.setdefault(peer, []) if peer else self.values).append(round(value, 4))
+
 
 @dataclasses.dataclass(kw_only=True)
 class Sheet:
@@ -67,8 +71,7 @@ class Sheet:
                     row.failure = "; ".join(filter(None, [row.failure, (peer and f"{peer}: ") + last_line(error)]))
                     del actions[peer]
                     continue
-                values = row.beside.setdefault(peer, []) if peer else row.values
-                values.append(round(time.perf_counter() - started if value is None else value, 4))
+                row.put(time.perf_counter() - started if value is None else value, peer)
 
     def measure_command(
         self, name: str, command: Sequence[str], *, beside: Mapping[str, Sequence[str]] | None = None,
@@ -90,9 +93,8 @@ class Sheet:
         for member, unit, words in [("cpu", "CPU s", "processor time"), ("peak", "MB", "peak memory")][: 1 + memory]:
             row = self.row(f"{name}, {words}", unit=unit, **facts)
             for peer, each in used.items():
-                values = [getattr(one, member) for one in each]
-                row.beside |= {peer: values} if peer else {}
-                row.values = row.values if peer else values
+                for one in each:
+                    row.put(getattr(one, member), peer)
 
     @contextmanager
     def surviving(self, name: str) -> Iterator[None]:

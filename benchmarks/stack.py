@@ -36,7 +36,7 @@ def measure(bench: Bench, sheet: Sheet) -> None:
             for name, command in commands.items():
                 started = time.perf_counter()
                 command()
-                sheet.row(name).values.append(round(time.perf_counter() - started, 4))
+                sheet.row(name).put(time.perf_counter() - started)
     sheet.without["terraform plan and apply of the same"] = (
         "it takes HashiCorp's provider for AWS, which no package index serves"
     )
