@@ -80,7 +80,8 @@ def _started(bench: Bench, image: str, cpus: float) -> Iterator[_Task]:
     # What the production image says of the server, so that both serve the same.
     variables = dict(each.split("=", 1) for each in own if each.startswith(_SERVERS))
     variables |= {"GOOGLE_OAUTH_CLIENT_ID": "benchmark", "GOOGLE_OAUTH_CLIENT_SECRET": "benchmark"}
-    variables |= {"WORKSPACE_EXTERNAL_URL": _URL, "PYTHONPATH": "/opt/site", **added["environment"]}
+    variables |= {"WORKSPACE_EXTERNAL_URL": _URL, **added["environment"]}
+    variables |= {} if image == bench.image else {"PYTHONPATH": "/opt/site"}  # For what the stand-in needs.
     started = time.perf_counter()
     container = bench.engine.api.containers.run(
         image,
