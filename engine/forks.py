@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -28,12 +29,13 @@ LIBRARIES = (
 """Modules that are loaded before. One that is missing is no error, and neither is one that is not used."""
 
 
-def prepare() -> None:
-    """Load the libraries beside whatever this process does next; without it, the first `start` waits for them.
+def prepare(*more: str) -> None:
+    """Load the libraries, and `more` of them, beside whatever this process does next; without it, the first `start`
+    waits for them.
 
     In vain where Pulumi's own language host runs the program.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(LIBRARIES))
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*LIBRARIES, *more])
     forkserver.ensure_running()
 
 
@@ -66,6 +68,18 @@ def start(
     if not errors.closed:
         errors.close()
     return process
+
+
+def module(name: str) -> int:
+    """A body for `start`: runs a module, or a package's `__main__`, as `python -m` does."""
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+    return 0
+
+
+def lines(pipe: Connection) -> Iterator[str]:
+    """What a process prints into the other end, line by line, until it ends."""
+    with pipe, open(pipe.fileno(), errors="replace", closefd=False) as said:
+        yield from said
 
 
 def _forked(

@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import runpy
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -91,7 +89,8 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         folder = request.info.program_directory or request.program
         (output, output_end), (errors, errors_end) = (multiprocessing.Pipe(duplex=False) for _ in range(2))
         process = forks.start(
-            _run_policies,
+            forks.module,
+            "pulumi.policy",
             argv=["pulumi.policy", *request.args, folder],
             directory=request.pwd,
             environment={**os.environ, **dict(entry.split("=", 1) for entry in request.env)},
@@ -101,9 +100,9 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         self._started.append(process)
         context.add_callback(process.kill)
         said: list[str] = []
-        reader = threading.Thread(target=lambda: said.extend(_lines(errors)), daemon=True)
+        reader = threading.Thread(target=lambda: said.extend(forks.lines(errors)), daemon=True)
         reader.start()
-        for line in _lines(output):
+        for line in forks.lines(output):
             yield language_pb2.RunPluginResponse(stdout=line.encode())
         process.join()
         reader.join()
@@ -119,16 +118,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         """End what still runs."""
         for process in self._started:
             process.kill()
-
-
-def _run_policies() -> int:
-    runpy.run_module("pulumi.policy", run_name="__main__", alter_sys=True)
-    return 0
-
-
-def _lines(pipe: Connection) -> Iterator[str]:
-    with pipe, open(pipe.fileno(), errors="replace", closefd=False) as lines:
-        yield from lines
 
 
 @contextlib.contextmanager

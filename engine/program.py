@@ -61,9 +61,8 @@ def run(
         errors=writer,
     )
     started(process)
-    with reader, open(reader.fileno(), errors="replace", closefd=False) as output:
-        for line in output:
-            said(line.rstrip("\n"))
+    for line in forks.lines(reader):
+        said(line.rstrip("\n"))
     process.join()
     return process.exitcode or 0
 

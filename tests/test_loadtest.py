@@ -22,6 +22,7 @@ from checks import PublicAddress
 from loadtest import Figures, Measured, Person
 from operations.errors import OperationError
 from operations.load import signed_in
+from tests.commands import ops
 from tests.conftest import ROOT
 
 TOKEN = "ya29.of-a-user"
@@ -181,8 +182,7 @@ def test_a_server_whose_tools_cannot_be_listed_is_told(server: Server) -> None:
 
 @pytest.mark.parametrize("arguments", [("--users", "0"), ("--seconds", "-1"), ("everything",)])
 def test_a_mistake_in_the_command_line_is_told(arguments: tuple[str, ...]) -> None:
-    command = [sys.executable, "-m", "operations", "load", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = ops("load", *arguments)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert arguments[-1] in done.stderr
 

@@ -36,6 +36,7 @@ from rehearsal.run import Rehearsal, Stack
 from tests.checks.conftest import GOOD, StartServer, server_python
 from tests.checks.load_balancer import LoadBalancer
 from tests.checks.test_checks import prefix_rules
+from tests.commands import ops, run
 from tests.conftest import REGION, ROOT
 from tests.stacks import noted
 
@@ -89,11 +90,11 @@ class Server:
     def accept(self, only: str = "", token: str | None = None) -> Ran:
         """Run the suite as a person does who has no stack, only the address."""
         report = self.folder / "report.md"
-        command = [sys.executable, "-m", "acceptance", URL, "--connect-to", self.balancer.url, "--report", str(report)]
-        command += ["-k", only, *(f"--redirect-uri={uri}" for uri in REDIRECT_URIS)]
-        command += ["--google", json.dumps(self.google.noted)] if self.google else []
+        options = ["--connect-to", self.balancer.url, "--report", str(report), "-k", only]
+        options += [f"--redirect-uri={uri}" for uri in REDIRECT_URIS]
+        options += ["--google", json.dumps(self.google.noted)] if self.google else []
         environment = {**os.environ, **({"ACCEPTANCE_TOKEN": token} if token else {})}
-        return ran(subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True), report)
+        return ran(run("acceptance", URL, *options, environment=environment), report)
 
 
 class Behind:
@@ -129,9 +130,7 @@ class Deployed:
     def accept(self) -> Ran:
         """`./ops accept` on it."""
         report = self.folder / "report.md"
-        command = [sys.executable, "-m", "operations", "accept", "--stack", self.name, "--rehearsal", "--json"]
-        command += ["--report", str(report)]
-        return ran(subprocess.run(command, cwd=ROOT, capture_output=True, text=True), report)
+        return ran(ops("accept", "--stack", self.name, "--rehearsal", "--json", "--report", str(report)), report)
 
 
 @pytest.fixture(scope="module")
@@ -164,10 +163,8 @@ def test_all_pass_in_the_rehearsal_at_the_public_url(deployed: Deployed) -> None
     [("health", {"health"}), ("mixed", {"health", "initialize", "initialized", "tools/list", "search"})],
 )
 def test_users_at_once_are_all_answered(deployed: Deployed, profile: str, asked: set[str]) -> None:
-    command = [sys.executable, "-m", "operations", "load", profile, "--users", "6", "--seconds", "15"]
-    done = subprocess.run(
-        [*command, "--stack", deployed.name, "--rehearsal", "--json"], cwd=ROOT, capture_output=True, text=True
-    )
+    users = ("--users", "6", "--seconds", "15")
+    done = ops("load", profile, *users, "--stack", deployed.name, "--rehearsal", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
     (step,) = found["steps"]
@@ -181,8 +178,7 @@ def test_users_at_once_are_all_answered(deployed: Deployed, profile: str, asked:
 
 
 def test_the_conformance_suite_finds_what_is_known_and_the_documents_figures_are_those(deployed: Deployed) -> None:
-    command = [sys.executable, "-m", "operations", "conformance", "--stack", deployed.name, "--rehearsal", "--json"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = ops("conformance", "--stack", deployed.name, "--rehearsal", "--json")
     assert done.stdout.startswith("{"), done.stderr
     found = json.loads(done.stdout)
     assert [check["name"] + ": " + check["detail"] for check in found["checks"] if not check["passed"]] == []

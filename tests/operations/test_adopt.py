@@ -8,7 +8,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from rehearsal.driver import EmbeddedStack
 from rehearsal.emulator import Emulator
 from rehearsal.kept import write_commands
 from rehearsal.run import Stack
+from tests import commands
 from tests.conftest import ROOT
 from tests.handmade import Handmade, listener, make
 from tests.stacks import embedded, production
@@ -390,8 +390,7 @@ def ops(place: Place, pulumi: PulumiStack, *arguments: str) -> subprocess.Comple
         "PATH": f"{pulumi.folder / 'bin'}:/usr/bin:/bin",
         "HOME": str(pulumi.folder),
     }
-    command = [sys.executable, "-m", "operations", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    return commands.ops(*arguments, environment=environment)
 
 
 @pytest.mark.engine

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from operations import cost, review
 from operations.cost import TABLE, Estimate, difference, estimate, markdown, of_stack, read_prices
 from operations.errors import OperationError
 from policies.registrations import registrations
+from tests import commands
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, production
 
@@ -267,8 +267,7 @@ def test_a_regions_own_table_is_taken_by_itself(tmp_path: Path, monkeypatch: pyt
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "operations", "cost", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return commands.ops("cost", *arguments)
 
 
 def test_the_command_speaks_to_people_to_machines_and_to_a_pull_request(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import html
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ from operations.diagram import Edge, Node, Picture, mermaid, picture, svg
 from operations.errors import OperationError
 from policies.registrations import Registration, registrations
 from rehearsal.run import Stack
+from tests import commands
 from tests.conftest import ROOT
 from tests.stacks import INTERNAL, SERVICE, changed, production
 
@@ -188,8 +188,7 @@ def test_on_debian_as_root_it_installs_it(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def ops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "operations", "diagram", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return commands.ops("diagram", *arguments)
 
 
 def test_the_command_prints_nothing_but_the_picture() -> None:

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +36,7 @@ from policies.registrations import registrations
 from rehearsal.docker import Engine
 from rehearsal.kept import Kept
 from rehearsal.run import Rehearsal, Stack
-from tests import deployment_alarm
+from tests import commands, deployment_alarm
 from tests.conftest import ROOT
 from tests.rehearsal.test_rollout import asked_all_the_time
 from tests.stacks import SERVICE, changed, production
@@ -509,14 +508,7 @@ def noted(operated: Operated, tmp_path: Path) -> Iterator[str]:
 
 
 def ops(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "operations", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env={**os.environ, **environment},
-    )
+    return commands.ops(*arguments, environment={**os.environ, **environment})
 
 
 @pytest.fixture

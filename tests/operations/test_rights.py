@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 
 from operations.errors import OperationError
 from operations.rights import calls, coverage
+from tests import commands
 from tests.components.roles import NAME, recorded, roles, stack
-from tests.conftest import ROOT
 from tests.stacks import in_a_file, production
 
 
@@ -23,8 +22,7 @@ def line(phase: str, service: str, operation: str, **parameters: Any) -> str:
 
 
 def ops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "operations", "rights", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return commands.ops("rights", *arguments)
 
 
 def written(directory: Path, *lines: str) -> Path:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +20,7 @@ from operations.target import Target, kept
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal, Stack
 from tests import deployment_alarm
+from tests.commands import run
 from tests.conftest import ROOT
 from tests.stacks import SERVICE, changed, noted
 
@@ -76,16 +76,9 @@ class OnCall:
         """What a command of the runbook prints, standard error included."""
         words = command.replace("--stack production", f"--stack {self.name}").replace("REVISION", self.revision).split()
         if words[0] == "./ops":
-            process = subprocess.run(
-                [sys.executable, "-m", "operations", *words[1:], "--rehearsal"],
-                cwd=ROOT,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                timeout=180,
-            )
-            assert "Traceback (most recent call last)" not in process.stdout.partition("failures ")[0]
-            return process.stdout
+            printed = run("operations", *words[1:], "--rehearsal", together=True).stdout
+            assert "Traceback (most recent call last)" not in printed.partition("failures ")[0]
+            return printed
         assert command == "pulumi up --refresh --stack production", f"the test cannot run {command!r}"
         self.rehearsal.deploy(self.stack)
         self.rehearsal.note().write(self.name)

@@ -17,6 +17,7 @@ from engine.cli import Cli
 from rehearsal.docker import Engine
 from rehearsal.kept import Kept
 from rehearsal.phases import with_changed_image
+from tests.commands import ops
 from tests.conftest import ROOT
 from tests.rehearsal.test_rehearse import left_behind, nothing_more_left_behind
 from tests.stacks import SERVICE, beside, changed, in_a_file, production
@@ -156,12 +157,7 @@ def test_pulumi_in_plain_works_on_a_kept_one_with_what_the_run_prints(engine: En
             assert "Current stack resources (" in plain(f"pulumi stack --stack {stack}")
             assert "unchanged" in plain(f"pulumi preview --stack {stack} --expect-no-changes --non-interactive")
             assert "unchanged" in plain(f"pulumi up --stack {stack} --yes --skip-preview --non-interactive")
-            status = subprocess.run(
-                [sys.executable, "-m", "operations", "status", "--stack", stack, "--rehearsal"],
-                cwd=ROOT,
-                capture_output=True,
-                text=True,
-            )
+            status = ops("status", "--stack", stack, "--rehearsal")
             assert status.returncode == 0, status.stdout + status.stderr
         finally:
             rehearse(stack, "--stop")

@@ -16,6 +16,7 @@ import pytest
 
 from rehearsal.docker import Engine
 from rehearsal.estate import SECRET_VALUE
+from tests.commands import ops
 from tests.conftest import MARK, ROOT
 from tests.stacks import SERVICE, changed, in_a_file, production
 
@@ -197,13 +198,12 @@ def test_a_kept_rehearsal_is_there_for_a_look_and_deployed_onto_again_until_it_i
         report = json.loads(text(failed))
         assert (failed.returncode, "exit code 3" in report["failure"]) == (1, True), report["failure"]
         assert left_behind(engine) - before
-        command = [sys.executable, "-m", "operations", "verify", "--stack", name, "--rehearsal"]
-        looked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        looked = ops("verify", "--stack", name, "--rehearsal")
         assert (looked.returncode, "no deployment of it has succeeded" in looked.stderr) == (1, True), looked.stderr
         stack_file.write_text(good)
         mended = rehearse(name, "--json", engine=engine)
         assert mended.returncode == 0, text(mended)
-        looked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        looked = ops("verify", "--stack", name, "--rehearsal")
         assert looked.returncode == 0, looked.stdout + looked.stderr
         again = json.loads(text(rehearse(name, "--json", engine=engine)))
         assert again["passed"]
