@@ -19,7 +19,7 @@ import graphviz
 from components import settings as configuration
 from components.settings import Service, Settings, ValkeyState
 from machine import debian
-from operations.errors import OperationError
+from operations.errors import OperationError, no_service
 from policies.registrations import Registration, registrations
 
 _MOST_LINES = 6
@@ -209,7 +209,7 @@ def of_stack(file: Path, only: str | None = None) -> Picture:
     config = configuration.read_stack_file(file)
     settings, stack = configuration.parse(config), file.stem.removeprefix("Pulumi.")
     if only and only not in settings.services:
-        raise OperationError(f"Stack {stack} has no service {only}; it has {', '.join(settings.services)}.", 2)
+        raise no_service(stack, only, settings.services)
     registered = registrations(config, stack=stack)
     others = settings.services.keys() - {only} if only else set()
     return picture(stack, settings, [r for r in registered if _owner(r) not in others], without=others)

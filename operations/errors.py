@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 UNREACHABLE = 3
 """Exit status when the account cannot be reached."""
 
@@ -17,6 +19,11 @@ class OperationError(Exception):
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.status = status
+
+
+def no_service(stack: str, key: str, known: Iterable[str]) -> OperationError:
+    """A service was named that the stack has not got."""
+    return OperationError(f"Stack {stack} has no service {key}; it has {', '.join(known)}.", 2)
 
 
 def explained(error: Exception, stack: str) -> OperationError | None:

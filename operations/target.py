@@ -20,7 +20,7 @@ from engine import cli
 from engine.deployment import Deployer
 from engine.reading import ByCli, Deployed, NotReadable
 from engine.stack import Project, PulumiStack
-from operations.errors import UNREACHABLE, OperationError
+from operations.errors import UNREACHABLE, OperationError, no_service
 from providers import Context
 from rehearsal.kept import ROOT, Kept, RehearsalError
 
@@ -90,7 +90,7 @@ class Target:
         if key is None:
             return list(known.values())
         if key not in known:
-            raise OperationError(f"Stack {self.stack} has no service {key}; it has {', '.join(known)}.", 2)
+            raise no_service(self.stack, key, known)
         return [known[key]]
 
     def service(self, key: str | None) -> Service:

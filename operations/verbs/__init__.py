@@ -9,7 +9,7 @@ from operations.errors import STATUSES
 from operations.verbs.base import OnAccount, OnConfiguration
 
 GROUPS: dict[str, tuple[str, ...]] = {
-    "before a deployment": ("preflight", "adopt", "policies", "rights", "clients", "cost", "diagram"),
+    "before a deployment": ("preflight", "adopt", "policies", "rights", "clients", "cost", "timing", "diagram"),
     "after it": ("verify", "accept", "conformance", "load", "review"),
     "what runs": ("status", "history", "logs", "exec"),
     "when something is wrong": ("rollback", "restart"),

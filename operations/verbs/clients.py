@@ -10,14 +10,12 @@ from operations.verbs.base import OnConfiguration
 
 def _run(options: argparse.Namespace, output: Output) -> int:
     from components import clients, settings
-    from operations.errors import OperationError
+    from operations.errors import no_service
     from policies.registrations import ROOT
 
     services = settings.parse(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml")).services
     if options.service and options.service not in services:
-        raise OperationError(
-            f"Stack {options.stack} has no service {options.service}; it has {', '.join(services)}.", 2
-        )
+        raise no_service(options.stack, options.service, services)
     if options.service:
         services = {key: service for key, service in services.items() if key == options.service}
     may = {key: service.oauth for key, service in services.items() if service.server == "workspace-mcp"}

@@ -86,10 +86,12 @@ def test_a_verb_says_what_it_takes_and_where_there_is_more(name: str) -> None:
 
 def test_the_verbs_that_need_no_account_are_known() -> None:
     without = {name for name in verbs.NAMES if not isinstance(verbs.find(name), OnAccount)}
-    assert without == {"policies", "rights", "clients", "conformance", "cost", "diagram"}, "conformance: by a URL"
+    assert without == {"policies", "rights", "clients", "conformance", "cost", "timing", "diagram"}, (
+        "conformance: by a URL"
+    )
 
 
-@pytest.mark.parametrize("name", ["clients", "diagram"])
+@pytest.mark.parametrize("name", ["clients", "diagram", "timing"])
 def test_a_service_that_there_is_not_is_told_without_an_account_too(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
