@@ -1,6 +1,6 @@
 """OAuth state that all tasks of a service share: the key that the server signs and encrypts with, and the table.
 
-The key is born in Secrets Manager: the program makes the secret, and fills it by a random password of Secrets Manager's
+The key is made in Secrets Manager: the program makes the secret, and gives it a random password of Secrets Manager's
 own where it has no value yet. As a property of a resource it would be in the state, and so in every backup of it.
 """
 
@@ -25,24 +25,24 @@ _LENGTH = 64
 """Letters and digits of the key: more than the 256 bits of what is derived from it."""
 
 
-class NotBorn(pulumi.RunError):
+class NoSigningKey(pulumi.RunError):
     """A secret was made and got no value; the message says why and what to do."""
 
 
-def born(secret: pulumi.Output[str], key: str) -> pulumi.Output[str]:
+def with_value(secret: pulumi.Output[str], key: str) -> pulumi.Output[str]:
     """The ARN of a secret, once it has a value: `{key: random text}`. One that has a value keeps it.
 
-    Nothing is asked at a preview. Fails with `NotBorn`.
+    Nothing is asked at a preview. Fails with `NoSigningKey`.
     """
     if pulumi.runtime.is_dry_run():
         return secret
-    return secret.apply(lambda arn: asyncio.to_thread(fill, account.client, arn, key))
+    return secret.apply(lambda arn: asyncio.to_thread(give_value, account.client, arn, key))
 
 
-def fill(client: Callable[[str], Any], arn: str, key: str) -> str:
+def give_value(client: Callable[[str], Any], arn: str, key: str) -> str:
     """`arn`, after the secret has been given a value if it had none. The value is told to nobody else.
 
-    client: gives a boto3 client. Raises `NotBorn`.
+    client: gives a boto3 client. Raises `NoSigningKey`.
     """
     try:
         manager = client("secretsmanager")
@@ -51,7 +51,7 @@ def fill(client: Callable[[str], Any], arn: str, key: str) -> str:
             made = manager.get_random_password(PasswordLength=_LENGTH, ExcludePunctuation=True)["RandomPassword"]
             manager.put_secret_value(SecretId=arn, SecretString=json.dumps({key: made}))
     except (BotoCoreError, ClientError) as error:
-        raise NotBorn(
+        raise NoSigningKey(
             f"The secret {arn} has no value, and could not be given one: {error}\n"
             "  do       allow secretsmanager:DescribeSecret and PutSecretValue on it, and GetRandomPassword; "
             "then run pulumi up again"
@@ -123,7 +123,7 @@ class OAuthState(pulumi.ComponentResource):
                 tags=tags,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            self.signing_key = born(secret.arn, SIGNING_KEY)
+            self.signing_key = with_value(secret.arn, SIGNING_KEY)
             self.needed.append(secret)
         if isinstance(service.oauth_state, DynamoDbState):
             key = service.oauth_state.kms_key

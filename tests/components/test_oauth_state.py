@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components.oauth_state import NotBorn
+from components.oauth_state import NoSigningKey
 from components.settings.server import SIGNING_KEY
 from tests.components.program import Account, Deploy, arn, only, secret_arn
 
@@ -65,7 +65,7 @@ def test_one_task_may_have_its_state_in_a_table(deploy: Deploy, config: dict[str
     assert "google-workspace-oauth-state" in deploy(config).of(MADE[0])
 
 
-def test_the_signing_key_is_born_in_secrets_manager_and_stands_nowhere_else(
+def test_the_signing_key_is_made_in_secrets_manager_and_stands_nowhere_else(
     deploy: Deploy, config: dict[str, Any], estate: Account
 ) -> None:
     only(config)["desiredCount"] = 2
@@ -98,7 +98,7 @@ def test_a_key_that_cannot_be_made_fails_with_what_to_allow(
     only(config)["desiredCount"] = 2
     estate.named[secret_arn(KEY)] = "refused"
     error = deploy(config, fails=True).error
-    assert isinstance(error, NotBorn)
+    assert isinstance(error, NoSigningKey)
     assert KEY in str(error) and "allow secretsmanager:DescribeSecret and PutSecretValue" in str(error)
 
 
