@@ -6,7 +6,6 @@ Texts alone: nothing here knows the configuration, and nothing makes a resource.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 import re
 from collections.abc import Iterable, Sequence
@@ -138,16 +137,20 @@ def _intersect(a: str, b: str) -> bool:
     # Two paths are told apart by how they begin or end, most often; a stack of 50 services asks 80,000 times.
     if _begin_apart(a, b) or _begin_apart(a[::-1], b[::-1]):
         return False
+    return _meet(a, b, 0, 0, {})
 
-    @functools.cache  # For this question alone: kept for all of them, it grew to hundreds of megabytes.
-    def rest(i: int, j: int) -> bool:
+
+def _meet(a: str, b: str, i: int, j: int, known: dict[tuple[int, int], bool]) -> bool:
+    """Whether a text fits a[i:] and b[j:]. `known`: answers of this comparison; those of all comparisons would grow to
+    hundreds of megabytes."""
+    if (i, j) not in known:
         if i == len(a) or j == len(b):
-            return not (a[i:] + b[j:]).strip("*")
-        if "*" in (a[i], b[j]):
-            return rest(i + 1, j) or rest(i, j + 1)
-        return (a[i] == b[j] or "?" in (a[i], b[j])) and rest(i + 1, j + 1)
-
-    return rest(0, 0)
+            known[i, j] = not (a[i:] + b[j:]).strip("*")
+        elif "*" in (a[i], b[j]):
+            known[i, j] = _meet(a, b, i + 1, j, known) or _meet(a, b, i, j + 1, known)
+        else:
+            known[i, j] = (a[i] == b[j] or "?" in (a[i], b[j])) and _meet(a, b, i + 1, j + 1, known)
+    return known[i, j]
 
 
 def _begin_apart(a: str, b: str) -> bool:
