@@ -56,7 +56,7 @@ from rehearsal.listener import (
     transformed,
     weights,
 )
-from rehearsal.targets import Health, Table, Target, expected
+from rehearsal.targets import CHANGES, Health, Table, Target, expected
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ class Edge:
 
         endpoint_url: the emulator, e.g. "http://127.0.0.1:4566".
         port, health_port: on 127.0.0.1; 0 takes a free one.
-        poll_interval: seconds between two readings of rules and registered targets.
+        poll_interval: least seconds between two readings of rules and registered targets, which follow changes.
         health_interval_factor: multiplies every group's check interval (0.1 makes 30 s into 3 s). Time-outs,
             thresholds and what a check means stay the group's own.
         idle_timeout: seconds a target may be silent, before or within an answer; AWS's default is 60.
@@ -230,27 +230,34 @@ class Edge:
             for complaint in complaints(table.rules):
                 log.warning("%s", complaint)
         wanted = {(arn, *address) for arn, addresses in table.registered.items() for address in addresses}
-        self._targets = [target for target in self._targets if not target.draining or target.in_flight]
         for target in self._targets:
             key = (target.group_arn, target.id, target.port)
             if not target.draining and key not in wanted:
                 target.drain()
             elif not target.draining:
                 wanted.remove(key)
+        self._forget_drained()
         self._table = table
         for arn, address, port in sorted(wanted):
             target = Target(arn, address, port, scheme=table.groups[arn]["Protocol"].lower())
             target.checks = asyncio.create_task(self._keep_checking(target))
             self._targets.append(target)
 
+    def _forget_drained(self) -> None:
+        self._targets = [target for target in self._targets if not target.draining or target.in_flight]
+
     async def _keep_reading(self) -> None:
-        failed = False
+        failed, version = False, b""
+        waiting: Any = {"timeout": {"connect": 2.0, "read": 30.0}}
         while True:
             await asyncio.sleep(self.poll_interval)
             try:
-                self._apply(await asyncio.to_thread(self._read))
-                failed = False
-            except (BotoCoreError, ClientError, EdgeError) as error:
+                url = f"{self.endpoint_url}{CHANGES}?{version.decode()}"
+                now = (await self._pool.request("GET", url, extensions=waiting)).content
+                if now != version:
+                    self._apply(await asyncio.to_thread(self._read))
+                failed, version = False, now
+            except (BotoCoreError, ClientError, EdgeError, httpcore2.TimeoutException, *TARGET_ERRORS) as error:
                 if not failed:
                     log.warning("the listener cannot be read; routing goes on as last read: %s", error)
                 failed = True
@@ -364,6 +371,7 @@ class Edge:
             with contextlib.suppress(asyncio.CancelledError):
                 await relay
             target.in_flight -= 1
+            self._forget_drained()
 
     def _pick(self, action: Shape) -> Target | None:
         """The target of one of the action's groups that has waited longest; a healthy one, if there is one."""

@@ -8,6 +8,9 @@ from typing import Any
 
 from rehearsal.listener import Shape
 
+CHANGES = "/_rehearsal/load-balancers"
+"""Where the emulated account says the version of its rules and targets, and waits for another one."""
+
 
 @dataclass
 class Health:

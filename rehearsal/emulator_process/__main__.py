@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from rehearsal.emulator_calls import App, noting
+from rehearsal.emulator_process.changes import look_at_containers_that_ended, tell_changed_load_balancers
 from rehearsal.emulator_process.deployment_alarms import heed_deployment_alarms
 from rehearsal.emulator_process.ec2 import ignore_ports_of_all_protocols, pin_ids
 from rehearsal.emulator_process.ecr import keep_layers, say_real_registry
@@ -96,6 +97,7 @@ def main() -> None:
     ignore_ports_of_all_protocols(ec2)
     describe_listener_certificates(alb)
     one_step_at_a_time(ecs)
+    look_at_containers_that_ended(ecs)
     update_whole_service(ecs)
     begin_first_deployments(ecs)
     tell_milliseconds(ecs)
@@ -115,8 +117,9 @@ def main() -> None:
     if arguments.registry:
         say_real_registry(ecr, arguments.registry)
     roll_out_by_target_health(ecs, alb, arguments.target_health)
+    told = tell_changed_load_balancers(noting(app, arguments.calls), alb)
     try:
-        asyncio.run(serve(noting(app, arguments.calls), arguments.bind, arguments.follow_parent is not None))
+        asyncio.run(serve(told, arguments.bind, arguments.follow_parent is not None))
     finally:
         if arguments.follow_parent:
             shutil.rmtree(arguments.follow_parent, ignore_errors=True)
