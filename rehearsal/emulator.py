@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -36,6 +37,8 @@ Goes when MiniStack allows this program's botocore.
 """
 START_TIMEOUT = 30.0  # seconds
 _environment = threading.RLock()
+_sessions = threading.Lock()
+"""Making a client with a session that others use is not safe."""
 
 
 class EmulatorError(Exception):
@@ -48,6 +51,27 @@ def ensure_installed(root: Path) -> Path:
     Raises `machine.environments.NotInstalled`.
     """
     return installed(root / ".rehearsal" / "emulator-venv", *REQUIREMENTS)
+
+
+@functools.cache
+def _session(region: str) -> boto3.Session:
+    """What all accounts' clients of a region are made with: to make one reads descriptions of all of AWS."""
+    # The user's profile and configuration must not reach it: these variables have no source, and an empty default.
+    nowhere = botocore.session.Session(
+        {
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    session = boto3.Session(
+        aws_access_key_id="rehearsal",
+        aws_secret_access_key="rehearsal",  # noqa: S106  # Not a secret: the emulator takes anything.
+        region_name=region,
+        botocore_session=nowhere,
+    )
+    session.events.register("provide-client-params.*.*", recording.record)
+    return session
 
 
 class Account:
@@ -64,22 +88,6 @@ class Account:
         self.account = account
         self.region = region
         self._clients: dict[str, Any] = {}
-        self._lock = threading.Lock()
-        # The user's profile and configuration must not reach it: these variables have no source, and an empty default.
-        nowhere = botocore.session.Session(
-            {
-                "profile": (None, None, None, None),
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
-        self._session = boto3.Session(
-            aws_access_key_id="rehearsal",
-            aws_secret_access_key="rehearsal",  # noqa: S106  # Not a secret: the emulator takes anything.
-            region_name=region,
-            botocore_session=nowhere,
-        )
-        self._session.events.register("provide-client-params.*.*", recording.record)
 
     @property
     def port(self) -> int:
@@ -132,7 +140,7 @@ class Account:
 
     def client(self, service: str) -> Any:
         """boto3 client of `service` (cached; safe to share between threads)."""
-        with self._lock:
+        with _sessions:
             if service not in self._clients:
                 # No host prefix: `data-` of DiscoverInstances and the like would not resolve.
                 config = Config(
@@ -143,7 +151,9 @@ class Account:
                     ignore_configured_endpoint_urls=True,
                     proxies={},
                 )
-                self._clients[service] = self._session.client(service, endpoint_url=self.endpoint, config=config)
+                self._clients[service] = _session(self.region).client(
+                    service, endpoint_url=self.endpoint, config=config
+                )
             return self._clients[service]
 
 

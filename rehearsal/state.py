@@ -43,7 +43,7 @@ class State:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             new = self._file.with_suffix(".new")
             new.touch(mode=0o600)
-            new.write_text(json.dumps({"resources": self.resources}, indent=1))
+            new.write_text(json.dumps({"resources": self.resources}))
             new.replace(self._file)
 
 

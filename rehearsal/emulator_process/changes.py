@@ -64,7 +64,7 @@ def look_at_containers_that_ended(ecs: Any) -> None:
                 listening.set()
                 for event in events:
                     ended.add(event["Actor"]["ID"])
-            except Exception as error:  # noqa: BLE001  # The engine may go, and come again.
+            except Exception as error:  # The engine may go, and come again.
                 log.debug("Docker's events ended: %s", error)
             listening.clear()
             time.sleep(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
@@ -68,8 +69,9 @@ class OnCall:
     def stack(self) -> Stack:
         return Stack.read(self.name)
 
-    @property
+    @functools.cached_property
     def target(self) -> Target:
+        """The rehearsal, to be looked at; what its file says may be another since."""
         return kept(self.name)
 
     def run(self, command: str) -> str:
