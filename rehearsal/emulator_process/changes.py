@@ -1,7 +1,4 @@
-"""What happens in the account is said when it happens, so that nobody asks ten times a second whether it has.
-
-Goes when MiniStack waits for the end of a container, and the edge is told of rules and targets.
-"""
+"""What happens in the account is said when it happens, so that nobody asks ten times a second whether it has."""
 
 import asyncio
 import hashlib
@@ -25,6 +22,9 @@ def tell_changed_load_balancers(app: App, alb: Any) -> App:
     another than that one, or after ten seconds.
 
     alb: the module of MiniStack.
+
+    Stays: AWS's load balancer is told by AWS; here it is the edge, a process of its own, and asking for all twice a
+    second takes more of a processor than what it does for requests.
     """
     stores = "_rules", "_tgs", "_targets"
     need(alb, *stores)
@@ -50,6 +50,8 @@ def look_at_containers_that_ended(ecs: Any) -> None:
     container ten times a second.
 
     While Docker cannot be listened to, MiniStack's own way stands.
+
+    Goes when MiniStack follows Docker's events, or waits for a container's end.
     """
     need(ecs, "_maybe_mark_stopped", "_get_docker")
     look, began = ecs._maybe_mark_stopped, int(time.time())
@@ -69,7 +71,7 @@ def look_at_containers_that_ended(ecs: Any) -> None:
             listening.clear()
             time.sleep(1)
 
-    lock, listeners = threading.Lock(), []
+    lock, listeners = threading.Lock(), list[threading.Thread]()
 
     def look_if_one_ended(task: dict[str, Any], client: Any = None) -> None:
         with lock:
