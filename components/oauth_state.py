@@ -1,4 +1,4 @@
-"""OAuth state that all tasks of a service share: the key that the server signs and encrypts with, and the table.
+"""OAuth state that all tasks of a service share: the key that the server signs and encrypts with, and the store.
 
 The key is made in Secrets Manager: the program makes the secret, and gives it a random password of Secrets Manager's
 own where it has no value yet. As a property of a resource it would be in the state, and so in every backup of it.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -18,8 +18,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import account
 from components.estate import Estate
+from components.oauth_cache import OAuthCache, OAuthCacheArgs
 from components.settings import DynamoDbState, Service
-from components.settings.server import SIGNING_KEY
+from components.settings.server import PASSWORD, SIGNING_KEY
 
 _LENGTH = 64
 """Letters and digits of the key: more than the 256 bits of what is derived from it."""
@@ -59,11 +60,11 @@ def give_value(client: Callable[[str], Any], arn: str, key: str) -> str:
     return arn
 
 
-def signing_key_arn(service: Service, estate: Estate, end: str) -> str:
-    """ARN of the secret that is made for the signing key. `end`: the six characters that Secrets Manager adds, or what
-    stands for them."""
-    place = f"arn:{estate.partition}:secretsmanager:{estate.region}:{estate.account}"
-    return f"{place}:secret:{service.signing_key_name}-{end}"
+def made_arns(service: Service, estate: Estate, end: str) -> dict[str, str]:
+    """Environment variable -> ARN of the secret that is made for it. `end`: the six characters that Secrets Manager
+    adds, or what stands for them."""
+    place = f"arn:{estate.partition}:secretsmanager:{estate.region}:{estate.account}:secret"
+    return {variable: f"{place}:{name}-{end}" for variable, name in service.made_secrets.items()}
 
 
 def task_statements(service: Service, estate: Estate) -> list[dict[str, Any]]:
@@ -71,7 +72,7 @@ def task_statements(service: Service, estate: Estate) -> list[dict[str, Any]]:
     state = service.oauth_state
     if not isinstance(state, DynamoDbState):
         return []
-    table = f"arn:{estate.partition}:dynamodb:{estate.region}:{estate.account}:table/{service.oauth_table}"
+    table = f"arn:{estate.partition}:dynamodb:{estate.region}:{estate.account}:table/{service.oauth_store}"
     statements: list[dict[str, Any]] = [
         {
             "Sid": "OAuthState",
@@ -98,21 +99,27 @@ class OAuthStateArgs:
 
     service: Service
     """The service's settings, with a store that is shared."""
+    estate: Estate
+    """Where it runs."""
+    security_groups: Sequence[pulumi.Input[str]]
+    """Ids of the tasks' security groups: a cache that is made lets in no others."""
     tags: Mapping[str, str]
     """Tags for every taggable resource."""
 
 
 class OAuthState(pulumi.ComponentResource):
-    """The signing key of a service, and its table if its state is in DynamoDB."""
+    """The signing key of a service, and its table or cache."""
 
-    signing_key: pulumi.Output[str] | None = None
-    """ARN of the secret with the signing key, once that has a value; None: `secrets` names one of yours."""
+    secrets: dict[str, pulumi.Output[str]]
+    """Environment variable -> ARN of the secret that is made for it, once that has a value."""
+    host: pulumi.Output[str] | None = None
+    """Host name of the cache; None: none is made."""
     needed: list[pulumi.Resource]
     """What must be there before a task starts."""
 
     def __init__(self, name: str, args: OAuthStateArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("mcp-on-ecs:index:OAuthState", name, None, opts)
-        service, tags, self.needed = args.service, dict(args.tags), []
+        service, tags, self.needed, self.secrets = args.service, dict(args.tags), [], {}
         if service.signing_key_name:
             secret = aws.secretsmanager.Secret(
                 f"{name}-signing-key",
@@ -123,13 +130,13 @@ class OAuthState(pulumi.ComponentResource):
                 tags=tags,
                 opts=pulumi.ResourceOptions(parent=self),
             )
-            self.signing_key = with_value(secret.arn, SIGNING_KEY)
+            self.secrets[SIGNING_KEY] = with_value(secret.arn, SIGNING_KEY)
             self.needed.append(secret)
         if isinstance(service.oauth_state, DynamoDbState):
             key = service.oauth_state.kms_key
             table = aws.dynamodb.Table(
                 f"{name}-oauth-state",
-                name=service.oauth_table,
+                name=service.oauth_store,
                 billing_mode="PAY_PER_REQUEST",
                 # As the server's library has it; image/oauth_store.py reads and writes it.
                 hash_key="collection",
@@ -144,4 +151,12 @@ class OAuthState(pulumi.ComponentResource):
                 opts=pulumi.ResourceOptions(parent=self, depends_on=self.needed),
             )
             self.needed = [*self.needed, table]
-        self.register_outputs({"signingKey": self.signing_key})
+        if service.oauth_cache:
+            cache = OAuthCache(
+                name,
+                OAuthCacheArgs(service=service, estate=args.estate, security_groups=args.security_groups, tags=tags),
+                pulumi.ResourceOptions(parent=self, depends_on=self.needed),
+            )
+            self.secrets[PASSWORD], self.host = cache.password, cache.host
+            self.needed = [*self.needed, *cache.needed]
+        self.register_outputs({"secrets": self.secrets, "host": self.host})

@@ -183,7 +183,7 @@ class Routing(pulumi.ComponentResource):
             )
         outward = {"https": (443, "0.0.0.0/0")}  # Google, and AWS's own endpoints.
         state = service.oauth_state
-        if isinstance(state, ValkeyState):
+        if isinstance(state, ValkeyState) and not state.made:
             for number, cidr in enumerate(args.estate.vpc_cidrs, 1):
                 outward["oauth-state" if number == 1 else f"oauth-state-{number}"] = (state.port, cidr)
         for purpose, (port, cidr) in outward.items():

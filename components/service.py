@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -20,7 +20,7 @@ from components.names import service_name
 from components.registry import Registry
 from components.routing import Routing, internal_url
 from components.settings import DynamoDbState, RollbackAlarm, Service
-from components.settings.server import SIGNING_KEY
+from components.settings.server import VALKEY
 
 IMAGE_BEING_BUILT = "image@sha256:" + "0" * 64
 """Stands for the image where its digest is not known yet: everything else of the container definitions is known at
@@ -62,18 +62,25 @@ def check_sizes(services: Iterable[Service], estate: Estate) -> None:
             )
 
 
-def container_definitions(service: Service, estate: Estate, image: str, signing_key: str | None = None) -> str:
+def container_definitions(
+    service: Service,
+    estate: Estate,
+    image: str,
+    made_secrets: Mapping[str, str] | None = None,
+    cache_host: str | None = None,
+) -> str:
     """The task's container definitions, as canonical JSON.
 
-    image: `repository@sha256:...`. signing_key: ARN of the secret that is made for it; default: one that stands for it.
+    image: `repository@sha256:...`. made_secrets: environment variable -> ARN of the secret that is made for it; cache_host:
+    name of the cache that is made. Default of both: what stands for them.
     """
     # `arn:KEY::` is one key of the JSON; the ARN alone would inject the whole object.
     secrets = {name: f"{estate.secrets[wanted.secret].arn}:{wanted.key}::" for name, wanted in service.secrets.items()}
-    if service.signing_key_name:
-        secrets[SIGNING_KEY] = (
-            f"{signing_key or oauth_state.signing_key_arn(service, estate, '000000')}:{SIGNING_KEY}::"
-        )
+    made = made_secrets or oauth_state.made_arns(service, estate, "000000")
+    secrets |= {variable: f"{arn}:{variable}::" for variable, arn in made.items()}
     environment = service.container_environment(internal_url(service, estate))
+    if service.oauth_cache:
+        environment[f"{VALKEY}HOST"] = cache_host or f"{service.oauth_store}.cache.amazonaws.com"
     health = service.health
     return canonical_json(
         [
@@ -162,8 +169,14 @@ class McpService(pulumi.ComponentResource):
             opts=self._child,
         )
         state = (
-            oauth_state.OAuthState(name, oauth_state.OAuthStateArgs(service=service, tags=tags), opts=self._child)
-            if service.signing_key_name or isinstance(service.oauth_state, DynamoDbState)
+            oauth_state.OAuthState(
+                name,
+                oauth_state.OAuthStateArgs(
+                    service=service, estate=estate, security_groups=args.routing.security_groups, tags=tags
+                ),
+                opts=self._child,
+            )
+            if service.made_secrets or isinstance(service.oauth_state, DynamoDbState)
             else None
         )
         task_role, task_policy = self._role("task", self._task_statements())
@@ -182,9 +195,9 @@ class McpService(pulumi.ComponentResource):
             runtime_platform={"cpu_architecture": service.image.architecture, "operating_system_family": "LINUX"},
             execution_role_arn=self.execution_role_arn,
             task_role_arn=task_role,
-            container_definitions=pulumi.Output.all(args.registry.image, state and state.signing_key).apply(
-                lambda known: container_definitions(service, estate, *known)
-            ),
+            container_definitions=pulumi.Output.all(
+                args.registry.image, state and state.secrets, state and state.host
+            ).apply(lambda known: container_definitions(service, estate, *known)),
             volumes=[{"name": volume} for volume in volumes(service)],
             # Kept, so that there is a revision to go back to.
             skip_destroy=True,
@@ -384,9 +397,7 @@ class McpService(pulumi.ComponentResource):
         service, estate = self._args.service, self._args.estate
         place = f"{estate.region}:{estate.account}"
         secrets = [estate.secrets[wanted.secret] for wanted in service.secrets.values()]
-        arns = {secret.arn for secret in secrets}
-        if service.signing_key_name:
-            arns.add(oauth_state.signing_key_arn(service, estate, "??????"))
+        arns = {secret.arn for secret in secrets} | set(oauth_state.made_arns(service, estate, "??????").values())
         keys = sorted({secret.kms_key for secret in secrets if secret.kms_key})
         statements: list[dict[str, Any]] = [
             # This action knows no resources:

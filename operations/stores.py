@@ -18,7 +18,7 @@ def table(client: Clients, service: Service, *, made: bool) -> str:
 
     Raises `Failed` with all that is not as the program makes it, and `NotRun` where there is none yet.
     """
-    state, name, dynamodb = service.oauth_state, service.oauth_table, client("dynamodb")
+    state, name, dynamodb = service.oauth_state, service.oauth_store, client("dynamodb")
     assert isinstance(state, DynamoDbState)
     try:
         found = dynamodb.describe_table(TableName=name)["Table"]

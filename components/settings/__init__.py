@@ -37,7 +37,7 @@ from components.settings.routing import (
 )
 from components.settings.scaling import Autoscaling, Capacity, Schedule
 from components.settings.service import Service
-from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, Tokens, ValkeyState
+from components.settings.sign_in import Cache, DynamoDbState, MemoryState, OAuth, Tokens, ValkeyState
 from components.settings.stack import Settings
 from components.settings.stack_file import read_stack_file
 from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
@@ -55,6 +55,7 @@ __all__ = [
     "Autoscaling",
     "BucketOptions",
     "Budget",
+    "Cache",
     "Capacity",
     "Delivery",
     "Discovery",

@@ -16,8 +16,11 @@ SIGNING_KEY = "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY"
 """Variable with what workspace-mcp signs its tokens and encrypts its OAuth state with. It is also the JSON key of the
 secret that is made for it."""
 
-PASSWORD = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PASSWORD"  # noqa: S105  # Its name.
-"""Variable with the password of a Valkey."""
+VALKEY = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_"
+"""What the names of the variables begin with that tell of a Valkey."""
+
+PASSWORD = f"{VALKEY}PASSWORD"
+"""Variable with the password of a Valkey. It is also the JSON key of the secret that is made for it."""
 
 _RESERVED = {
     "WORKSPACE_MCP_PORT": "the server listens on `port`",
@@ -27,10 +30,7 @@ _RESERVED = {
     "OAUTH_CUSTOM_REDIRECT_URIS": "redirect addresses follow from routing and oauth.clients",
     "OAUTH_ALLOWED_ORIGINS": "it follows from oauth.clients and oauth.allowedOrigins",
     "MCP_PATH_PREFIX": "the path follows from routing; strategy: prefix sets it",
-    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_HOST": "it follows from oauth.state",
-    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_PORT": "it follows from oauth.state",
-    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_DB": "it follows from oauth.state",
-    "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_USE_TLS": "it follows from oauth.state",
+    **{f"{VALKEY}{part}": "it follows from oauth.state" for part in ("HOST", "PORT", "DB", "USE_TLS")},
     "WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE": "it follows from oauth.state",
     "WORKSPACE_MCP_OAUTH_PROXY_DISK_DIRECTORY": "a task's disk is gone with the task; see oauth.state",
     "WORKSPACE_MCP_CREDENTIALS_DIR": "a task's disk is gone with the task, and s3:// would be a directory; see tokens",
@@ -90,9 +90,13 @@ def for_any(*, name: str, logs: Logs, tracing: Tracing | None, routing: Routing)
 
 
 def workspace_mcp(
-    *, url: str, port: int, oauth: OAuth, state: State | None, table: str, tokens: Tokens | None
+    *, url: str, port: int, oauth: OAuth, state: State | None, store: str, tokens: Tokens | None
 ) -> dict[str, str]:
-    """What workspace-mcp is told. `url`: its own address, without a trailing slash. `table`: for state in DynamoDB."""
+    """What workspace-mcp is told. `url`: its own address, without a trailing slash. `store`: name of the table or cache
+    that is made for its state.
+
+    A cache that is made has no host name before; whoever knows it adds it.
+    """
     variables = {
         "WORKSPACE_MCP_TRANSPORT": "streamable-http",  # Unset, the server speaks stdio and exits with 0 at once.
         "WORKSPACE_MCP_HOST": "0.0.0.0",  # noqa: S104  # Its own default without OAuth 2.1 is 127.0.0.1, which fails target health.
@@ -126,14 +130,13 @@ def workspace_mcp(
         if oauth.origins:
             variables["OAUTH_ALLOWED_ORIGINS"] = ",".join(oauth.origins)
         if isinstance(state, DynamoDbState):
-            variables["WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE"] = table  # For the image's launcher.
+            variables["WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE"] = store  # For the image's launcher.
         if isinstance(state, ValkeyState):
-            prefix = "WORKSPACE_MCP_OAUTH_PROXY_VALKEY_"
             variables |= {
-                prefix + "HOST": state.host,
-                prefix + "PORT": str(state.port),
-                prefix + "DB": str(state.database),
-                prefix + "USE_TLS": "true" if state.tls else "false",  # Its own default is TLS on port 6380 only.
+                f"{VALKEY}PORT": str(state.port),
+                f"{VALKEY}DB": str(state.database),
+                f"{VALKEY}USE_TLS": "true" if state.tls else "false",  # Its own default is TLS on port 6380 only.
+                **({f"{VALKEY}HOST": state.host} if state.host else {f"{VALKEY}USERNAME": store}),
             }
     return variables
 

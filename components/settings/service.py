@@ -28,7 +28,7 @@ from components.settings.patterns import (
 )
 from components.settings.routing import InternalRouting, PublicRouting, Routing
 from components.settings.scaling import Autoscaling, Capacity
-from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, State, Tokens
+from components.settings.sign_in import Cache, DynamoDbState, MemoryState, OAuth, State, Tokens, ValkeyState
 from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
 from components.settings.telemetry import Logs, Tracing
 
@@ -235,7 +235,7 @@ class Service(Model):
                 port=self.port,
                 oauth=self.oauth,
                 state=self.oauth_state,
-                table=self.oauth_table,
+                store=self.oauth_store,
                 tokens=self.tokens,
             )
         else:
@@ -247,6 +247,8 @@ class Service(Model):
         instead = dict.fromkeys(self._derived("http://name.namespace:0"), "it follows from other settings")
         if self.server == "workspace-mcp":
             instead |= server.reserved(oauth_enabled=self.oauth.enabled)
+        if self.oauth_cache:
+            instead[server.PASSWORD] = "it is made with the cache"
         return {name: instead[name] for name in sorted(names) if name in instead}
 
     @property
@@ -281,9 +283,24 @@ class Service(Model):
         return not self.oauth.enabled or isinstance(self.oauth_state, MemoryState)
 
     @property
-    def oauth_table(self) -> str:
-        """Name of the table of OAuth state, where that is in DynamoDB."""
+    def oauth_cache(self) -> Cache | None:
+        """The cache that is made for OAuth state; None: there is none, or one exists."""
+        return self.oauth_state.made if isinstance(self.oauth_state, ValkeyState) else None
+
+    @property
+    def oauth_store(self) -> str:
+        """Name of what is made for OAuth state: of the table, or of the cache and its user, of which ElastiCache takes
+        40 characters."""
         return f"{self.name}-oauth-state"
+
+    @property
+    def made_secrets(self) -> dict[str, str]:
+        """Environment variable -> name of the secret that is made for it, whose JSON has the variable as its key."""
+        names = {
+            server.SIGNING_KEY: self.signing_key_name,
+            server.PASSWORD: f"{self.name}-cache-password" if self.oauth_cache else None,
+        }
+        return {variable: name for variable, name in names.items() if name}
 
     @property
     def signing_key_name(self) -> str | None:
@@ -296,8 +313,10 @@ class Service(Model):
     @property
     def secret_keys(self) -> dict[str, str]:
         """Environment variable -> JSON key of the secret that it is filled from; `secrets`, and what is made beside."""
-        made = {server.SIGNING_KEY: server.SIGNING_KEY} if self.signing_key_name else {}
-        return {**{name: wanted.key for name, wanted in self.secrets.items()}, **made}
+        return {
+            **{name: wanted.key for name, wanted in self.secrets.items()},
+            **{variable: variable for variable in self.made_secrets},
+        }
 
     @property
     def buckets(self) -> frozenset[str]:

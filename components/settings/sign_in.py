@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -53,20 +54,50 @@ class DynamoDbState(Model):
     before `pulumi destroy`, or a change to another store."""
 
 
+class Cache(Model):
+    """A Valkey that the program makes in ElastiCache: with TLS, for the tasks of its service alone, with a user and a
+    password of its own."""
+
+    node_type: Annotated[str, like(r"cache\.[a-z0-9]+\.[a-z0-9]+", "a node type like cache.t4g.micro")] = (
+        "cache.t4g.micro"
+    )
+    """Its size, as ElastiCache has them. Default cache.t4g.micro, which has 0.5 GiB. Changed in place."""
+    replicas: Annotated[int, Field(ge=0, le=5)] = 0
+    """Copies in other zones. With one or more, another takes over where a node or its zone fails; with none, people who
+    are signed in sign in once more. Default 0. Changed in place."""
+    kms_key: KmsKeyArn | None = None
+    """ARN of a key of yours that what it writes to disk is encrypted with. Default: a key of ElastiCache's. Another one
+    replaces the cache, and everybody signs in once more."""
+
+
 class ValkeyState(Model):
-    """OAuth state in a Valkey or Redis that exists, and that all tasks share. Encrypted by the server with a key of its
-    own, which is made once in Secrets Manager."""
+    """OAuth state in a Valkey that all tasks share: a cache that the program makes, or a Valkey or Redis that exists,
+    where `host` names one. Encrypted by the server with a key of its own, which is made once in Secrets Manager."""
 
     backend: Literal["valkey"]
     """Chooses this store."""
-    host: Reference
-    """Host name of the cache's endpoint."""
+    cache: Cache | None = None
+    """What the program makes. Default: the smallest there is. Not with host."""
+    host: Reference | None = None
+    """Host name of the endpoint of one that exists. Default: the program makes a cache."""
     port: Annotated[int, Field(ge=1, le=65535)] = 6379
-    """Port. Default 6379."""
+    """Its port. Default 6379."""
     tls: bool = True
-    """Encrypt the connection. Default true."""
+    """Encrypt the connection to it. Default true."""
     database: Annotated[int, Field(ge=0)] = 0
-    """Database number. Default 0."""
+    """Its database's number. Default 0."""
+
+    def disagreements(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        if self.host and self.cache:
+            yield ("cache", "host"), "is for a cache that the program makes, and host names one that exists; remove one"
+        for field in ("port", "tls", "database"):
+            if not self.host and getattr(self, field) != ValkeyState.model_fields[field].default:
+                yield (field, "host"), "is for a cache that exists, and host names none; remove it, or name the host"
+
+    @property
+    def made(self) -> Cache | None:
+        """The cache that the program makes; None: one exists."""
+        return None if self.host else self.cache or Cache()
 
 
 def _as_backend(value: Any) -> Any:

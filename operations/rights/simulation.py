@@ -42,11 +42,11 @@ def of_deployer(target: Target, service: Service) -> Rights:
         rights[f"{iam}:role/{service.execution_role}"] = ("iam:PassRole",)
     else:
         rights[f"{iam}:role/{service.name}-execution-role"] = ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy")
-    if service.signing_key_name:
-        secret = f"arn:{target.partition}:secretsmanager:{place}:secret:{service.signing_key_name}-{_SOME_ID[:6]}"
+    for name in service.made_secrets.values():
+        secret = f"arn:{target.partition}:secretsmanager:{place}:secret:{name}-{_SOME_ID[:6]}"
         rights[secret] = ("secretsmanager:CreateSecret", "secretsmanager:PutSecretValue")
     if isinstance(service.oauth_state, DynamoDbState):
-        table = f"arn:{target.partition}:dynamodb:{place}:table/{service.oauth_table}"
+        table = f"arn:{target.partition}:dynamodb:{place}:table/{service.oauth_store}"
         rights[table] = ("dynamodb:CreateTable", "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTimeToLive")
     if service.public:
         group = f"{elb}:targetgroup/{target_group_name(service)}/{_SOME_ID}"

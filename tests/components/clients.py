@@ -38,6 +38,16 @@ class Named:
     def put_secret_value(self, *, SecretId: str, SecretString: str) -> None:
         self.account.filled[SecretId] = SecretString
 
+    def describe_users(self, *, UserId: str) -> dict[str, Any]:
+        if self.account.named.get(UserId) == "refused":
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "not you"}}, "DescribeUsers")
+        kind = "password" if UserId in self.account.cache_users else "iam"
+        return {"Users": [{"Status": "active", "Authentication": {"Type": kind}}]}
+
+    def modify_user(self, *, UserId: str, AuthenticationMode: dict[str, Any]) -> None:
+        assert AuthenticationMode["Type"] == "password"
+        (self.account.cache_users[UserId],) = AuthenticationMode["Passwords"]
+
     def get_paginator(self, operation: str) -> Named:
         assert operation in ("list_services", "list_secrets")
         return self

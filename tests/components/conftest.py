@@ -61,7 +61,7 @@ def deploy(workspace: Path, estate: Account, monkeypatch: pytest.MonkeyPatch) ->
 
     def client(service: str) -> Any:
         kinds: dict[str, Any] = {"s3": S3, "kms": S3, "elbv2": Elbv2, "acm": Elbv2, "ecs": Ecs, "ecr": Ecr}
-        kinds |= dict.fromkeys(("iam", "sns", "cloudwatch", "servicediscovery", "secretsmanager"), Named)
+        kinds |= dict.fromkeys(("iam", "sns", "cloudwatch", "servicediscovery", "secretsmanager", "elasticache"), Named)
         if service not in kinds:
             raise NoCredentialsError  # So that what is asked beside these is asked of nobody.
         return kinds[service](estate)

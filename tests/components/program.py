@@ -96,6 +96,8 @@ class Account:
     """Name of a role, topic, Cloud Map service -> its tags; of a dashboard -> its body; or `refused`."""
     filled: dict[str, str] = dataclasses.field(default_factory=dict)
     """ARN of a secret that the program made -> the value that it was given."""
+    cache_users: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Id of a cache's user that has a password -> the password."""
     images: dict[str, str] = dataclasses.field(default_factory=dict)
     """Tag -> digest of the images in the repository."""
     repository_tags: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -263,6 +265,9 @@ _COMPUTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "docker:index/image:Image": lambda i: {"repoDigest": f"{i['imageName'].rpartition(':')[0]}@{DIGEST}"},
     "aws:cloudwatch/logGroup:LogGroup": lambda i: {"arn": arn("logs", f"log-group:{i['name']}")},
     "aws:secretsmanager/secret:Secret": lambda i: {"arn": secret_arn(i["name"])},
+    "aws:elasticache/replicationGroup:ReplicationGroup": lambda i: {
+        "primaryEndpointAddress": f"master.{i['replicationGroupId']}.abc123.use1.cache.amazonaws.com"
+    },
     "aws:dynamodb/table:Table": lambda i: {"arn": arn("dynamodb", f"table/{i['name']}")},
     "aws:iam/role:Role": lambda i: {"arn": f"arn:aws:iam::{ACCOUNT}:role/{i['name']}"},
     "aws:ecs/taskDefinition:TaskDefinition": lambda i: {"arn": arn("ecs", f"task-definition/{i['family']}:1")},
@@ -277,7 +282,7 @@ _COMPUTED: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "aws:ec2/securityGroup:SecurityGroup": lambda i: {"id": f"sg-{i['name']}"},
 }
 # Outputs that no preview of a first deployment knows.
-_LATE = {"repoDigest", "arn", "id", "repositoryUrl"}
+_LATE = {"repoDigest", "arn", "id", "repositoryUrl", "primaryEndpointAddress"}
 
 
 class NothingFoundError(grpc.RpcError):  # type: ignore[misc]

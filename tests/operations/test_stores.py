@@ -36,7 +36,7 @@ def made(emulator: Emulator, unique: str) -> Iterator[Callable[..., Service]]:
         )
         sse = {} if "encryption" in without else {"SSESpecification": {"Enabled": True, "SSEType": "KMS"}}
         dynamodb.create_table(
-            TableName=asked.oauth_table,
+            TableName=asked.oauth_store,
             KeySchema=[
                 {"AttributeName": name, "KeyType": kind} for name, kind in zip(keys, ("HASH", "RANGE"), strict=True)
             ],
@@ -45,13 +45,13 @@ def made(emulator: Emulator, unique: str) -> Iterator[Callable[..., Service]]:
             DeletionProtectionEnabled="protection" not in without,
             **sse,
         )
-        tables.append(asked.oauth_table)
+        tables.append(asked.oauth_store)
         if "ttl" not in without:
             dynamodb.update_time_to_live(
-                TableName=asked.oauth_table, TimeToLiveSpecification={"AttributeName": "ttl", "Enabled": True}
+                TableName=asked.oauth_store, TimeToLiveSpecification={"AttributeName": "ttl", "Enabled": True}
             )
         dynamodb.update_continuous_backups(
-            TableName=asked.oauth_table,
+            TableName=asked.oauth_store,
             PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": "recovery" not in without},
         )
         return asked
@@ -65,7 +65,7 @@ def made(emulator: Emulator, unique: str) -> Iterator[Callable[..., Service]]:
 def test_a_table_as_the_program_makes_it_passes(emulator: Emulator, made: Callable[..., Service]) -> None:
     asked = made()
     told = stores.table(emulator.client, asked, made=True)
-    assert told == f"{asked.oauth_table}: on demand, expires by ttl, encrypted by KMS, recoverable"
+    assert told == f"{asked.oauth_store}: on demand, expires by ttl, encrypted by KMS, recoverable"
 
 
 @pytest.mark.parametrize(
