@@ -71,8 +71,8 @@ def container_definitions(
 ) -> str:
     """The task's container definitions, as canonical JSON.
 
-    image: `repository@sha256:...`. made_secrets: environment variable -> ARN of the secret that is made for it; cache_host:
-    name of the cache that is made. Default of both: what stands for them.
+    image: `repository@sha256:...`. made_secrets: environment variable -> ARN of the secret that is made for it.
+    cache_host: name of the cache that is made. Default of both: what stands for them.
     """
     # `arn:KEY::` is one key of the JSON; the ARN alone would inject the whole object.
     secrets = {name: f"{estate.secrets[wanted.secret].arn}:{wanted.key}::" for name, wanted in service.secrets.items()}

@@ -79,6 +79,7 @@ class Rates(_Table):
     dynamodb_reads_million: Amount
     dynamodb_gb_month: Amount
     dynamodb_recovery_gb_month: Amount
+    cache_node_hour: dict[str, Amount]
 
 
 class Prices(_Table):
@@ -174,6 +175,7 @@ _TWO: dict[str, Any] = {"desiredCount": 2, "autoscaling": None}
 _VARIANTS: dict[str, dict[str, Any]] = {
     "one task": {"desiredCount": 1, "autoscaling": None, "capacity": None},
     "two, sharing a DynamoDB table": _TWO | {"capacity": None, "oauth.state": "dynamodb"},
+    "two, sharing a Valkey that is made": _TWO | {"capacity": None, "oauth.state": "valkey"},
     "two, sharing a Valkey of yours, without its price": _TWO
     | {"capacity": None, "oauth.state": {"backend": "valkey", "host": "cache.internal"}},
     "two, on Graviton": _TWO | {"capacity": None, "image.platform": "linux/arm64"},
@@ -252,7 +254,9 @@ def estimate(registered: Sequence[Registration], prices: Prices, *, region: str 
     lines: list[Line] = []
     unpriced = []
     for resource in registered:
-        if resource.type in _PRICED:
+        if resource.type == _CACHE and resource.inputs["nodeType"] not in prices.prices.cache_node_hour:
+            unpriced.append(f"{resource.type} {resource.name}, a {resource.inputs['nodeType']}")
+        elif resource.type in _PRICED:
             lines += _PRICED[resource.type](resource, registered, prices)
         elif resource.type not in _FREE and resource.type.startswith(("aws:", "docker:")):
             unpriced.append(f"{resource.type} {resource.name}")
@@ -356,6 +360,15 @@ def _table(table: Registration, registered: Sequence[Registration], prices: Pric
         yield Line(resource=table.name, what=what, amount=amount, unit=unit, price=price)
 
 
+def _cache(cache: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    node, nodes = cache.inputs["nodeType"], float(cache.inputs["numCacheClusters"])
+    price = table.prices.cache_node_hour[node]
+    yield Line(resource=cache.name, what=f"{node}, OAuth state", amount=nodes * table.hours, unit="hours", price=price)
+
+
+_CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
+
+
 def _one(what: str, rate: Callable[[Rates], float]) -> _Pricing:
     """A resource with a monthly price of its own."""
 
@@ -377,6 +390,7 @@ _PRICED: Mapping[str, _Pricing] = {
     "aws:cloudwatch/compositeAlarm:CompositeAlarm": _one("composite alarm", lambda r: r.composite_alarm_month),
     "aws:cloudwatch/dashboard:Dashboard": _one("dashboard", lambda rates: rates.dashboard_month),
     "aws:dynamodb/table:Table": _table,
+    _CACHE: _cache,
     "aws:secretsmanager/secret:Secret": _one("secret", lambda rates: rates.secret_month),
     "aws:kms/key:Key": _one("key", lambda rates: rates.key_month),
     "aws:route53/record:Record": _one("record", lambda rates: rates.zone_record),
@@ -392,6 +406,9 @@ _FREE = frozenset(
         "aws:cloudwatch/eventTarget:EventTarget",
         "aws:cloudwatch/queryDefinition:QueryDefinition",  # what a query reads costs, when a person runs it
         "aws:ec2/securityGroup:SecurityGroup",
+        "aws:elasticache/subnetGroup:SubnetGroup",
+        "aws:elasticache/user:User",
+        "aws:elasticache/userGroup:UserGroup",
         "aws:ecr/lifecyclePolicy:LifecyclePolicy",
         "aws:ecs/taskDefinition:TaskDefinition",
         "aws:iam/openIdConnectProvider:OpenIdConnectProvider",

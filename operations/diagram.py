@@ -111,6 +111,7 @@ _SLACK = "aws:chatbot/slackChannelConfiguration:SlackChannelConfiguration"
 _QUERY, _DASHBOARD = "aws:cloudwatch/queryDefinition:QueryDefinition", "aws:cloudwatch/dashboard:Dashboard"
 _POLICY, _PARAMETER, _KEY = "aws:iam/policy:Policy", "aws:ssm/parameter:Parameter", "aws:kms/key:Key"
 _SCALING = "aws:appautoscaling/target:Target"
+_CACHE = "aws:elasticache/replicationGroup:ReplicationGroup"
 _SECURITY_GROUP = "aws:ec2/securityGroup:SecurityGroup"
 
 _BUCKET_SETTINGS = {
@@ -150,6 +151,7 @@ _KINDS: Mapping[str, _Kind] = {
     _KEY: _Kind("KMS key", lambda i: str(i["description"])),
     _POLICY: _Kind("Policies", _name),
     "aws:dynamodb/table:Table": _Kind("DynamoDB table, for OAuth state", _name),
+    _CACHE: _Kind("Valkey, for OAuth state", lambda i: f"{i['nodeType']}, nodes: {i['numCacheClusters']}"),
     "aws:secretsmanager/secret:Secret": _Kind("Secret, made once", _name),
     _SCALING: _Kind("Autoscaling", lambda i: f"{i['minCapacity']} to {i['maxCapacity']} tasks"),
     "aws:budgets/budget:Budget": _Kind("Budget", lambda i: f"{i['limitAmount']} {i['limitUnit']} a month"),
@@ -167,6 +169,7 @@ _PART_OF: Mapping[str, str] = {
     "aws:appautoscaling/policy:Policy": _SCALING,
     "aws:appautoscaling/scheduledAction:ScheduledAction": _SCALING,
     "aws:cloudwatch/eventTarget:EventTarget": _EVENTS,
+    **{f"aws:elasticache/{name[0].lower()}{name[1:]}:{name}": _CACHE for name in ("SubnetGroup", "User", "UserGroup")},
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _SECURITY_GROUP,
     "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule": _SECURITY_GROUP,
 }
@@ -186,6 +189,7 @@ _ARROWS = frozenset(
         (_TASK, _PARAMETER),
         (_SECURITY_GROUP, _SERVICE),
         (_SCALING, _SERVICE),
+        (_SERVICE, _CACHE),
         (_SERVICE, _LOGS),
         (_LOGS, _FILTER),
         (_LOGS, _QUERY),
@@ -321,7 +325,7 @@ def _around_service(settings: Settings, service: Service) -> Iterator[Node | Edg
     for bucket in sorted(service.buckets):
         yield Node(id=f"bucket/{bucket}", title="S3 bucket", lines=(bucket,), own=False)
         yield Edge(runs, f"bucket/{bucket}")
-    if isinstance(state := service.oauth_state, ValkeyState):
+    if isinstance(state := service.oauth_state, ValkeyState) and state.host:
         yield Node(id=f"valkey/{state.host}", title="Valkey, for OAuth state", lines=(state.host,), own=False)
         yield Edge(runs, f"valkey/{state.host}")
     if service.server == "workspace-mcp":

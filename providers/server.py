@@ -93,9 +93,10 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
 
     def Diff(self, request: Any, context: Any) -> Any:
         with self._answering(context):
-            found = self._provider.diff(
-                request.type, plain(request.olds), plain(request.old_inputs), plain(request.news)
-            )
+            old, new = plain(request.old_inputs), plain(request.news)
+            # An `up` brings them as they were; a refresh, which the engine asks the other way round, does not.
+            new |= {name: old[name] for name in request.ignoreChanges if name in old}
+            found = self._provider.diff(request.type, plain(request.olds), old, new)
             detailed = {
                 path: _property_diff(inner)
                 for name, change in found.changes.items()

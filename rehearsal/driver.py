@@ -246,7 +246,7 @@ class _Command:
         started = time.monotonic()
         old = self._state.find(urn, *(alias_urn(self._project, alias, request) for alias in request.aliases))
         entry |= {"dependencies": sorted(request.dependencies), "protect": request.protect}
-        entry |= {"retainOnDelete": request.retainOnDelete}
+        entry |= {"retainOnDelete": request.retainOnDelete, "ignoreChanges": list(request.ignoreChanges)}
         try:
             with recording(self.deployment.calls, urn):
                 action, made, changes = self._settle(request, inputs, entry, old, hidden)
@@ -362,7 +362,9 @@ class _Command:
             drifted = {
                 path: narrow
                 for name, value in found.state.items()
-                if not is_secret(before := entry["outputs"].get(name)) and before != value
+                if name not in entry.get("ignoreChanges", ())
+                and not is_secret(before := entry["outputs"].get(name))
+                and before != value
                 for path, narrow in narrowed(name, Change(before, value))
             }
             secret = frozenset(name for name, value in entry["outputs"].items() if is_secret(value))

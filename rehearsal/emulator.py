@@ -227,6 +227,11 @@ class Emulator(Account):
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
+    def cache(self) -> Path:
+        """Folder of what stands behind the caches of this account: its `socket`, and its administrator's `password`."""
+        return self.home / "cache"
+
+    @property
     def kept(self) -> dict[str, Any]:
         """What `stop_kept` needs to end an emulator that outlived its process; plain JSON."""
         return {
@@ -241,6 +246,7 @@ class Emulator(Account):
 
     def start(self) -> None:
         self.home.mkdir(mode=0o700)
+        self.cache.mkdir()
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -278,6 +284,8 @@ class Emulator(Account):
             # ECR says the address of its registry by which Docker reaches it, in place of AWS's, which leads nowhere.
             "--registry",
             self.registry,
+            "--cache",
+            str(self.cache),
             "--additions",
             json.dumps(self._additions),
         ]

@@ -20,7 +20,7 @@ import policies
 from checks import Check, deployment
 from components import settings as configuration
 from components.account import without_identity
-from components.settings import Service, Settings, ValkeyState
+from components.settings import Service, Settings
 from engine.cli import BUILD, Cli, EngineMissing
 from engine.deployment import Deployment, DeploymentFailed, Listener, Result
 from engine.stack import Project, Providers, PulumiStack
@@ -234,12 +234,19 @@ class Rehearsal:
         """Start what the stack keeps OAuth state in, where that is a cache; a kept one goes on."""
         assert self.engine and self.google
         authority = Path(self.google.authority).with_name("mitmproxy-ca.pem")
-        for service in cache.wanted(self.stack.settings.services.values()):
+        assert isinstance(self.account, Emulator)
+        for wanted in cache.wanted(self.stack.settings.services.values()):
             with self.narrator.phase("Cache") as detail:
-                started = cache.start(service, root=ROOT, address=self.engine.bridge_address(), authority=authority)
+                started = cache.start(
+                    wanted,
+                    root=ROOT,
+                    address=self.engine.bridge_address(),
+                    authority=authority,
+                    control=self.account.cache,
+                )
                 self.caches.append(started)
                 cleanup.callback(self._stop_cache, started)
-                detail.append(f"{started.host} at {started.address}")
+                detail.append(f"{', '.join(wanted.hosts)} at {started.address}")
 
     def _stop_cache(self, started: cache.Cache) -> None:
         if not self._goes_on:
@@ -248,11 +255,8 @@ class Rehearsal:
     def _added_to_containers(self) -> dict[str, Any]:
         """What the containers of servers are given that speak with Google: the way to it, and to the stack's caches."""
         assert self.engine and self.google
-        hosts = {
-            service.oauth_state.host: self.engine.bridge_address()
-            for service in cache.wanted(self.stack.settings.services.values())
-            if isinstance(service.oauth_state, ValkeyState)
-        }
+        wanted = cache.wanted(self.stack.settings.services.values())
+        hosts = {host: self.engine.bridge_address() for each in wanted for host in each.hosts}
         return {"having": SPEAKS_WITH_GOOGLE, **self.google.container(), "hosts": hosts}
 
     def _start_account(self, cleanup: contextlib.ExitStack) -> Emulator:

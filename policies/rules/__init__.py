@@ -12,6 +12,7 @@ from policies.rules import (
     dynamodb,
     ecr,
     ecs,
+    elasticache,
     exceptions,
     iam,
     loadbalancing,
@@ -23,7 +24,23 @@ from policies.rules import (
     tags,
 )
 
-FAMILIES = (ecr, ecs, containers, mcp, loadbalancing, network, iam, logs, tags, alarms, sns, s3, dynamodb, exceptions)
+FAMILIES = (
+    ecr,
+    ecs,
+    containers,
+    mcp,
+    loadbalancing,
+    network,
+    iam,
+    logs,
+    tags,
+    alarms,
+    sns,
+    s3,
+    dynamodb,
+    elasticache,
+    exceptions,
+)
 
 
 @functools.cache

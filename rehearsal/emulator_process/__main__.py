@@ -35,6 +35,7 @@ from rehearsal.emulator_process.ecs import (
     tell_service_deployments,
     update_whole_service,
 )
+from rehearsal.emulator_process.elasticache import heed_authentication, name_caches
 from rehearsal.emulator_process.elbv2 import describe_listener_certificates, hold_rules_to_quotas
 from rehearsal.emulator_process.logs import save_queries
 from rehearsal.emulator_process.secretsmanager import make_secrets_without_value
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
     parser.add_argument("--calls", type=Path, required=True, metavar="FILE", help="where official providers' are noted")
     parser.add_argument("--layers", type=Path, required=True, metavar="FOLDER", help="of images, kept from run to run")
+    parser.add_argument("--cache", type=Path, required=True, metavar="FOLDER", help="of the rehearsal's cache")
     parser.add_argument("--registry", help="what ECR calls its registry, in place of AWS's name")
     arguments = parser.parse_args()
 
@@ -88,6 +90,7 @@ def main() -> None:
         ec2,
         ecr,
         ecs,
+        elasticache,
         secretsmanager,
         servicediscovery,
         sns,
@@ -104,6 +107,8 @@ def main() -> None:
     give_credentials_to_tasks(ecs)
     add_to_containers(ecs, arguments.additions)
     make_secrets_without_value(secretsmanager)
+    name_caches(elasticache)
+    heed_authentication(elasticache, arguments.cache)
     tell_pending_subscriptions(sns)
     keep_what_people_get(sns)
     tell_service_deployments(ecs)

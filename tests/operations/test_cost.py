@@ -109,12 +109,26 @@ def test_the_page_says_what_the_usual_forms_cost_all_in() -> None:
     }
 
 
+def test_a_cache_that_is_made_costs_by_its_nodes_and_its_secrets() -> None:
+    def cached(**cache: object) -> cost.Estimate:
+        return priced(**TWO, **{f"{SERVICE}.oauth.state": {"backend": "valkey", "cache": cache}})
+
+    hour = PRICES.prices.cache_node_hour["cache.t4g.micro"]
+    assert position(cached(), "cache.t4g.micro, OAuth state") == pytest.approx(PRICES.hours * hour)
+    assert position(cached(replicas=1), "cache.t4g.micro, OAuth state") == pytest.approx(2 * PRICES.hours * hour)
+    assert position(cached(), "secret") == pytest.approx(2 * PRICES.prices.secret_month)
+    unknown = "aws:elasticache/replicationGroup:ReplicationGroup google-workspace-cache, a cache.x9.large"
+    assert cached(nodeType="cache.x9.large").unpriced == (unknown,)
+
+
 def test_the_usual_forms_of_a_stack_are_reckoned_out_of_its_settings() -> None:
     months = cost.variants(ROOT / "Pulumi.production.yaml", PRICES)
     shared: dict[str, object] = {f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.internal"}}
+    made: dict[str, object] = {f"{SERVICE}.oauth.state": "valkey"}
     assert months == {
         "one task": pytest.approx(priced().month),
         "two, sharing a DynamoDB table": pytest.approx(priced(**TWO).month),
+        "two, sharing a Valkey that is made": pytest.approx(priced(**TWO, **made).month),
         "two, sharing a Valkey of yours, without its price": pytest.approx(priced(**TWO, **shared).month),
         "two, on Graviton": pytest.approx(priced(**TWO, **GRAVITON).month),
         "two, one of them on Spot": pytest.approx(priced(**TWO, **SPOT).month),

@@ -20,6 +20,7 @@ LOG_GROUP = "aws:cloudwatch/logGroup:LogGroup"
 REPOSITORY = "aws:ecr/repository:Repository"
 ROLE = "aws:iam/role:Role"
 SERVICE = "aws:ecs/service:Service"
+_CACHE, _CACHE_USER = "aws:elasticache/replicationGroup:ReplicationGroup", "aws:elasticache/user:User"
 _TABLE = "aws:dynamodb/table:Table"
 TARGET_GROUP = "aws:lb/targetGroup:TargetGroup"
 TASK = "aws:ecs/taskDefinition:TaskDefinition"
@@ -558,6 +559,32 @@ SPECS: dict[str, Spec] = {
         {"ttl": {"enabled": False, "attributeName": "ttl"}},
         "not enabled",
         "fails",
+    ),
+    # ElastiCache
+    "elasticache-group-encrypt-in-transit": Spec(
+        passes=[one(_CACHE, transitEncryptionEnabled=True, transitEncryptionMode="required")],
+        fails=[
+            ([one(_CACHE, transitEncryptionEnabled=False)], "not true"),
+            ([one(_CACHE, transitEncryptionEnabled=True, transitEncryptionMode="preferred")], "without TLS"),
+        ],
+        unknown=([one(_CACHE, transitEncryptionEnabled=UNKNOWN)], "undecided"),
+        absent=([one(_CACHE)], "fails"),
+    ),
+    "elasticache-group-encrypt-at-rest": flag(
+        _CACHE, {"atRestEncryptionEnabled": True}, {"atRestEncryptionEnabled": False}, "not true", "fails"
+    ),
+    "elasticache-group-require-users": flag(
+        _CACHE, {"userGroupIds": ["state"]}, {"userGroupIds": []}, "no group of users", "fails"
+    ),
+    "elasticache-keep-passwords-out-of-state": Spec(
+        passes=[one(_CACHE), one(_CACHE_USER, authenticationMode={"type": "iam"})],
+        fails=[
+            ([one(_CACHE, authToken="planted")], "authToken is set"),
+            ([one(_CACHE_USER, passwords=["planted"])], "passwords is set"),
+            ([one(_CACHE_USER, authenticationMode={"type": "password", "passwords": ["planted"]})], "Mode.passwords"),
+        ],
+        unknown=([one(_CACHE_USER, passwords=UNKNOWN)], "undecided"),
+        absent=([one(_CACHE_USER)], "passes"),
     ),
     # S3
     "s3-bucket-block-public-access": setting(

@@ -235,7 +235,7 @@ def printed(
     rehearsal, address = deployed.rehearsal, deployed.subject.address
     assert rehearsal.edge and rehearsal.google
     host, authority = urlsplit(address.url).netloc, Path(rehearsal.google.authority)
-    certificate(folder, host, authority.with_name("mitmproxy-ca.pem"))
+    certificate(folder, [host], authority.with_name("mitmproxy-ca.pem"))
     out, err = folder / "out", folder / "err"
     authorize = re.compile(rf"{re.escape(address.url)}/authorize\?\S+")
     with (

@@ -369,6 +369,7 @@ aws.appautoscaling.Target("scaling", service_namespace="ecs", scalable_dimension
     (scaling,) = (r for r in first.resources if r.name == "scaling")
     assert "no Application Auto Scaling" in scaling.recorded_only["maxCapacity"], "nothing scales here, which is said"
     ecs.update_service(cluster=name, service=name, desiredCount=3)
+    assert set(actions(program.refresh()).values()) == {"same"}, "nor does a search for drift find it"
     assert set(actions(program.deploy()).values()) == {"same"}
     assert actions(program.deploy(memory="128"))["service"] == "changed"
     (service,) = ecs.describe_services(cluster=name, services=[name])["services"]

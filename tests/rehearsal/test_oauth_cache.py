@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from acceptance.sign_in import ask, begin, exchange, returned, through_google
 from checks.http import expect, json_object
+from components.settings import NAMESPACE
 from components.settings.server import PASSWORD
 from rehearsal.base_images import NoBaseImage
 from rehearsal.cache import NoCache
 from rehearsal.estate import SECRET_VALUE
-from rehearsal.run import Rehearsal
+from rehearsal.run import Rehearsal, different
 from tests.conftest import ROOT
 from tests.rehearsal.test_oauth_store import HOST, ready, subjects, tools_for
 from tests.stacks import SERVICE, changed, production
 
+MADE = "made"
+"""The service with a cache that the program makes."""
+
 
 @pytest.fixture(scope="module")
 def running(engine: object) -> Iterator[Rehearsal]:
-    """Two tasks of the production stack that share a cache."""
+    """Two tasks of the production stack that share a cache which exists, and two beside them with one that is made."""
+    shipped = json.loads(production("cached").config[f"{NAMESPACE}:services"])["google-workspace"]
     stack = changed(
         production("cached"),
         {
             f"{SERVICE}.desiredCount": 2,
             f"{SERVICE}.routing": HOST,
-            f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local"},
+            f"services.{MADE}": {
+                **{name: value for name, value in shipped.items() if name not in ("name", "dashboard")},
+                "desiredCount": 2,
+                "routing": HOST | {"host": "made.busyb.ai", "priority": 55},
+                "oauth": {**shipped["oauth"], "state": "valkey"},
+            },
+            f"{SERVICE}.oauth.state": {"backend": "valkey", "host": "cache.busyb.local", "port": 6380},
             f"{SERVICE}.secrets.{PASSWORD}": {"secret": "busyb/cache", "key": "PASSWORD"},
         },
     )
@@ -43,9 +56,9 @@ def running(engine: object) -> Iterator[Rehearsal]:
         pytest.skip(str(reason))
 
 
-def asked_of_the_cache(rehearsal: Rehearsal, *words: str, password: str) -> str:
-    """What the cache answers a client beside the tasks."""
-    (cache,), folder = rehearsal.caches, ROOT / ".rehearsal" / "redis"
+def asked_of_the_cache(rehearsal: Rehearsal, *words: str, password: str, number: int = 0) -> str:
+    """What the cache answers a client beside the tasks. number: 1 is the one that is made."""
+    cache, folder = rehearsal.caches[number], ROOT / ".rehearsal" / "redis"
     address, port = cache.address.split(":")
     library = next(folder.glob("usr/lib/*/liblzf.so.1")).parent
     assert rehearsal.google
@@ -91,6 +104,41 @@ def test_a_registration_ends_and_with_a_sign_in_it_stays(running: Rehearsal) -> 
     ends = {key: int(asked_of_the_cache(running, "TTL", key, password=right)) for key in keys}
     assert [0 < end <= 24 * 3600 for key, end in ends.items() if key.endswith(unused)] == [True]
     assert -1 in ends.values(), "the one that signed in before has none"
+
+
+def test_a_sign_in_is_shared_in_a_cache_that_is_made(running: Rehearsal) -> None:
+    first, second = subjects(running, MADE)
+
+    async def sign_in() -> str:
+        attempt = await begin(first)
+        told = returned(expect(await through_google(second, attempt.url, "made@example.com"), 302))
+        tokens = json_object(expect(await exchange(first, attempt, told["code"]), 200))
+        return str(tokens["access_token"])
+
+    token = ask(sign_in())
+    assert [tools_for(token, subject) > 50 for subject in (first, second)] == [True, True]
+
+
+def test_a_cache_that_is_made_knows_one_user_whose_password_nobody_else_has(running: Rehearsal) -> None:
+    made = running.stack.settings.services[MADE]
+    manager = running.account.client("secretsmanager")
+    value = manager.get_secret_value(SecretId=made.made_secrets[PASSWORD])["SecretString"]
+    password = json.loads(value)[PASSWORD]
+
+    def asked(*words: str, user: str = made.oauth_store, password: str = password) -> str:
+        return asked_of_the_cache(running, "--user", user, *words, password=password, number=1)
+
+    assert int(asked("DBSIZE")) > 0
+    for user, wrong in (("default", ""), ("default", password), (made.oauth_store, "another")):
+        assert "NOAUTH" in asked("DBSIZE", user=user, password=wrong)
+    # It reads and writes, and neither looks at all keys at once nor deletes them.
+    assert [("NOPERM" in asked(*words)) for words in (("KEYS", "*"), ("FLUSHALL",), ("ACL", "LIST"))] == [True] * 3
+    assert password not in Path(running.note().state).read_text() + json.dumps(running.outputs)
+
+
+def test_a_cache_that_is_made_stays_as_it_is(running: Rehearsal) -> None:
+    assert [(result.name, result.changes) for result in different(running.preview())] == []
+    assert [(result.name, result.changes) for result in different(running.refresh())] == []
 
 
 def test_without_its_cache_the_server_is_healthy_and_not_ready(running: Rehearsal) -> None:

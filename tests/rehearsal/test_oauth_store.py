@@ -23,6 +23,7 @@ from rehearsal.run import Rehearsal
 from tests.rehearsal.test_clients import log_in
 from tests.stacks import SERVICE, changed, production
 
+KEY = "google-workspace"
 TASKS = 3
 TABLE = "busyb-google-workspace-mcp-oauth-state"
 # At the root of a host of its own, so that tasks can be asked past the load balancer, which rewrites paths.
@@ -42,33 +43,33 @@ def running(engine: object) -> Iterator[Rehearsal]:
         pytest.skip(str(reason))
 
 
-def tasks(rehearsal: Rehearsal) -> dict[str, str]:
+def tasks(rehearsal: Rehearsal, key: str = KEY) -> dict[str, str]:
     """ARN -> `http://address:port` of the tasks that run."""
     ecs, cluster = rehearsal.account.client("ecs"), rehearsal.stack.settings.estate.cluster
-    arns = ecs.list_tasks(cluster=cluster, serviceName=f"{service(rehearsal).name}-service")["taskArns"]
+    arns = ecs.list_tasks(cluster=cluster, serviceName=f"{service(rehearsal, key).name}-service")["taskArns"]
     found = {}
     for task in ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]:
         details = {d["name"]: d["value"] for each in task["attachments"] for d in each["details"]}
         if address := details.get("privateIPv4Address"):  # One that only begins to start has none.
-            found[task["taskArn"]] = f"http://{address}:{service(rehearsal).port}"
+            found[task["taskArn"]] = f"http://{address}:{service(rehearsal, key).port}"
     return found
 
 
-def service(rehearsal: Rehearsal) -> Any:
-    return rehearsal.stack.settings.services["google-workspace"]
+def service(rehearsal: Rehearsal, key: str = KEY) -> Any:
+    return rehearsal.stack.settings.services[key]
 
 
-def subjects(rehearsal: Rehearsal) -> list[Subject]:
+def subjects(rehearsal: Rehearsal, key: str = KEY) -> list[Subject]:
     """The service as each of its tasks is reached, past the load balancer."""
     assert rehearsal.google
     stand_in = StandIn(proxy=rehearsal.google.proxy, authority=rehearsal.google.authority)
     return [
         Subject(
-            address=checks.address(service(rehearsal), service(rehearsal).url, task),
-            expectations=checks.expectations(service(rehearsal)),
+            address=checks.address(service(rehearsal, key), service(rehearsal, key).url, task),
+            expectations=checks.expectations(service(rehearsal, key)),
             google=stand_in.client,
         )
-        for task in tasks(rehearsal).values()
+        for task in tasks(rehearsal, key).values()
     ]
 
 
