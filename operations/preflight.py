@@ -171,8 +171,8 @@ def _about(target: Target, service: Service) -> Iterator[Question]:
     if service.oauth_state and not isinstance(service.oauth_state, MemoryState):
         yield (
             f"the store of OAuth state of {key} can be used",
-            "pulumi up --refresh sets the table right"
-            if isinstance(service.oauth_state, DynamoDbState)
+            "pulumi up --refresh sets it right"
+            if isinstance(service.oauth_state, DynamoDbState) or service.oauth_cache
             else f"correct services.{key}.oauth.state, or change the cache",
             partial(_store, target, service),
         )
@@ -242,15 +242,13 @@ def _security_group(target: Target, service: Service, group: str) -> str:
 def _store(target: Target, service: Service) -> str:
     if isinstance(service.oauth_state, DynamoDbState):
         return stores.table(target.client, service, made=False)
+    if service.oauth_cache:
+        return stores.made_cache(target.client, service, made=False)
     return stores.cache(target.client, service)
 
 
 def _reach(target: Target, service: Service) -> str:
-    groups = []
-    for wanted in service.security_groups:
-        by = {"GroupIds": [wanted]} if estates.is_id("sg", wanted) else _named_group(wanted)
-        groups += target.client("ec2").describe_security_groups(**by)["SecurityGroups"]
-    if not groups:
+    if not (groups := stores.tasks_groups(target.client, service)):
         raise NotRun("the groups are missing")
     return stores.reach(groups, stores.port(service))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from checks.check import Failed, NotRun
+from components.estate.network import is_id
 from components.settings import DynamoDbState, Service, ValkeyState
 from components.settings.server import PASSWORD
 
@@ -89,6 +90,73 @@ def _unusable(state: ValkeyState, group: dict[str, Any], service: Service, ports
         yield "it is not encrypted at rest"
     if group.get("AuthTokenEnabled") and PASSWORD not in service.secrets:
         yield f"it wants a password, and secrets has no {PASSWORD}"
+
+
+def made_cache(client: Clients, service: Service, *, made: bool) -> str:
+    """What ElastiCache says of the cache that the program makes. made: whether there must be one already.
+
+    Raises `Failed` with all that is not as the program makes it, and `NotRun` where there is none yet.
+    """
+    name, wanted, elasticache = service.oauth_store, service.oauth_cache, client("elasticache")
+    assert wanted and isinstance(service.oauth_state, ValkeyState)
+    try:
+        (group,) = elasticache.describe_replication_groups(ReplicationGroupId=name)["ReplicationGroups"]
+    except elasticache.exceptions.ReplicationGroupNotFoundFault:
+        if made:
+            raise Failed(f"there is no cache {name}") from None
+        raise NotRun(f"the cache {name} is still to be made") from None
+    users = elasticache.describe_users(UserId=name)["Users"] if name in group.get("UserGroupIds", []) else []
+    nodes = elasticache.describe_cache_clusters(CacheClusterId=group["MemberClusters"][0])["CacheClusters"]
+    ids = [each["SecurityGroupId"] for node in nodes for each in node["SecurityGroups"]]
+    doors = client("ec2").describe_security_groups(GroupIds=ids)["SecurityGroups"] if ids else []
+    vpcs = {door["VpcId"] for door in doors}
+    tasks = {each["GroupId"] for each in tasks_groups(client, service) if each["VpcId"] in vpcs}
+    wrong = [
+        *_unusable(service.oauth_state, group, service, {service.oauth_state.port}),
+        *_open(users, doors, tasks, service.oauth_state.port),
+    ]
+    if group.get("TransitEncryptionMode", "required") != "required":
+        wrong.append("it lets clients in without TLS")
+    if wanted.kms_key and group.get("KmsKeyId") not in (None, wanted.kms_key):
+        wrong.append(f"it is encrypted with {group['KmsKeyId']}, not with oauth.state.cache.kmsKey")
+    if (count := len(group["NodeGroups"][0]["NodeGroupMembers"])) != 1 + wanted.replicas:
+        wrong.append(f"it has {count} nodes, not {1 + wanted.replicas}")
+    if wrong:
+        raise Failed(f"{name}: {'; '.join(wrong)}")
+    return (
+        f"{name}: {group['CacheNodeType']}, nodes: {count}, TLS, encrypted at rest, for the tasks and their user alone"
+    )
+
+
+def _open(users: list[dict[str, Any]], doors: list[dict[str, Any]], tasks: set[str], port: int) -> Iterator[str]:
+    """What is wrong with who may use a cache. users: of its group. doors: its security groups. tasks: ids of theirs."""
+    if not users:
+        yield "it has no user for the tasks"
+    for user in users:
+        if user["Authentication"]["Type"] != "password":
+            yield f"its user {user['UserId']} has no password"
+        if user["Status"] != "active":
+            yield f"its user {user['UserId']} is {user['Status']}"
+    let_in: set[str] = set()
+    for rule in (rule for door in doors for rule in door["IpPermissions"]):
+        if rule["IpProtocol"] == "-1" or rule.get("FromPort", 0) <= port <= rule.get("ToPort", 65535):
+            let_in |= {pair["GroupId"] for pair in rule.get("UserIdGroupPairs", [])}
+            let_in |= {each["CidrIp"] for each in rule.get("IpRanges", [])}
+            let_in |= {each["CidrIpv6"] for each in rule.get("Ipv6Ranges", [])}
+    if missing := sorted(tasks - let_in):
+        yield f"it does not let in the tasks, of {', '.join(missing)}"
+    if others := sorted(let_in - tasks):
+        yield f"it lets in others: {', '.join(others)}"
+
+
+def tasks_groups(client: Clients, service: Service) -> list[dict[str, Any]]:
+    """The security groups of a service's tasks, as EC2 describes them: those that it names, or its own."""
+    found: list[dict[str, Any]] = []
+    for wanted in service.security_groups or [service.name]:
+        named = {"Filters": [{"Name": "group-name", "Values": [wanted]}]}
+        by: dict[str, Any] = {"GroupIds": [wanted]} if is_id("sg", wanted) else named
+        found += client("ec2").describe_security_groups(**by)["SecurityGroups"]
+    return found
 
 
 def reach(groups: list[dict[str, Any]], port: int) -> str:

@@ -54,7 +54,10 @@ def _probes(target: Target, service: Service) -> list[Probe]:
     if isinstance(service.oauth_state, DynamoDbState):
         probes.append(asked("OAuth state has its table", "pulumi up --refresh sets it right", _table))
     if isinstance(service.oauth_state, ValkeyState):
-        probes.append(asked("OAuth state has its cache", "correct oauth.state, or change the cache", _cache))
+        remedy = (
+            "pulumi up --refresh sets it right" if service.oauth_cache else "correct oauth.state, or change the cache"
+        )
+        probes.append(asked("OAuth state has its cache", remedy, _cache))
     if service.public:
         probes[:0] = [
             asked("every target is healthy", "compare health.path and port with what the server answers on", _targets),
@@ -133,6 +136,8 @@ def _table(target: Target, service: Service) -> str:
 
 
 def _cache(target: Target, service: Service) -> str:
+    if service.oauth_cache:
+        return stores.made_cache(target.client, service, made=True)
     return stores.cache(target.client, service)
 
 

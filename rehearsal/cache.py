@@ -28,7 +28,7 @@ from typing import Any
 
 from components.settings import Service, ValkeyState
 from components.settings.server import PASSWORD
-from rehearsal.emulator_process.elasticache import ADMINISTRATOR, PORT, endpoint
+from rehearsal.emulator_process.elasticache import ADMINISTRATOR, ENDPOINT, PORT
 from rehearsal.estate import SECRET_VALUE
 
 _PACKAGES = "redis-server redis-tools libatomic1 libhiredis0.14 libjemalloc2 liblua5.1-0 liblzf1 lua-bitop lua-cjson"
@@ -62,7 +62,7 @@ def wanted(services: Iterable[Service]) -> list[Wanted]:
         if not isinstance(state := service.oauth_state, ValkeyState):
             continue
         if state.host is None:
-            made.append(endpoint(service.oauth_store))
+            made.append(ENDPOINT.format(group=service.oauth_store))
             continue
         secret = service.secrets.get(PASSWORD)
         found.setdefault(

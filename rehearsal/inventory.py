@@ -367,6 +367,24 @@ def _ssm(client: Client) -> Iterator[Entry]:
         yield Entry(f"parameter {name}", (), document)
 
 
+def _elasticache(client: Client) -> Iterator[Entry]:
+    elasticache = client("elasticache")
+
+    def tagged(thing: Document) -> Document:
+        return thing | {"tags": elasticache.list_tags_for_resource(ResourceName=thing["ARN"]).get("TagList", [])}
+
+    for operation, member, id_ in (
+        ("describe_cache_subnet_groups", "CacheSubnetGroups", "CacheSubnetGroupName"),
+        ("describe_users", "Users", "UserId"),
+        ("describe_user_groups", "UserGroups", "UserGroupId"),
+        ("describe_replication_groups", "ReplicationGroups", "ReplicationGroupId"),
+    ):
+        for thing in _pages(elasticache, operation, member):
+            yield Entry(f"{member.removesuffix('s').lower()} {thing[id_]}", (thing["ARN"],), tagged(thing))
+    for node in _pages(elasticache, "describe_cache_clusters", "CacheClusters"):
+        yield Entry(f"cache node {node['CacheClusterId']}", (node["ARN"],), node)
+
+
 def _dynamodb(client: Client) -> Iterator[Entry]:
     dynamodb = client("dynamodb")
     for name in _pages(dynamodb, "list_tables", "TableNames"):
@@ -444,5 +462,5 @@ def _acm(client: Client) -> Iterator[Entry]:
 
 _READERS: Iterable[Callable[[Client], Iterator[Entry]]] = (
     _ec2, _elbv2, _ecs, _ecr, _iam, _logs, _cloudwatch, _events, _servicediscovery, _sns, _ssm, _secretsmanager, _s3,
-    _route53, _kms, _acm, _dynamodb,
+    _route53, _kms, _acm, _dynamodb, _elasticache,
 )  # fmt: skip

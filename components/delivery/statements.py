@@ -84,6 +84,7 @@ def facts(settings: Settings, estate: Estate) -> Facts:
         "table_key": [
             key for service in services if (key := getattr(service.oauth_state, "kms_key", None)) is not None
         ],
+        "cache_key": [cache.kms_key for s in services if (cache := s.oauth_cache) and cache.kms_key],
         # Listing knows no resources.
         "if_secrets_permitted": ["*"] if any(service.permissions.secrets for service in services) else [],
         "execution_role": estate.execution_roles.values(),

@@ -147,6 +147,8 @@ def alarms(
             periods=periods,
             missing="notBreaching",  # No line, no data.
         )
+    if service.oauth_cache:
+        yield from _of_cache(service)
     if limits.anomaly_band:
         yield _unusual("memory", "AWS/ECS", "MemoryUtilization", tasks, "Average", limits.anomaly_band)
     if load_balancer is None or target_group is None:
@@ -225,6 +227,38 @@ def alarms(
         threshold=limits.response_seconds,
         periods=5,
         missing="notBreaching",  # No request, no data.
+    )
+
+
+def _of_cache(service: Service) -> Iterator[Alarm]:
+    """Of the first node of a cache that is made, which has what all of them have."""
+    node = {"CacheClusterId": f"{service.oauth_store}-001"}
+    larger = "Give it a larger oauth.state.cache.nodeType."
+    yield Alarm(
+        part="cache-memory",
+        meaning=f"OAuth state takes more than 80 % of its cache for five minutes. {larger}",
+        severity="warning",
+        namespace="AWS/ElastiCache",
+        metric="DatabaseMemoryUsagePercentage",
+        dimensions=node,
+        statistic="Maximum",
+        compare="GreaterThanThreshold",
+        threshold=80,
+        periods=5,
+        missing="notBreaching",  # No cache, no data, of which store-failures tells.
+    )
+    yield Alarm(
+        part="cache-evictions",
+        meaning=f"The cache is full: it forgets sign-ins that were not used for longest. {larger}",
+        severity="operations",
+        namespace="AWS/ElastiCache",
+        metric="Evictions",
+        dimensions=node,
+        statistic="Sum",
+        compare="GreaterThanThreshold",
+        threshold=0,
+        periods=1,
+        missing="notBreaching",
     )
 
 

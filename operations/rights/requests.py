@@ -272,6 +272,47 @@ def _dynamodb(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
         yield from (Request(f"kms:{name}", key, context) for name in actions)
 
 
+_CACHE_PARTS = {
+    "CacheSubnetGroupName": "subnetgroup",
+    "UserId": "user",
+    "UserIds": "user",
+    "UserGroupId": "usergroup",
+    "UserGroupIds": "usergroup",
+    "ReplicationGroupId": "replicationgroup",
+    "CacheClusterId": "cluster",
+}
+"""Parameter -> kind of ElastiCache's resource that it names."""
+
+
+def _elasticache(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
+    action = f"elasticache:{operation}"
+    if "ResourceName" in given:
+        yield Request(action, given["ResourceName"])
+        return
+    arns = [
+        stack.arn("elasticache", f"{kind}:{name}")
+        for parameter, kind in _CACHE_PARTS.items()
+        for name in ([given[parameter]] if isinstance(given.get(parameter), str) else given.get(parameter) or [])
+    ]
+    yield from (Request(action, arn) for arn in arns)
+    if operation.startswith("Create"):
+        new = next(
+            arn
+            for arn in reversed(arns)
+            if f":{operation.removeprefix('Create').removeprefix('Cache').lower()}:" in arn
+        )
+        yield Request("elasticache:AddTagsToResource", new)
+    if operation == "CreateReplicationGroup":
+        yield Request(action, stack.arn("elasticache", "parametergroup:default.valkey8"))
+        role = "role/aws-service-role/elasticache.amazonaws.com/AWSServiceRoleForElastiCache"
+        context = {"iam:AWSServiceName": "elasticache.amazonaws.com"}
+        yield Request("iam:CreateServiceLinkedRole", stack.global_arn("iam", role), context)
+    if key := given.get("KmsKeyId"):
+        # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/at-rest-encryption.html
+        context = {"kms:ViaService": f"elasticache.{stack.region}.amazonaws.com"}
+        yield from (Request(f"kms:{name}", key, context) for name in ("CreateGrant", "DescribeKey"))
+
+
 def _secrets(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
     if operation in ("GetRandomPassword", "ListSecrets"):
         yield Request(f"secretsmanager:{operation}")
@@ -496,6 +537,7 @@ _SERVICES: dict[str, Callable[[str, Given, Stack], Iterator[Request]]] = {
     "ec2": _ec2,
     "ecr": _ecr,
     "ecs": _ecs,
+    "elasticache": _elasticache,
     "elasticloadbalancing": _balancing,
     "events": _events,
     "iam": _iam,

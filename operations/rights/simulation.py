@@ -48,6 +48,10 @@ def of_deployer(target: Target, service: Service) -> Rights:
     if isinstance(service.oauth_state, DynamoDbState):
         table = f"arn:{target.partition}:dynamodb:{place}:table/{service.oauth_store}"
         rights[table] = ("dynamodb:CreateTable", "dynamodb:UpdateContinuousBackups", "dynamodb:UpdateTimeToLive")
+    if service.oauth_cache:
+        elasticache = f"arn:{target.partition}:elasticache:{place}"
+        rights[f"{elasticache}:replicationgroup:{service.oauth_store}"] = ("elasticache:CreateReplicationGroup",)
+        rights[f"{elasticache}:user:{service.oauth_store}"] = ("elasticache:CreateUser", "elasticache:ModifyUser")
     if service.public:
         group = f"{elb}:targetgroup/{target_group_name(service)}/{_SOME_ID}"
         rights[group] = ("elasticloadbalancing:CreateTargetGroup",)

@@ -11,9 +11,8 @@ ADMINISTRATOR = "administrator"
 """The user by which this process tells the rehearsal's cache who may do what."""
 
 
-def endpoint(group: str) -> str:
-    """Host name of the primary node of a replication group."""
-    return f"master.{group}.rehearsal.cache.amazonaws.com"
+ENDPOINT = "master.{group}.rehearsal.cache.amazonaws.com"
+"""Host name of the primary node of a replication group."""
 
 
 def name_caches(elasticache: Any) -> None:
@@ -25,7 +24,7 @@ def name_caches(elasticache: Any) -> None:
     need(elasticache, "_spawn_redis_container")
 
     def named(*, name: str, labels: Any, **_: Any) -> tuple[str, int, None]:
-        return endpoint(labels.get("rg_id", name)), PORT, None
+        return ENDPOINT.format(group=labels.get("rg_id", name)), PORT, None
 
     elasticache._spawn_redis_container = named
 

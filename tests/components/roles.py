@@ -46,9 +46,18 @@ EVERYTHING: dict[str, Any] = PRODUCTION | {
 }
 
 
+CACHED: dict[str, Any] = PRODUCTION | {
+    f"{SERVICE}.oauth.state": {
+        "backend": "valkey",
+        "cache": {"kmsKey": "arn:aws:kms:us-east-1:758888582357:key/66666666-7777-8888-9999-000000000000"},
+    },
+    f"{SERVICE}.securityGroups": [],
+}
+
+
 def stack(name: str) -> Stack:
-    """The stack that calls name: production or everything."""
-    return changed(production(name), {"production": PRODUCTION, "everything": EVERYTHING}[name])
+    """The stack that calls name: production, everything or cached."""
+    return changed(production(name), {"production": PRODUCTION, "everything": EVERYTHING, "cached": CACHED}[name])
 
 
 @functools.cache

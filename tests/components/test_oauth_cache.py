@@ -188,6 +188,15 @@ def test_tasks_start_after_the_cache_which_comes_after_its_password(deploy: Depl
     assert after("cache-users", "cache-user", "cache-password")
 
 
+def test_a_cache_that_fills_is_told_of(deploy: Deploy, config: dict[str, Any]) -> None:
+    recorded = deploy(cached(config))
+    alarms = [made(recorded, f"alarm-cache-{part}") for part in ("memory", "evictions")]
+    assert [alarm["dimensions"] for alarm in alarms] == [{"CacheClusterId": f"{LABEL}-001"}] * 2
+    assert [alarm["metricName"] for alarm in alarms] == ["DatabaseMemoryUsagePercentage", "Evictions"]
+    only(config)["oauth"]["state"] = "dynamodb"
+    assert not [r.name for r in deploy(config).resources if "alarm-cache" in r.name]
+
+
 def test_the_task_may_ask_aws_nothing_of_its_cache(deploy: Deploy, config: dict[str, Any]) -> None:
     recorded = deploy(cached(config))
     assert "elasticache" not in recorded.inputs("google-workspace-task-policy")["policy"]

@@ -23,9 +23,9 @@ FOREIGN = tags("aws:ResourceTag", "core-agent")
 NOTIFICATIONS = tags("aws:ResourceTag", "notifications")
 
 
-@pytest.mark.parametrize("stack", ["production", "everything"])
-def test_every_call_is_allowed_to_the_role_that_makes_it(stack: str) -> None:
-    assert len(recorded(stack)) > 150
+@pytest.mark.parametrize(("stack", "calls"), [("production", 150), ("everything", 150), ("cached", 30)])
+def test_every_call_is_allowed_to_the_role_that_makes_it(stack: str, calls: int) -> None:
+    assert len(recorded(stack)) > calls
     assert list(coverage.refusals(roles(stack), recorded(stack))) == []
 
 
@@ -78,6 +78,26 @@ def test_no_role_has_an_action_on_a_kind_of_resource_that_no_call_needs(role: st
                     if _kind(resource) not in used
                 }
     assert not surplus
+
+
+@pytest.mark.parametrize("role", coverage.PARTS)
+def test_a_cache_gives_a_role_no_action_on_a_resource_that_no_call_needs(role: str) -> None:
+    found = roles("cached")
+    requests = [
+        request
+        for call in recorded("cached")
+        if role in coverage.makers(call)
+        for request in coverage.asked(found, call)
+    ]
+    given = [statement for statement in found.statements[role] if "Cache" in statement["Sid"]]
+    assert {statement["Sid"] for statement in given} >= {"CacheSubnets", "CacheUsers", "CacheUserGroups", "Caches"}
+    for statement in given:
+        for action in texts(statement["Action"]):
+            for resource in texts(statement["Resource"]):
+                only = [{**statement, "Action": action, "Resource": resource}]
+                assert any(allowing(only, request) for request in requests), f"{statement['Sid']}: {action} {resource}"
+                if resource.startswith("arn:aws:elasticache"):
+                    assert any(shape.fullmatch(resource) for shape, _ in _kinds(action).values()), (action, resource)
 
 
 @pytest.mark.parametrize("role", coverage.PARTS)

@@ -101,6 +101,91 @@ def test_a_table_that_is_not_there_yet_is_no_fault_before_a_deployment_and_one_a
         stores.table(emulator.client, asked, made=True)
 
 
+@pytest.fixture
+def made_cache(emulator: Emulator, unique: str) -> Iterator[Callable[..., Service]]:
+    """A service with its cache in the emulated account, as the program makes it but for what is named."""
+    ec2, elasticache = emulator.client("ec2"), emulator.client("elasticache")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+
+    def group(name: str) -> str:
+        return str(ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"])
+
+    def make(
+        *, password: bool = True, others: bool = False, tasks: bool = True, users: bool = True, **cache: Any
+    ) -> Service:
+        asked = service("valkey", **{f"{SERVICE}.name": unique, f"{SERVICE}.securityGroups": []})
+        name, door, outsiders = asked.oauth_store, group(asked.oauth_store), group(f"{unique}-others")
+        let_in = [group(unique)] * tasks + [outsiders] * others
+        for each in let_in:
+            source = {"IpProtocol": "tcp", "FromPort": 6379, "ToPort": 6379, "UserIdGroupPairs": [{"GroupId": each}]}
+            ec2.authorize_security_group_ingress(GroupId=door, IpPermissions=[source])
+        access = {"UserId": name, "UserName": name, "Engine": "valkey", "AccessString": "on ~* -@all"}
+        elasticache.create_user(**access, AuthenticationMode={"Type": "iam"})
+        if password:
+            mode = {"Type": "password", "Passwords": ["a-password-of-more-than-16"]}
+            elasticache.modify_user(UserId=name, AuthenticationMode=mode)
+        elasticache.create_user_group(UserGroupId=name, Engine="valkey", UserIds=[name])
+        usual: dict[str, Any] = {
+            "Engine": "valkey",
+            "CacheNodeType": "cache.t4g.micro",
+            "NumCacheClusters": 1,
+            "SecurityGroupIds": [door],
+            **({"UserGroupIds": [name]} if users else {}),
+            "TransitEncryptionEnabled": True,
+            "TransitEncryptionMode": "required",
+            "AtRestEncryptionEnabled": True,
+        }
+        elasticache.create_replication_group(
+            ReplicationGroupId=name, ReplicationGroupDescription="state", **{**usual, **cache}
+        )
+        return asked
+
+    yield make
+    name = f"{unique}-oauth-state"
+    elasticache.delete_replication_group(ReplicationGroupId=name)
+    elasticache.delete_user_group(UserGroupId=name)
+    elasticache.delete_user(UserId=name)
+
+
+def test_a_cache_as_the_program_makes_it_passes(emulator: Emulator, made_cache: Callable[..., Service]) -> None:
+    told = stores.made_cache(emulator.client, made_cache(), made=True)
+    assert told.endswith(
+        "-oauth-state: cache.t4g.micro, nodes: 1, TLS, encrypted at rest, for the tasks and their user alone"
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "told"),
+    [
+        ({"password": False}, "has no password"),
+        ({"others": True}, "it lets in others: sg-"),
+        ({"tasks": False}, "it does not let in the tasks, of sg-"),
+        ({"users": False}, "it has no user for the tasks"),
+        ({"TransitEncryptionEnabled": False}, "it has no TLS"),
+        ({"TransitEncryptionMode": "preferred"}, "it lets clients in without TLS"),
+        ({"AtRestEncryptionEnabled": False}, "it is not encrypted at rest"),
+        ({"NumCacheClusters": 2}, "it has 2 nodes, not 1"),
+    ],
+)
+def test_what_is_wrong_with_a_cache_is_named(
+    emulator: Emulator, made_cache: Callable[..., Service], without: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(Failed) as failed:
+        stores.made_cache(emulator.client, made_cache(**without), made=True)
+    assert told in str(failed.value)
+    assert ";" not in str(failed.value), "and nothing else"
+
+
+def test_a_cache_that_is_not_there_yet_is_no_fault_before_a_deployment_and_one_after_it(
+    emulator: Emulator, unique: str
+) -> None:
+    asked = service("valkey", **{f"{SERVICE}.name": unique})
+    with pytest.raises(NotRun, match="still to be made"):
+        stores.made_cache(emulator.client, asked, made=False)
+    with pytest.raises(Failed, match="there is no cache"):
+        stores.made_cache(emulator.client, asked, made=True)
+
+
 CACHE: dict[str, Any] = {
     "ReplicationGroupId": "sessions",
     "Status": "available",

@@ -376,6 +376,46 @@ aws.appautoscaling.Target("scaling", service_namespace="ecs", scalable_dimension
     assert service["desiredCount"] == 3
 
 
+def test_a_cache_is_changed_in_place_and_removed(program: Program) -> None:
+    ec2, name = program.account.client("ec2"), program.name
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24")["Subnet"]["SubnetId"] for n in (10, 11)]
+    source = """
+import pulumi, pulumi_aws as aws
+config = pulumi.Config()
+name, more = config.require("name"), config.get_bool("more")
+tags = {"Team": "x"} if more else {}
+subnets = aws.elasticache.SubnetGroup("subnets", name=name, subnet_ids=config.require("subnets").split(","), tags=tags)
+user = aws.elasticache.User("user", user_id=name, user_name=name, engine="valkey", tags=tags,
+                            access_string="on ~* -@all +@read" if more else "off ~* -@all",
+                            authentication_mode={"type": "iam"})
+users = aws.elasticache.UserGroup("users", user_group_id=name, engine="valkey", user_ids=[user.user_id], tags=tags)
+aws.elasticache.ReplicationGroup("cache", replication_group_id=name, description="state", engine="valkey",
+    engine_version="8.0", node_type="cache.t4g.small" if more else "cache.t4g.micro", apply_immediately=True,
+    num_cache_clusters=2 if more else 1, automatic_failover_enabled=more or False, port=6379,
+    subnet_group_name=subnets.name, user_group_ids=[users.user_group_id], transit_encryption_enabled=True,
+    transit_encryption_mode="required", at_rest_encryption_enabled=True, auto_minor_version_upgrade=True, tags=tags)
+"""
+    assert set(actions(program.deploy(source, subnets=",".join(subnets))).values()) == {"created"}
+    assert changes(program.deploy(subnets=",".join(reversed(subnets)))) == {}
+    changed = program.deploy(subnets=subnets[0], more="true")
+    assert changes(changed) == {
+        "subnets": {"subnetIds", "tags.Team"},
+        "user": {"accessString", "tags.Team"},
+        "users": {"tags.Team"},
+        "cache": {"nodeType", "numCacheClusters", "automaticFailoverEnabled", "tags.Team"},
+    }
+    assert set(actions(changed).values()) == {"changed"}
+    assert changes(program.deploy(subnets=subnets[0], more="true")) == {}
+    elasticache = program.account.client("elasticache")
+    (cache,) = elasticache.describe_replication_groups(ReplicationGroupId=name)["ReplicationGroups"]
+    assert (cache["CacheNodeType"], len(cache["NodeGroups"][0]["NodeGroupMembers"])) == ("cache.t4g.small", 2)
+    assert changes(program.deploy(subnets=subnets[0]))["cache"] >= {"numCacheClusters"}
+    program.destroy()
+    for left in ("describe_replication_groups", "describe_user_groups", "describe_users"):
+        assert name not in str(getattr(elasticache, left)())
+
+
 def test_a_service_moves_onto_capacity_providers_in_place_and_by_a_new_deployment_alone(program: Program) -> None:
     ecs, name = program.account.client("ecs"), program.name
     ecs.create_cluster(clusterName=name, capacityProviders=["FARGATE", "FARGATE_SPOT"])

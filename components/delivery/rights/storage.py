@@ -1,6 +1,6 @@
-"""Parameters, tables, secrets that are made, and the settings of buckets."""
+"""Parameters, tables, caches, secrets that are made, and the settings of buckets."""
 
-from components.delivery.right import Right, arn, bare_arn
+from components.delivery.right import Right, arn, bare_arn, global_arn
 
 _BUCKET_SETTINGS = {
     "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration": "LifecycleConfiguration",
@@ -54,6 +54,98 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "kms:ReEncryptTo",
             ),
             condition={"StringEquals": {"kms:ViaService": "dynamodb.{region}.amazonaws.com"}},
+        ),
+    ),
+    "aws:elasticache/subnetGroup:SubnetGroup": (
+        Right(
+            sid="CacheSubnets",
+            on=(arn("elasticache", "subnetgroup:{its.name}"),),
+            read=("elasticache:DescribeCacheSubnetGroups", "elasticache:ListTagsForResource"),
+            write=(
+                "elasticache:AddTagsToResource",
+                "elasticache:CreateCacheSubnetGroup",
+                "elasticache:DeleteCacheSubnetGroup",
+                "elasticache:ModifyCacheSubnetGroup",
+                "elasticache:RemoveTagsFromResource",
+            ),
+        ),
+    ),
+    # To connect as a user is no right of theirs.
+    "aws:elasticache/user:User": (
+        Right(
+            sid="CacheUsers",
+            on=(arn("elasticache", "user:{its.user_id}"),),
+            read=("elasticache:DescribeUsers", "elasticache:ListTagsForResource"),
+            write=(
+                "elasticache:AddTagsToResource",
+                "elasticache:CreateUser",
+                "elasticache:CreateUserGroup",
+                "elasticache:DeleteUser",
+                "elasticache:ModifyUser",
+                "elasticache:ModifyUserGroup",
+                "elasticache:RemoveTagsFromResource",
+            ),
+        ),
+    ),
+    "aws:elasticache/userGroup:UserGroup": (
+        Right(
+            sid="CacheUserGroups",
+            on=(arn("elasticache", "usergroup:{its.user_group_id}"),),
+            read=("elasticache:DescribeUserGroups", "elasticache:ListTagsForResource"),
+            write=(
+                "elasticache:AddTagsToResource",
+                "elasticache:CreateUserGroup",
+                "elasticache:DeleteUserGroup",
+                "elasticache:ModifyUserGroup",
+                "elasticache:RemoveTagsFromResource",
+            ),
+        ),
+    ),
+    "aws:elasticache/replicationGroup:ReplicationGroup": (
+        Right(
+            sid="Caches",
+            on=(arn("elasticache", "replicationgroup:{its.replication_group_id}"),),
+            read=("elasticache:DescribeReplicationGroups", "elasticache:ListTagsForResource"),
+            write=(
+                "elasticache:AddTagsToResource",
+                "elasticache:CreateReplicationGroup",
+                "elasticache:DecreaseReplicaCount",
+                "elasticache:DeleteReplicationGroup",
+                "elasticache:IncreaseReplicaCount",
+                "elasticache:ModifyReplicationGroup",
+                "elasticache:RemoveTagsFromResource",
+            ),
+        ),
+        Right(
+            # What a new one is made of. Their names are its own.
+            sid="NewCaches",
+            on=(
+                arn("elasticache", "subnetgroup:{its.replication_group_id}"),
+                arn("elasticache", "usergroup:{its.replication_group_id}"),
+                arn("elasticache", "parametergroup:default.*"),
+            ),
+            write=("elasticache:CreateReplicationGroup",),
+        ),
+        Right(
+            # AWS numbers the nodes.
+            sid="CacheNodes",
+            on=(arn("elasticache", "cluster:{its.replication_group_id}-*"),),
+            read=("elasticache:DescribeCacheClusters",),
+        ),
+        Right(
+            # The account's first cache has it made:
+            # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/using-service-linked-roles.html
+            sid="CachesServiceRole",
+            on=(global_arn("iam", "role/aws-service-role/elasticache.amazonaws.com/AWSServiceRoleForElastiCache"),),
+            write=("iam:CreateServiceLinkedRole",),
+            condition={"StringEquals": {"iam:AWSServiceName": "elasticache.amazonaws.com"}},
+        ),
+        Right(
+            # https://docs.aws.amazon.com/AmazonElastiCache/latest/dg/at-rest-encryption.html
+            sid="CacheKeys",
+            on=("{cache_key}",),
+            write=("kms:CreateGrant", "kms:DescribeKey"),
+            condition={"StringEquals": {"kms:ViaService": "elasticache.{region}.amazonaws.com"}},
         ),
     ),
     "aws:secretsmanager/secret:Secret": (
