@@ -12,6 +12,7 @@ from components.settings.server import PASSWORD, SIGNING_KEY
 from tests.components.mistakes import SERVICE, at_odds, mistakes
 from tests.components.program import Account, Deploy, Recorded, only, secret_arn
 from tests.components.test_oauth_state import statements
+from tests.conftest import ROOT
 
 NAME = "busyb-google-workspace-mcp"
 LABEL, SECRET = f"{NAME}-oauth-state", f"{NAME}-cache-password"
@@ -193,6 +194,9 @@ def test_a_cache_that_fills_is_told_of(deploy: Deploy, config: dict[str, Any]) -
     alarms = [made(recorded, f"alarm-cache-{part}") for part in ("memory", "evictions")]
     assert [alarm["dimensions"] for alarm in alarms] == [{"CacheClusterId": f"{LABEL}-001"}] * 2
     assert [alarm["metricName"] for alarm in alarms] == ["DatabaseMemoryUsagePercentage", "Evictions"]
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for alarm in alarms:
+        assert f"`{alarm['name'].removeprefix(NAME + '-')}`" in page
     only(config)["oauth"]["state"] = "dynamodb"
     assert not [r.name for r in deploy(config).resources if "alarm-cache" in r.name]
 

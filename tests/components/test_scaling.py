@@ -253,9 +253,12 @@ def test_what_does_not_go_together_is_told_with_what_to_do(config: dict[str, Any
 def test_what_the_page_shows_is_taken_as_it_stands(config: dict[str, Any]) -> None:
     page = (ROOT / "docs" / "several-tasks.md").read_text()
     shown = [yaml.safe_load(block.split("```")[0]) for block in page.split("```yaml\n")[1:]]
-    assert [list(settings) for settings in shown] == [["autoscaling"], ["capacity"]]
-    only(config).update({"desiredCount": 2, **shown[0], **shown[1]})
-    assert parsed(config).services["google-workspace"].task_range == (2, 6)
+    assert [list(settings) for settings in shown] == [["oauth"], ["autoscaling"], ["capacity"]]
+    clients = only(config)["oauth"]
+    only(config).update({"desiredCount": 2, **shown[1], **shown[2], "oauth": clients | shown[0]["oauth"]})
+    taken = parsed(config).services["google-workspace"]
+    assert taken.task_range == (2, 6)
+    assert taken.oauth_cache and taken.oauth_cache.replicas == 1
 
 
 # --- capacity
