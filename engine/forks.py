@@ -21,8 +21,8 @@ LIBRARIES = (
     "pulumi.runtime.stack", "pulumi.runtime.mocks", "pulumi_docker", "pulumi_policy", "boto3", "docker", "pydantic",
     "yaml",
     *(f"pulumi_aws.{service}.outputs" for service in (
-        "appautoscaling", "budgets", "chatbot", "cloudwatch", "dynamodb", "ec2", "ecr", "ecs", "iam", "kms", "lb",
-        "route53", "s3", "secretsmanager", "servicediscovery", "ssm",
+        "appautoscaling", "budgets", "chatbot", "cloudwatch", "dynamodb", "ec2", "ecr", "ecs", "elasticache", "iam",
+        "kms", "lb", "route53", "s3", "secretsmanager", "servicediscovery", "ssm",
     )),
     "pulumi_aws.sns.topic", "pulumi_aws.vpc.security_group_ingress_rule",
 )  # fmt: skip
