@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from components.names import alarm_name
 from components.settings import ROLLBACK_ALARMS, RollbackAlarm, Service
 
-FAILED = ("STOPPED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
+_FAILED = ("STOPPED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_SUCCESSFUL", "ROLLBACK_FAILED")
 """Statuses of a service deployment that did not come to its end."""
 
 
@@ -31,16 +31,26 @@ def watched_alarms(service: Service, wanted: Sequence[RollbackAlarm]) -> aws.ecs
     }
 
 
+def last_failed(ecs: Any, cluster: str, service: str) -> dict[str, Any] | None:
+    """The last deployment of `service` that did not come to its end, as ListServiceDeployments tells it; None: none.
+
+    ecs: a boto3 client, whose errors are raised. DescribeServices forgets a deployment soon after it was rolled back;
+    service deployments are kept for 90 days.
+    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
+    """
+    listed = ecs.list_service_deployments(cluster=cluster, service=service, status=list(_FAILED), maxResults=1)
+    return next(iter(listed["serviceDeployments"]), None)
+
+
 def triggered(client: Callable[[str], Any], cluster: str, service: str) -> dict[str, str]:
     """The alarms, name -> meaning, that took back the last deployment of `service` that failed; none: something else.
 
     client: gives a boto3 client by service name. Raises boto3's errors. DescribeServices names no alarm; service
-    deployments do, and are kept for 90 days.
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
+    deployments do.
     """
     ecs = client("ecs")
-    listed = ecs.list_service_deployments(cluster=cluster, service=service, status=list(FAILED), maxResults=1)
-    arns = [deployment["serviceDeploymentArn"] for deployment in listed["serviceDeployments"]]
+    failed = last_failed(ecs, cluster, service)
+    arns = [failed["serviceDeploymentArn"]] if failed else []
     described = ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"] if arns else []
     names = [name for one in described for name in one.get("alarms", {}).get("triggeredAlarmNames", [])]
     if not names:

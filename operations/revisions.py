@@ -158,16 +158,9 @@ def status(target: Target, service: Service) -> dict[str, Any]:
 
 
 def _last_failure(target: Target, service: Service) -> Iterator[str]:
-    """Of the last deployment that did not come to its end: what, ECS's reason, and what stopped its tasks.
-
-    DescribeServices forgets a deployment soon after it was rolled back; service deployments are kept for 90 days.
-    https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
-    """
+    """Of the last deployment that did not come to its end: what, ECS's reason, and what stopped its tasks."""
     ecs, cluster, name = target.client("ecs"), target.settings.estate.cluster, service_name(service)
-    listed = ecs.list_service_deployments(
-        cluster=cluster, service=name, status=list(deployment_alarms.FAILED), maxResults=1
-    )
-    for deployment in listed["serviceDeployments"]:
+    if deployment := deployment_alarms.last_failed(ecs, cluster, name):
         arns = [deployment["targetServiceRevisionArn"]]
         for target_revision in ecs.describe_service_revisions(serviceRevisionArns=arns)["serviceRevisions"]:
             definition = target_revision["taskDefinition"]

@@ -146,7 +146,7 @@ def named(stack: str, *, rehearsal: bool) -> Target:
 
 def real(stack: str) -> Target:
     """The stack on its account, asked as its aws provider asks. Raises `SettingsError`, `OperationError`."""
-    file = ROOT / f"Pulumi.{stack}.yaml"
+    file = configuration.stack_file(stack)
     config = configuration.read_stack_file(file)
     settings = configuration.parse(config)
     deployed = ByCli(stack=stack, directory=ROOT)
@@ -196,7 +196,7 @@ def kept(stack: str) -> Target:
     note = Kept.read(stack)
     if note is None:
         raise OperationError(f"No rehearsal of {stack} is kept. Make one: ./rehearse {stack} --keep", 2)
-    file = ROOT / f"Pulumi.{stack}.yaml"
+    file = configuration.stack_file(stack)
     try:
         note.answering(stack)
     except RehearsalError as error:

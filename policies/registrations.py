@@ -54,7 +54,7 @@ class Registration:
 
 def check_stack(name: str) -> Findings:
     """The findings on what `Pulumi.<name>.yaml` makes the program register. Raises `SettingsError`, `ContextError`."""
-    config = settings.read_stack_file(ROOT / f"Pulumi.{name}.yaml")
+    config = settings.read_stack_file(settings.stack_file(name))
     exceptions = settings.parse(config).policy_exceptions
     return evaluate(registrations(config, stack=name), exceptions)
 

@@ -69,7 +69,7 @@ class Stack:
     @classmethod
     def read(cls, name: str) -> Stack:
         """From `Pulumi.<name>.yaml` of the project. Raises `SettingsError`."""
-        config = configuration.read_stack_file(ROOT / f"Pulumi.{name}.yaml")
+        config = configuration.read_stack_file(configuration.stack_file(name))
         # An emulated account takes anybody, and a profile or a role of the real one is not to be had there.
         return cls(name=name, config=without_identity(config), settings=configuration.parse(config))
 

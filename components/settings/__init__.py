@@ -39,7 +39,7 @@ from components.settings.scaling import Autoscaling, Capacity, Schedule
 from components.settings.service import Service
 from components.settings.sign_in import Cache, DynamoDbState, MemoryState, OAuth, Tokens, ValkeyState
 from components.settings.stack import Settings
-from components.settings.stack_file import read_stack_file
+from components.settings.stack_file import read_stack_file, stack_file
 from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
 from components.settings.telemetry import LOG_RETENTION_DAYS, Logs, Tracing
 
@@ -94,4 +94,5 @@ __all__ = [
     "parse",
     "policy_exceptions",
     "read_stack_file",
+    "stack_file",
 ]

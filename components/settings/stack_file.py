@@ -13,6 +13,11 @@ import yaml
 from components.settings.errors import SettingsError
 
 
+def stack_file(stack: str) -> Path:
+    """Where the file of a stack of this program is."""
+    return Path(__file__).resolve().parents[2] / f"Pulumi.{stack}.yaml"
+
+
 def read_stack_file(path: Path) -> dict[str, str]:
     """A `Pulumi.<stack>.yaml` as the engine hands it to the program: full key -> text, objects as JSON.
 

@@ -11,9 +11,8 @@ from operations.verbs.base import OnConfiguration
 def _run(options: argparse.Namespace, output: Output) -> int:
     from components import clients, settings
     from operations.errors import no_service
-    from policies.registrations import ROOT
 
-    services = settings.parse(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml")).services
+    services = settings.parse(settings.read_stack_file(settings.stack_file(options.stack))).services
     if options.service and options.service not in services:
         raise no_service(options.stack, options.service, services)
     if options.service:

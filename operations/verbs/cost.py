@@ -22,11 +22,11 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, output: Output) -> int:
+    from components.settings import stack_file
     from operations import cost
-    from policies.registrations import ROOT
 
     prices = cost.read_prices(options.prices) if options.prices else None
-    file = ROOT / f"Pulumi.{options.stack}.yaml"
+    file = stack_file(options.stack)
     after = cost.of_stack(file, prices)
     before = cost.read(options.against, after.prices) if options.against else None
     output.record("cost", cost.document(after))

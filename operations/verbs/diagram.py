@@ -13,10 +13,10 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace, output: Output) -> int:
+    from components.settings import stack_file
     from operations import diagram
-    from policies.registrations import ROOT
 
-    drawn = diagram.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", options.service)
+    drawn = diagram.of_stack(stack_file(options.stack), options.service)
     text = diagram.mermaid(drawn) if options.mermaid else diagram.svg(drawn)
     output.record("mermaid" if options.mermaid else "svg", text)
     output.print(text.rstrip())

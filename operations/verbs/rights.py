@@ -21,10 +21,9 @@ def _run(options: argparse.Namespace, output: Output) -> int:
     from components import settings
     from operations.rights import calls, coverage
     from operations.rights.evaluation import texts
-    from policies.registrations import ROOT
 
     recorded = calls.read(options.calls) if options.calls else []
-    roles = coverage.roles_of(settings.read_stack_file(ROOT / f"Pulumi.{options.stack}.yaml"))
+    roles = coverage.roles_of(settings.read_stack_file(settings.stack_file(options.stack)))
     if not options.calls:
         output.record("roles", roles.statements)
         for role, statements in roles.statements.items():

@@ -10,10 +10,10 @@ from operations.verbs.base import OnConfiguration
 
 
 def _run(options: argparse.Namespace, output: Output) -> int:
+    from components.settings import stack_file
     from operations import timing
-    from policies.registrations import ROOT
 
-    found = timing.of_stack(ROOT / f"Pulumi.{options.stack}.yaml", options.service)
+    found = timing.of_stack(stack_file(options.stack), options.service)
     output.record("timing", {key: [dataclasses.asdict(span) for span in spans] for key, spans in found.items()})
     for key, spans in found.items():
         whole, default = (sum(getattr(span, of) for span in spans) for of in ("seconds", "default"))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from components import settings
 from components.names import service_name
 from engine.cli import Cli
 from operations import target
@@ -32,6 +33,7 @@ def written(emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Writes the production stack with other lines for the accounts, in a shell that is logged in to the emulated one;
     the stack's name."""
     monkeypatch.setattr(target, "ROOT", tmp_path)
+    monkeypatch.setattr(settings, "stack_file", lambda stack: tmp_path / f"Pulumi.{stack}.yaml")
 
     def write(lines: str) -> str:
         text = (ROOT / "Pulumi.production.yaml").read_text()
