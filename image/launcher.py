@@ -6,9 +6,15 @@ cannot be read and written ends the start: a deployment then fails, and not the 
 Goes when workspace-mcp can keep credentials in S3 itself.
 """
 
+# ruff: noqa: E402
 import os
 import sys
 
+import deferred
+
+deferred.begin()  # Before anything of what it defers is imported.
+
+import tool_schemas
 from auth.credential_store import get_selected_backend, set_credential_store
 
 if get_selected_backend() == "s3":
@@ -29,6 +35,9 @@ if os.environ.get("MCP_ENABLE_OAUTH21", "").strip().lower() == "true":
     import oauth_store
 
     oauth_store.connect()
+
+if tool_schemas.FILE.exists():
+    tool_schemas.replay()
 
 from main import main  # It reads the environment and loads all tools when it is imported.
 from middleware import install  # After it: it takes the server as main has made it.

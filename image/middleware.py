@@ -12,6 +12,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import deferred
 from registrations import App, Limit, Message, Receive, Scope, Send
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -184,6 +185,7 @@ def install() -> None:
             Middleware(Discovery, prefix=prefix),  # type: ignore[arg-type]
         ]
         app.middleware_stack = app.build_middleware_stack()
+        deferred.end()
         return app
 
     SecureFastMCP.http_app = http_app

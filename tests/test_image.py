@@ -89,6 +89,15 @@ def test_a_server_that_answers_without_a_token_makes_no_image(
         engine.client.build(changed("MCP_ENABLE_OAUTH21=true", LEGACY), "test-broken:latest")
 
 
+def test_a_tool_that_is_not_as_its_function_says_makes_no_image(
+    engine: Engine, changed: Callable[[str, str], Path]
+) -> None:
+    written = "python3 /schemas/tool_schemas.py\n"
+    change = "RUN sed -i 's/Searches messages in/Searches all in/' /schemas/tool_schemas.json\n"
+    with pytest.raises(BuildFailed, match=r"what a start makes of .*search_gmail_messages.* is not what FastMCP"):
+        engine.client.build(changed(written, written + change), "test-broken:latest")
+
+
 def test_building_again_without_a_change_gives_the_same_image_in_under_two_seconds(
     engine: Engine, built: BuildResult
 ) -> None:
