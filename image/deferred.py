@@ -16,9 +16,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic._internal._config import config_defaults
 
-_MISSING = ("caio.linux_uring", "caio.linux_aio", "httpx._main")
-"""Whose packages go on without them: two of four ways to write files, probed at length, where no file is written; and a
-command of the shell."""
+_MISSING = ("caio.linux_uring", "caio.linux_aio")
+"""Whose package goes on without them: two of four ways to write files, probed at length, where no file is written."""
 
 
 def begin() -> None:
@@ -26,7 +25,7 @@ def begin() -> None:
     # What a start makes stays. Looking through all of it for garbage again and again finds next to none.
     gc.disable()
     _build_models_when_used()
-    _check_no_types()
+    check_no_types()
     sys.meta_path.insert(0, _Finder)
     for name in _MISSING:
         sys.modules[name] = None  # type: ignore[assignment]  # Imported, it is an ImportError.
@@ -46,7 +45,7 @@ def _build_models_when_used() -> None:
     TypeAdapter._defer_build = True
 
 
-def _check_no_types() -> None:
+def check_no_types() -> None:
     """In place of beartype, with which the library of the OAuth store checks what it is called with: that imports 400
     modules and compiles the library anew at each start."""
     package, claw = ModuleType("beartype"), ModuleType("beartype.claw")

@@ -12,6 +12,8 @@ import sys
 
 import deferred
 
+# Its colours need a package that the image has not got, and its lines are cut where a log wants them whole.
+os.environ["FASTMCP_ENABLE_RICH_LOGGING"] = "false"
 deferred.begin()  # Before anything of what it defers is imported.
 
 import tool_schemas

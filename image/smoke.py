@@ -103,6 +103,7 @@ def build_clients() -> None:
         build(config["service"], config["version"], http=Http(), cache_discovery=False)
     for service in ("s3", "dynamodb"):
         boto3.client(service, region_name="us-east-1")
+    import_module("glide")  # Opens Valkey's library.
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import deferred
 from fastmcp.tools import function_parsing
 from fastmcp.tools.function_parsing import ParsedDocstring, ParsedFunction
 
@@ -118,6 +119,7 @@ def tools() -> dict[str, Any]:
 
 
 def main() -> None:
+    deferred.check_no_types()  # All else is as FastMCP and pydantic have it.
     written = record()
     FILE.with_name("tools.json").write_text(json.dumps(tools()))
     FILE.write_text(json.dumps(written))
