@@ -67,7 +67,7 @@ def lock() -> None:
 
 def server() -> None:
     """The server's own imports; descriptions.txt: the names of Google's descriptions that its source asks for."""
-    _hold_imports(SERVER)
+    hold_imports(SERVER)
     sources = {path: path.read_text() for path in SERVER.rglob("*.py")}
     tables = re.findall(
         r"^SERVICE_CONFIGS = (\{.*?^\})", sources[SERVER / "auth" / "service_decorator.py"], re.M | re.S
@@ -84,7 +84,7 @@ def server() -> None:
 def libraries() -> None:
     """Those of the environment whose interpreter runs this."""
     packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
-    _hold_imports(packages)
+    hold_imports(packages)
     documents = packages / "googleapiclient" / "discovery_cache" / "documents"
     wanted = (HERE / "descriptions.txt").read_text().split()
     if missing := [name for name in wanted if not (documents / name).is_file()]:
@@ -109,7 +109,7 @@ def _text(folder: Path) -> str:
     return "\n".join(path.read_text() for path in folder.rglob("*.py"))
 
 
-def _hold_imports(packages: Path) -> None:
+def hold_imports(packages: Path) -> None:
     """End where what is left out is imported by a file that is not known to."""
     modules = {module: re.compile(allowed) for module, allowed in LEFT_OUT.values()}
     imports = re.compile(rf"^\s*(?:from|import)\s+({'|'.join(modules)})\b", re.M)

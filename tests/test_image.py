@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib
 import re
 import shutil
 import time
@@ -14,10 +16,11 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from docker.errors import ContainerError
 from mcp import Client
 
 from providers.docker_client import BuildFailed, BuildResult, NoEngine
-from rehearsal.base_images import NoBaseImage
+from rehearsal.base_images import NoBaseImage, external_images
 from rehearsal.docker import Engine
 
 ROOT = Path(__file__).parent.parent
@@ -106,8 +109,40 @@ def test_building_again_without_a_change_gives_the_same_image_in_under_two_secon
     assert again.seconds < 2
 
 
-def test_the_image_is_smaller_than_the_one_made_by_hand(built: BuildResult) -> None:
-    assert built.size < 426_000_000
+def test_the_image_adds_less_than_110_mb_to_its_base(engine: Engine, built: BuildResult) -> None:
+    (base,) = external_images((IMAGE / "Dockerfile").read_text(), {})
+    assert built.size - engine.api.images.get(base).attrs["Size"] < 110_000_000
+
+
+def test_a_version_of_the_server_is_a_layer_of_a_few_mb(engine: Engine, built: BuildResult) -> None:
+    layers = engine.api.images.get(built.image).history()
+    (server,) = [layer["Size"] for layer in layers if "COPY /opt/server" in layer["CreatedBy"]]
+    assert server < 10_000_000
+
+
+def test_an_error_in_a_library_without_its_source_names_file_and_line(engine: Engine, built: BuildResult) -> None:
+    program = ["-c", "import yaml; yaml.safe_load('[')"]
+    with pytest.raises(ContainerError, match=r'site-packages/yaml/parser\.py", line \d+, in parse_flow_sequence'):
+        engine.api.containers.run(built.image, program, entrypoint="python3", remove=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "source", "problem"),
+    [
+        ("fastmcp/server/new.py", "    import pygments.lexers\n", "fastmcp/server/new.py imports pygments"),
+        ("uvicorn/new.py", "from watchfiles import watch\n", "uvicorn/new.py imports watchfiles"),
+        ("fastmcp/cli/new.py", "import cyclopts\n", None),
+    ],
+)
+def test_a_file_that_imports_a_package_that_is_left_out_makes_no_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, source: str, problem: str | None
+) -> None:
+    monkeypatch.syspath_prepend(str(IMAGE))
+    hold_imports = importlib.import_module("prune").hold_imports
+    (tmp_path / file).parent.mkdir(parents=True)
+    (tmp_path / file).write_text(source)
+    with pytest.raises(SystemExit, match=problem) if problem else contextlib.nullcontext():
+        hold_imports(tmp_path)
 
 
 @pytest.fixture(scope="module")
