@@ -2,7 +2,7 @@
 
 `install()` puts it there. From the outside in: `Refusals` logs, `CrossOrigin` answers browsers of the origins in
 OAUTH_ALLOWED_ORIGINS, `registrations.Limit` bounds what anybody may register, `Discovery` leads other forms of the
-metadata's addresses to those that the server has.
+metadata's addresses to those that the server has, `store_failures.Unavailable` answers while the store fails.
 """
 
 import json
@@ -17,6 +17,7 @@ from registrations import App, Limit, Message, Receive, Scope, Send
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from store_failures import Unavailable
 
 LOG = logging.getLogger("clients")
 LIMIT = 64 * 1024
@@ -183,6 +184,7 @@ def install() -> None:
             Middleware(CrossOrigin, origins=origins),  # type: ignore[arg-type]
             Middleware(Limit),  # type: ignore[arg-type]
             Middleware(Discovery, prefix=prefix),  # type: ignore[arg-type]
+            Middleware(Unavailable),  # type: ignore[arg-type]
         ]
         app.middleware_stack = app.build_middleware_stack()
         deferred.end()

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import registrations
+import store_failures
 
 PREFIX = "WORKSPACE_MCP_OAUTH_PROXY_"
 SIGNING_KEY = "FASTMCP_SERVER_AUTH_GOOGLE_JWT_SIGNING_KEY"
@@ -38,11 +39,11 @@ def dynamodb(table: str) -> Any:
     from key_value.aio._utils.managed_entry import ManagedEntry
     from key_value.aio.stores.base import BaseStore
 
-    # Answered within seconds or not at all: a person waits. 3 attempts in all.
+    # 3 attempts in all, within what a request may wait (`store_failures`) or little more.
     threads = 32
     config = Config(
-        connect_timeout=3,
-        read_timeout=5,
+        connect_timeout=2,
+        read_timeout=2,
         retries={"mode": "standard", "total_max_attempts": 3},
         max_pool_connections=threads,
     )
@@ -86,6 +87,9 @@ def valkey() -> Any:
     from core.valkey_storage import ResilientValkeyStore, build_valkey_client_config, configure_glide_logging
 
     configure_glide_logging()
+    # Within what a request may wait (`store_failures`), so that it is the client that says what is wrong.
+    os.environ.setdefault(f"{PREFIX}VALKEY_CONNECTION_TIMEOUT_MS", "4000")
+    os.environ.setdefault(f"{PREFIX}VALKEY_REQUEST_TIMEOUT_MS", "3000")
     return ResilientValkeyStore(config=build_valkey_client_config())
 
 
@@ -106,6 +110,7 @@ def connect() -> None:
     backend = os.environ.get(f"{PREFIX}STORAGE_BACKEND", "").strip().lower()
     if backend not in ("memory", "dynamodb", "valkey"):
         sys.exit(f"ERROR: OAuth state: {PREFIX}STORAGE_BACKEND is {backend or 'not set'}; memory, dynamodb or valkey")
+    place = ""
     if backend != "memory":
         table, host = (os.environ.get(f"{PREFIX}{part}", "").strip() for part in ("DYNAMODB_TABLE", "VALKEY_HOST"))
         needed = {f"{PREFIX}DYNAMODB_TABLE": table} if backend == "dynamodb" else {f"{PREFIX}VALKEY_HOST": host}
@@ -120,7 +125,7 @@ def connect() -> None:
         print(f"OAuth state: {place} was written and read", flush=True)
         if backend == "dynamodb":
             _in_place_of_files(table)
-    _hold_the_server_to(backend)
+    _hold_the_server_to(backend, place)
 
 
 def _told(error: BaseException) -> str:
@@ -144,9 +149,9 @@ def _in_place_of_files(table: str) -> None:
     os.environ[f"{PREFIX}DISK_DIRECTORY"] = f"dynamodb:{table}"  # Only its log line has it.
 
 
-def _hold_the_server_to(backend: str) -> None:
+def _hold_the_server_to(backend: str, place: str) -> None:
     """End the start where the server took another store than it was told, does not encrypt, or keeps registrations that
-    nobody uses."""
+    nobody uses. Watch its store, which the log calls `place`, where it is not memory."""
     from core import server
 
     configure = server.configure_server_for_http
@@ -164,6 +169,8 @@ def _hold_the_server_to(backend: str) -> None:
             store = store.key_value
         if type(store).__name__ != wanted:
             sys.exit(f"ERROR: OAuth state: the server uses {type(store).__name__} in place of {wanted}")
+        if place:
+            store_failures.watch(store, place, _told)
         try:
             registrations.expire_unused(server._auth_provider)
         except AttributeError as error:

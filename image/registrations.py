@@ -91,9 +91,9 @@ class Limit:
 
 
 async def refuse(send: Send, status: int, why: str, retry_after: int | None = None) -> None:
-    """Answer as RFC 7591 has errors, and RFC 6585 the 429."""
-    error = "invalid_client_metadata" if status == 413 else "too_many_requests"
-    body = json.dumps({"error": error, "error_description": why})
+    """Answer as RFC 7591 has errors, RFC 6585 the 429, and RFC 6749 the 503."""
+    names = {413: "invalid_client_metadata", 429: "too_many_requests", 503: "temporarily_unavailable"}
+    body = json.dumps({"error": names[status], "error_description": why})
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     if retry_after is not None:
         headers.append((b"retry-after", str(retry_after).encode()))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,9 @@ from rehearsal.cache import NoCache
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.run import Rehearsal, different
 from tests.conftest import ROOT
-from tests.rehearsal.test_oauth_store import HOST, ready, subjects, tools_for
+from tests.failing_stores import DOWN, NO_ANSWER, WELL, answers, until
+from tests.log_filters import counted
+from tests.rehearsal.test_oauth_store import HOST, log_of, ready, subjects, tools_for
 from tests.stacks import SERVICE, changed, production
 
 MADE = "made"
@@ -76,7 +80,9 @@ def test_all_checks_pass_with_a_cache(running: Rehearsal) -> None:
     assert [(check.name, check.detail) for check in running.check() if check.passed is False] == []
 
 
-def test_a_sign_in_that_both_tasks_had_a_part_in_is_known_to_both(running: Rehearsal) -> None:
+@pytest.fixture(scope="module")
+def token(running: Rehearsal) -> str:
+    """Of a person who has signed in: begun on one task, ended on the other."""
     first, second = subjects(running)
 
     async def sign_in() -> str:
@@ -85,11 +91,14 @@ def test_a_sign_in_that_both_tasks_had_a_part_in_is_known_to_both(running: Rehea
         tokens = json_object(expect(await exchange(first, attempt, told["code"]), 200))
         return str(tokens["access_token"])
 
-    token = ask(sign_in())
-    assert [tools_for(token, subject) > 50 for subject in (first, second)] == [True, True]
+    return ask(sign_in())
 
 
-def test_the_cache_asks_for_the_password_and_what_is_in_it_is_encrypted(running: Rehearsal) -> None:
+def test_a_sign_in_that_both_tasks_had_a_part_in_is_known_to_both(running: Rehearsal, token: str) -> None:
+    assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True, True]
+
+
+def test_the_cache_asks_for_the_password_and_what_is_in_it_is_encrypted(running: Rehearsal, token: str) -> None:
     assert "NOAUTH" in asked_of_the_cache(running, "DBSIZE", password="")
     right = SECRET_VALUE.format(key="PASSWORD")
     (key, *_) = asked_of_the_cache(running, "KEYS", "mcp-upstream-tokens*", password=right).split()
@@ -97,7 +106,7 @@ def test_the_cache_asks_for_the_password_and_what_is_in_it_is_encrypted(running:
     assert "__encrypted_data__" in value and "cached@example.com" not in value
 
 
-def test_a_registration_ends_and_with_a_sign_in_it_stays(running: Rehearsal) -> None:
+def test_a_registration_ends_and_with_a_sign_in_it_stays(running: Rehearsal, token: str) -> None:
     unused = ask(begin(subjects(running)[0])).client_id
     right = SECRET_VALUE.format(key="PASSWORD")
     keys = asked_of_the_cache(running, "KEYS", "mcp-oauth-proxy-clients*", password=right).split()
@@ -139,6 +148,52 @@ def test_a_cache_that_is_made_knows_one_user_whose_password_nobody_else_has(runn
 def test_a_cache_that_is_made_stays_as_it_is(running: Rehearsal) -> None:
     assert [(result.name, result.changes) for result in different(running.preview())] == []
     assert [(result.name, result.changes) for result in different(running.refresh())] == []
+
+
+@contextmanager
+def failing(rehearsal: Rehearsal, how: str) -> Iterator[None]:
+    """The cache of the tasks is slow, full, or denies, and then is well again."""
+    pid, right = rehearsal.caches[0].pid, SECRET_VALUE.format(key="PASSWORD")
+
+    def tell(*words: str) -> None:
+        assert "OK" in asked_of_the_cache(rehearsal, *words, password=right)
+
+    steps: dict[str, tuple[Callable[[], None], Callable[[], None]]] = {
+        "slow": (lambda: os.kill(pid, signal.SIGSTOP), lambda: os.kill(pid, signal.SIGCONT)),
+        "full": (lambda: tell("CONFIG", "SET", "maxmemory", "1"), lambda: tell("CONFIG", "SET", "maxmemory", "0")),
+        "denied": (
+            lambda: tell("ACL", "SETUSER", "default", "-@read", "-@write"),
+            lambda: tell("ACL", "SETUSER", "default", "+@all"),
+        ),
+    }
+    begin, end = steps[how]
+    begin()
+    try:
+        yield
+    finally:
+        end()
+
+
+@pytest.mark.parametrize(
+    ("how", "seen", "told"),
+    [
+        ("slow", DOWN, "TimeoutError: timed out"),
+        # What is there already can be read: nothing fails but what is to be kept.
+        ("full", {**WELL, "/register": 503}, "fails (put): RequestError: OOM"),
+        ("denied", DOWN, "PermissionDenied: this user has no permissions to run the"),
+    ],
+)
+def test_a_cache_that_fails_is_told_and_nobody_is_signed_out(
+    running: Rehearsal, token: str, how: str, seen: dict[str, int], told: str
+) -> None:
+    first, before = subjects(running)[0], len(log_of(running))
+    with failing(running, how):
+        assert answers(first, token) == seen
+    assert until(lambda: answers(first, token) == WELL), "without a restart"
+    assert until(lambda: any("is well again" in line for line in log_of(running)[before:]))
+    lines = [line for line in log_of(running)[before:] if "OAuth storage: Valkey at cache.busyb.local fails" in line]
+    assert lines and all(told in line or NO_ANSWER in line for line in lines)
+    assert [counted(line) for line in lines] == [{"store-failures"}] * len(lines), "by which the alarm goes off"
 
 
 def test_without_its_cache_the_server_is_healthy_and_not_ready(running: Rehearsal) -> None:

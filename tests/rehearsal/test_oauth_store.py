@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,7 +20,10 @@ from checks.mcp import list_tools
 from components.clients import CLIENTS
 from components.settings.server import SIGNING_KEY
 from rehearsal.base_images import NoBaseImage
+from rehearsal.edge_process import wait_until_listening
 from rehearsal.run import Rehearsal
+from tests.failing_stores import DOWN, NO_ANSWER, WELL, Between, answers, until
+from tests.log_filters import counted
 from tests.rehearsal.test_clients import log_in
 from tests.stacks import SERVICE, changed, production
 
@@ -61,16 +65,24 @@ def service(rehearsal: Rehearsal, key: str = KEY) -> Any:
 
 def subjects(rehearsal: Rehearsal, key: str = KEY) -> list[Subject]:
     """The service as each of its tasks is reached, past the load balancer."""
+    return [subject_at(rehearsal, task, key) for task in tasks(rehearsal, key).values()]
+
+
+def subject_at(rehearsal: Rehearsal, origin: str, key: str = KEY) -> Subject:
+    """The service as it is reached at an address of its own, `http://address:port`."""
     assert rehearsal.google
-    stand_in = StandIn(proxy=rehearsal.google.proxy, authority=rehearsal.google.authority)
-    return [
-        Subject(
-            address=checks.address(service(rehearsal, key), service(rehearsal, key).url, task),
-            expectations=checks.expectations(service(rehearsal, key)),
-            google=stand_in.client,
-        )
-        for task in tasks(rehearsal, key).values()
-    ]
+    return Subject(
+        address=checks.address(service(rehearsal, key), service(rehearsal, key).url, origin),
+        expectations=checks.expectations(service(rehearsal, key)),
+        google=StandIn(proxy=rehearsal.google.proxy, authority=rehearsal.google.authority).client,
+    )
+
+
+def log_of(rehearsal: Rehearsal) -> list[str]:
+    """The lines of the service's log, oldest first."""
+    pages = rehearsal.account.client("logs").get_paginator("filter_log_events")
+    found = [e for page in pages.paginate(logGroupName=f"/ecs/{service(rehearsal).name}") for e in page["events"]]
+    return [event["message"] for event in sorted(found, key=lambda event: event["timestamp"])]
 
 
 def tools_for(token: str, subject: Subject) -> int:
@@ -108,10 +120,8 @@ def test_a_sign_in_that_three_tasks_had_a_part_in_is_known_to_each(running: Rehe
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_client_of_the_table_logs_in_whichever_task_answers(running: Rehearsal, name: str) -> None:
     """By the load balancer, which sends one request after the other to another task."""
-    assert running.edge and running.google
-    at_the_edge = checks.address(service(running), service(running).url, running.edge.url)
-    google = StandIn(proxy=running.google.proxy, authority=running.google.authority).client
-    ask(log_in(Subject(address=at_the_edge, expectations=checks.expectations(service(running)), google=google), name))
+    assert running.edge
+    ask(log_in(subject_at(running, running.edge.url), name))
 
 
 def test_nothing_in_the_table_can_be_read_without_the_key(running: Rehearsal, token: str) -> None:
@@ -164,6 +174,63 @@ def test_after_all_tasks_were_replaced_everybody_is_still_signed_in(running: Reh
     assert not before.keys() & tasks(running).keys(), "all are new"
     assert all(check.passed is not False for check in running.check())
     assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * TASKS
+
+
+@pytest.fixture(scope="module")
+def between(running: Rehearsal) -> Iterator[Between]:
+    assert running.engine
+    with Between(running.engine.bridge_address(), running.account.port) as standing:
+        yield standing
+
+
+@pytest.fixture(scope="module")
+def twin(running: Rehearsal, between: Between) -> Iterator[Any]:
+    """The container of one more task, which finds the table behind `between`."""
+    assert running.engine
+    addresses = {urlsplit(origin).hostname for origin in tasks(running).values()}
+    known = next(c for c in running.engine.api.containers.list() if container_address(c) in addresses)
+    host = known.attrs["HostConfig"]
+    made = running.engine.api.containers.run(
+        known.attrs["Config"]["Image"],
+        detach=True,
+        environment=[*known.attrs["Config"]["Env"], f"AWS_ENDPOINT_URL_DYNAMODB={between.url}"],
+        volumes=host["Binds"],
+        extra_hosts=dict(entry.split(":", 1) for entry in host["ExtraHosts"] or ()),
+    )
+    try:
+        made.reload()
+        wait_until_listening(f"http://{container_address(made)}:{service(running).port}")
+        yield made
+    finally:
+        made.remove(force=True, v=True)
+
+
+def container_address(container: Any) -> str:
+    return str(container.attrs["NetworkSettings"]["IPAddress"])
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("slow", NO_ANSWER),
+        ("full", "ProvisionedThroughputExceededException"),
+        ("denied", "AccessDeniedException"),
+    ],
+)
+def test_a_table_that_fails_is_told_and_nobody_is_signed_out(
+    running: Rehearsal, token: str, between: Between, twin: Any, how: str, told: str
+) -> None:
+    subject = subject_at(running, f"http://{container_address(twin)}:{service(running).port}")
+    assert answers(subject, token) == WELL
+    begun = len(twin.logs())
+    with between.failing(how):
+        assert answers(subject, token) == DOWN
+    assert until(lambda: answers(subject, token) == WELL), "without a restart"
+    log = twin.logs()[begun:].decode().splitlines()
+    lines = [line for line in log if f"OAuth storage: DynamoDB table {TABLE} fails" in line]
+    assert lines and all(told in line or NO_ANSWER in line for line in lines)
+    assert [counted(line) for line in lines] == [{"store-failures"}] * len(lines), "by which the alarm goes off"
+    assert any(f"OAuth state: DynamoDB table {TABLE} is well again" in line for line in log)
 
 
 def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehearsal, token: str) -> None:
