@@ -9,7 +9,8 @@ it listens it prints a line.
 
 Sign-in: https://developers.google.com/identity/protocols/oauth2/web-server and .../openid-connect/openid-connect. The
 user is whoever `login_hint` names; there is no page to click on. Users whose name begins with one of these words behave
-as it says: `denies`, `slow` (the code has expired when it is used), `brief` (access tokens live for two seconds).
+as it says: `denies`, `slow` (the code has expired when it is used), `brief` (access tokens live for two seconds),
+`patient` (each answer of an API takes five seconds).
 It also answers for the documents by which MCP clients are known (client id metadata documents), as DOCUMENTS has them.
 Imports nothing of the project, because the interpreter that runs it has other packages.
 """
@@ -43,7 +44,7 @@ from mitmproxy.tools.dump import DumpMaster
 CODE_SECONDS = 600
 TOKEN_SECONDS = 3599
 BRIEF_TOKEN_SECONDS = 2
-"""Seconds that access tokens of a `brief` user live."""
+PATIENCE = 5  # Seconds: more than a server takes to stop.
 ISSUER = "https://accounts.google.com"
 GOOGLE = re.compile(r"(.+\.)?(google|googleapis)\.com")
 
@@ -235,7 +236,7 @@ class Google:
             raise api_error(401, "UNAUTHENTICATED", "Request had invalid authentication credentials.")
         return grant.user
 
-    def answer(self, request: http.Request) -> Answer:
+    async def answer(self, request: http.Request) -> Answer:
         """The answer to a request for one of Google's names."""
         place = f"{request.method} {request.pretty_host}{unquote(request.path.partition('?')[0])}"
         sign_in: dict[str, Callable[[http.Request], Answer]] = {
@@ -253,6 +254,7 @@ class Google:
         user = self.signed_in(request)
         for pattern, content in CONTENT.items():
             if found := re.fullmatch(re.escape(pattern).replace("ID", "([^/:]+)").replace("ANY", ".+"), place):
+                await asyncio.sleep(PATIENCE if user.startswith("patient") else 0)
                 return 200, _filled(content, {"user": user, "id": (*found.groups(), "1")[0]})
         raise api_error(404, "NOT_FOUND", f"{place} is not part of the stand-in for Google.")
 
@@ -430,7 +432,7 @@ class StandIn:
                 403, b"The rehearsal has no other network than the stand-in for Google.\n"
             )
 
-    def request(self, flow: http.HTTPFlow) -> None:
+    async def request(self, flow: http.HTTPFlow) -> None:
         document = DOCUMENTS.get(flow.request.pretty_url)
         if document and flow.request.method == "GET":
             flow.response = http.Response.make(200, json.dumps(document), {"Content-Type": "application/json"})
@@ -439,7 +441,7 @@ class StandIn:
             flow.response = flow.response or http.Response.make(403, b"Refused by the stand-in for Google.\n")
             return
         try:
-            status, content = self._google.answer(flow.request)
+            status, content = await self._google.answer(flow.request)
         except Refused as refused:
             status, content = refused.status, refused.document
         headers = {"Content-Type": "application/json; charset=UTF-8", "Cache-Control": "no-store"}

@@ -1,6 +1,7 @@
 # mypy: disable-error-code="import-not-found"
 """ECS: deployments that wait for health as on AWS, and what their containers are given."""
 
+import contextlib
 import json
 import threading
 import time
@@ -16,7 +17,7 @@ HEALTH_LIMIT = 60.0
 """Seconds in which a task's targets must become healthy; the edge asks more often than configured, so this is ample."""
 
 DRAINING = 1.2
-"""Seconds between deregistration and stop, in which the edge learns of it; on AWS the group's deregistration delay."""
+"""Seconds from a target's deregistration until the edge has learnt of it."""
 
 LATENESS = 0.5
 """Seconds for which DescribeServices shows the deployments of before UpdateService; on AWS there is no telling."""
@@ -27,7 +28,8 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
 
     MiniStack counts a task as healthy one second after its container has started, and takes the container of a task
     that it replaces away at once. AWS counts it once its targets are healthy (a deployment's tasks that become
-    unhealthy are failures), and deregisters a target, and waits, before it stops the task.
+    unhealthy are failures), and deregisters a target, and waits until its last answer has ended, for as long as the
+    group's deregistration delay says, before it stops the task.
 
     ecs, alb: the modules of MiniStack. note: file with the address at which the edge says the health of its targets;
     while there is none (no load balancer), MiniStack's own way stands.
@@ -43,27 +45,42 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
         "_task_ip",
         "_ACTION_MAP",
     )
+    need(alb, "_tgs", "_tg_attrs")
     count_as_healthy, stop = ecs._record_service_task_healthy, ecs._stop_task
 
-    def unhealthy(groups: list[str], ip: str) -> str:
-        """What the edge says of the task's targets that are not healthy; empty when all are."""
+    def targets(groups: list[str], ip: str) -> list[dict[str, Any]]:
+        """What the edge says of the task's targets."""
         health = json.load(urllib.request.urlopen(note.read_text(), timeout=5))  # noqa: S310
         names = [alb._tgs[arn]["TargetGroupName"] for arn in groups if arn in alb._tgs]
-        states = [
+        return [
             next((target for target in health.get(name, []) if target["target"] == ip), {"state": "unused"})
             for name in names
         ]
+
+    def unhealthy(groups: list[str], ip: str) -> str:
+        """What the edge says of the task's targets that are not healthy; empty when all are."""
         return ", ".join(
             f"{state['state']}: {state.get('description') or 'not yet asked'}"
-            for state in states
+            for state in targets(groups, ip)
             if state["state"] != "healthy"
         )
 
+    def groups_of(service: dict[str, Any]) -> list[str]:
+        return [entry["targetGroupArn"] for entry in service.get("loadBalancers") or [] if entry.get("targetGroupArn")]
+
+    def drain(groups: list[str], ip: str) -> None:
+        """Wait until the targets, deregistered already, have answered what was under way; or are out of time."""
+        time.sleep(DRAINING)
+        attributes = [entry for arn in groups for entry in alb._tg_attrs.get(arn, [])]
+        delays = [int(e["Value"]) for e in attributes if e["Key"] == "deregistration_delay.timeout_seconds"]
+        deadline = time.monotonic() + max(delays, default=0) - DRAINING
+        with contextlib.suppress(OSError):  # The edge is gone, and with it whoever asked.
+            while time.monotonic() < deadline and any(one["state"] == "draining" for one in targets(groups, ip)):
+                time.sleep(0.1)
+
     def record_when_healthy(service_key: str, task: dict[str, Any]) -> None:
         service = ecs._services.get(service_key) or {}
-        groups = [
-            entry["targetGroupArn"] for entry in service.get("loadBalancers") or [] if entry.get("targetGroupArn")
-        ]
+        groups = groups_of(service)
         deadline = time.monotonic() + HEALTH_LIMIT
         while groups and note.exists():
             if not ecs._task_is_active(task["taskArn"], task):
@@ -83,11 +100,12 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
         task = ecs._resolve_task(request.get("task", ""), cluster) if cluster else None
         service = ecs._services.get(f"{cluster}/{(task or {}).get('group', '').removeprefix('service:')}")
         if note.exists() and task and service and service.get("loadBalancers") and task.get("lastStatus") == "RUNNING":
+            ip = ecs._task_ip(task)
             # A task without an address is no target.
             task["attachments"] = []
             task["_container_ip"] = None
             ecs._sync_service_targets(cluster, service)
-            time.sleep(DRAINING)
+            drain(groups_of(service), ip)
         return stop(request)
 
     ecs._record_service_task_healthy = record_when_healthy

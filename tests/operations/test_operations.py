@@ -37,6 +37,7 @@ from rehearsal.docker import Engine
 from rehearsal.kept import Kept
 from rehearsal.run import Rehearsal, Stack
 from tests import commands, deployment_alarm
+from tests.asking import outcomes
 from tests.conftest import ROOT
 from tests.rehearsal.test_rollout import asked_all_the_time
 from tests.stacks import SERVICE, changed, production
@@ -291,12 +292,12 @@ def test_rollback_is_back_on_the_healthy_version_without_a_failed_request_and_st
         return bool(operated.target.described(service)["deploymentConfiguration"]["alarms"]["enable"])
 
     assert watched()
-    with asked_all_the_time(operated.rehearsal) as statuses:
+    with asked_all_the_time(operated.rehearsal) as asked:
         done = rollback(operated.target, service, progress=alarm_goes_off)
     assert watched(), "the next deployment is taken back, if it must be"
     deployment_alarm.set_alarm(operated.target.client, "OK")
-    assert set(statuses) == {200}, "a client that asks all the time sees nothing of it"
-    assert len(statuses) > 20
+    assert outcomes(asked) == {200}, "a client that asks all the time sees nothing of it"
+    assert len(asked) > 20
     assert (done.left, done.to) == (f"{NAME}:3", f"{NAME}:1")
     assert 0 < done.seconds < 300, "the figure to beat is five minutes"
     assert [check.name for check in done.checks if check.passed is False] == []

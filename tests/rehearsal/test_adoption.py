@@ -11,6 +11,7 @@ from operations import adopt
 from operations.target import of_rehearsal
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal
+from tests.asking import outcomes
 from tests.conftest import ROOT
 from tests.handmade import make
 from tests.rehearsal.test_rollout import asked_all_the_time
@@ -46,11 +47,11 @@ def wait_until_answering(rehearsal: Rehearsal) -> None:
     """Wait, for at most 60 s, until the handmade service answers through the load balancer."""
     deadline = time.monotonic() + 60
     while True:
-        with asked_all_the_time(rehearsal) as statuses:
+        with asked_all_the_time(rehearsal) as asked:
             time.sleep(0.5)
-        if set(statuses) == {200}:
+        if outcomes(asked) == {200}:
             return
-        assert time.monotonic() < deadline, statuses
+        assert time.monotonic() < deadline, outcomes(asked)
 
 
 @pytest.mark.parametrize("by", ["embedded", pytest.param("pulumi", marks=pytest.mark.engine)])
@@ -70,10 +71,10 @@ def test_a_running_handmade_service_is_taken_over_and_passes_every_check(
         file = tmp_path / "adopt.json"
         adopt.write(found, file)
         rehearsal.take_in(file)
-        with asked_all_the_time(rehearsal) as statuses:
+        with asked_all_the_time(rehearsal) as asked:
             done = rehearsal.deploy()
         assert {r.name for r in done.resources if r.action == "changed"} == {thing.name for thing in found.existing}
         assert not [r.name for r in done.resources if r.action in ("replaced", "deleted", "failed")]
-        assert set(statuses) == {200}, "no request failed meanwhile"
+        assert outcomes(asked) == {200}, "no request failed meanwhile"
         assert [check for check in rehearsal.check() if check.passed is False] == []
         assert {result.action for result in rehearsal.deploy().resources} == {"same"}

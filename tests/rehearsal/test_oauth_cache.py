@@ -6,21 +6,23 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from acceptance.sign_in import ask, begin, exchange, returned, through_google
+from acceptance.sign_in import ask, begin, exchange, returned, sign_in, through_google
 from checks.http import expect, json_object
 from components.settings import NAMESPACE
 from components.settings.server import PASSWORD
+from rehearsal import cache
 from rehearsal.base_images import NoBaseImage
 from rehearsal.cache import NoCache
+from rehearsal.emulator import Emulator
 from rehearsal.estate import SECRET_VALUE
 from rehearsal.run import Rehearsal, different
+from tests.asking import Question, of_both_eras, outcomes, without_pause
 from tests.conftest import ROOT
 from tests.failing_stores import DOWN, NO_ANSWER, WELL, answers, until
 from tests.log_filters import counted
@@ -62,11 +64,11 @@ def running(engine: object) -> Iterator[Rehearsal]:
 
 def asked_of_the_cache(rehearsal: Rehearsal, *words: str, password: str, number: int = 0) -> str:
     """What the cache answers a client beside the tasks. number: 1 is the one that is made."""
-    cache, folder = rehearsal.caches[number], ROOT / ".rehearsal" / "redis"
-    address, port = cache.address.split(":")
+    started, folder = rehearsal.caches[number], ROOT / ".rehearsal" / "redis"
+    address, port = started.address.split(":")
     library = next(folder.glob("usr/lib/*/liblzf.so.1")).parent
     assert rehearsal.google
-    command = [str(folder / "usr/bin/redis-cli"), "-h", address, "-p", port, "--tls", "--sni", cache.host]
+    command = [str(folder / "usr/bin/redis-cli"), "-h", address, "-p", port, "--tls", "--sni", started.host]
     done = subprocess.run(
         [*command, "--cacert", rehearsal.google.authority, *words],
         env={"LD_LIBRARY_PATH": str(library), "REDISCLI_AUTH": password},
@@ -85,13 +87,13 @@ def token(running: Rehearsal) -> str:
     """Of a person who has signed in: begun on one task, ended on the other."""
     first, second = subjects(running)
 
-    async def sign_in() -> str:
+    async def over_two() -> str:
         attempt = await begin(first)
         told = returned(expect(await through_google(second, attempt.url, "cached@example.com"), 302))
         tokens = json_object(expect(await exchange(first, attempt, told["code"]), 200))
         return str(tokens["access_token"])
 
-    return ask(sign_in())
+    return ask(over_two())
 
 
 def test_a_sign_in_that_both_tasks_had_a_part_in_is_known_to_both(running: Rehearsal, token: str) -> None:
@@ -196,11 +198,33 @@ def test_a_cache_that_fails_is_told_and_nobody_is_signed_out(
     assert [counted(line) for line in lines] == [{"store-failures"}] * len(lines), "by which the alarm goes off"
 
 
-def test_without_its_cache_the_server_is_healthy_and_not_ready(running: Rehearsal) -> None:
-    """The last one: it leaves no cache."""
-    assert [ask(ready(subject)) for subject in subjects(running)] == [(200, 200)] * 2
-    running.caches[0].stop()
-    deadline = time.monotonic() + 30
-    while (seen := [ask(ready(s)) for s in subjects(running)]) != [(200, 503)] * 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert seen == [(200, 503)] * 2
+def test_a_killed_cache_is_told_and_used_again_when_it_is_back_though_it_has_forgotten_everybody(
+    running: Rehearsal, token: str
+) -> None:
+    """The last one: it leaves another cache, without a copy of what was in the first."""
+    assert running.edge and running.engine and running.google and isinstance(running.account, Emulator)
+    tasks = subjects(running)
+    assert [ask(ready(task)) for task in tasks] == [(200, 200)] * 2
+    clients = {"/health": Question(), **of_both_eras(token)}
+    with without_pause(running.edge.url, str(HOST["host"]), clients, every=0.1) as asked:
+        assert until(lambda: {one.question for one in asked} == clients.keys())
+        assert outcomes(asked) == {200}
+        os.kill(running.caches[0].pid, signal.SIGKILL)
+        assert until(lambda: [ask(ready(task)) for task in tasks] == [(200, 503)] * 2)
+        assert until(lambda: 503 in outcomes(asked))
+        again = cache.start(
+            cache.wanted(running.stack.settings.services.values())[0],
+            root=ROOT,
+            address=running.engine.bridge_address(),
+            authority=Path(running.google.authority).with_name("mitmproxy-ca.pem"),
+            control=running.account.cache,
+        )
+        try:
+            assert until(lambda: [ask(ready(task)) for task in tasks] == [(200, 200)] * 2)
+            known = ask(sign_in(tasks[0], "again@example.com")).token
+            assert known and tools_for(known, tasks[1]) > 50
+            assert until(lambda: 401 in outcomes(asked)), "who signed in before has to sign in again"
+        finally:
+            again.stop()
+    assert outcomes(one for one in asked if one.question == "/health") == {200}
+    assert outcomes(asked) == {200, 503, 401}

@@ -7,13 +7,14 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 import checks
-from acceptance.sign_in import Session, ask, begin, exchange, returned, through_google
+from acceptance.sign_in import Session, ask, begin, exchange, returned, sign_in, through_google
 from acceptance.subject import StandIn, Subject
 from checks.http import expect, json_object
 from checks.mcp import list_tools
@@ -22,13 +23,15 @@ from components.settings.server import SIGNING_KEY
 from rehearsal.base_images import NoBaseImage
 from rehearsal.edge_process import wait_until_listening
 from rehearsal.run import Rehearsal
+from tests.asking import Asked, Question, long_calls, lost, of_both_eras, without_pause
 from tests.failing_stores import DOWN, NO_ANSWER, WELL, Between, answers, until
 from tests.log_filters import counted
 from tests.rehearsal.test_clients import log_in
 from tests.stacks import SERVICE, changed, production
 
 KEY = "google-workspace"
-TASKS = 3
+TASKS, LEFT = 3, 2
+"""How many there are, and how many after one of them was taken away."""
 TABLE = "busyb-google-workspace-mcp-oauth-state"
 # At the root of a host of its own, so that tasks can be asked past the load balancer, which rewrites paths.
 HOST = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
@@ -57,6 +60,11 @@ def tasks(rehearsal: Rehearsal, key: str = KEY) -> dict[str, str]:
         if address := details.get("privateIPv4Address"):  # One that only begins to start has none.
             found[task["taskArn"]] = f"http://{address}:{service(rehearsal, key).port}"
     return found
+
+
+def place(rehearsal: Rehearsal) -> dict[str, str]:
+    """Where ECS has the service."""
+    return {"cluster": rehearsal.stack.settings.estate.cluster, "service": f"{service(rehearsal).name}-service"}
 
 
 def service(rehearsal: Rehearsal, key: str = KEY) -> Any:
@@ -100,13 +108,13 @@ def token(running: Rehearsal) -> str:
     """Registered on one task, signed in on the next, exchanged on the third."""
     first, second, third = subjects(running)
 
-    async def sign_in() -> str:
+    async def over_three() -> str:
         attempt = await begin(first)
         told = returned(expect(await through_google(second, attempt.url, "several@example.com"), 302))
         tokens = json_object(expect(await exchange(third, attempt, told["code"]), 200))
         return str(tokens["access_token"])
 
-    return ask(sign_in())
+    return ask(over_three())
 
 
 def test_all_checks_pass_with_several_tasks(running: Rehearsal) -> None:
@@ -164,16 +172,26 @@ def test_a_deployment_without_change_is_none_and_keeps_the_key(running: Rehearsa
     assert SIGNING_KEY in before and len(before) > 64
 
 
-def test_after_all_tasks_were_replaced_everybody_is_still_signed_in(running: Rehearsal, token: str) -> None:
-    ecs, before = running.account.client("ecs"), tasks(running)
-    place = {"cluster": running.stack.settings.estate.cluster, "service": f"{service(running).name}-service"}
-    ecs.update_service(**place, forceNewDeployment=True)
-    deadline = time.monotonic() + 240
-    while (before.keys() & tasks(running).keys() or len(tasks(running)) < TASKS) and time.monotonic() < deadline:
-        time.sleep(0.5)
-    assert not before.keys() & tasks(running).keys(), "all are new"
-    assert all(check.passed is not False for check in running.check())
-    assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * TASKS
+@pytest.fixture(scope="module")
+def people(running: Rehearsal, token: str) -> dict[str, Question]:
+    """Clients of both eras of the protocol, and of each one whose answers take some seconds."""
+    patient = ask(sign_in(subjects(running)[0], "patient@example.com")).token
+    assert patient
+    return {**of_both_eras(token), **long_calls(patient, "patient@example.com")}
+
+
+def asked_by(people: dict[str, Question], rehearsal: Rehearsal) -> AbstractContextManager[list[Asked]]:
+    assert rehearsal.edge
+    return without_pause(rehearsal.edge.url, str(HOST["host"]), people, every=0.2)
+
+
+def settled(rehearsal: Rehearsal, wanted: int) -> bool:
+    """Whether as many tasks run as are wanted, and the load balancer knows these alone, all healthy."""
+    assert rehearsal.edge
+    (targets,) = rehearsal.edge.health().values()
+    addresses = {urlsplit(origin).hostname for origin in tasks(rehearsal).values()}
+    healthy = {target["target"] for target in targets if target["state"] == "healthy"}
+    return len(targets) == len(addresses) == wanted and healthy == addresses
 
 
 @pytest.fixture(scope="module")
@@ -187,8 +205,7 @@ def between(running: Rehearsal) -> Iterator[Between]:
 def twin(running: Rehearsal, between: Between) -> Iterator[Any]:
     """The container of one more task, which finds the table behind `between`."""
     assert running.engine
-    addresses = {urlsplit(origin).hostname for origin in tasks(running).values()}
-    known = next(c for c in running.engine.api.containers.list() if container_address(c) in addresses)
+    known = container_at(running, next(iter(tasks(running).values())))
     host = known.attrs["HostConfig"]
     made = running.engine.api.containers.run(
         known.attrs["Config"]["Image"],
@@ -203,6 +220,13 @@ def twin(running: Rehearsal, between: Between) -> Iterator[Any]:
         yield made
     finally:
         made.remove(force=True, v=True)
+
+
+def container_at(rehearsal: Rehearsal, origin: str) -> Any:
+    """The container of a task."""
+    assert rehearsal.engine
+    found = rehearsal.engine.api.containers.list()
+    return next(each for each in found if container_address(each) == urlsplit(origin).hostname)
 
 
 def container_address(container: Any) -> str:
@@ -233,6 +257,42 @@ def test_a_table_that_fails_is_told_and_nobody_is_signed_out(
     assert any(f"OAuth state: DynamoDB table {TABLE} is well again" in line for line in log)
 
 
+def test_a_scale_in_loses_no_request(running: Rehearsal, people: dict[str, Question]) -> None:
+    with asked_by(people, running) as asked:
+        running.account.client("ecs").update_service(**place(running), desiredCount=LEFT)
+        assert until(lambda: settled(running, LEFT))
+    assert lost(asked) == []
+    assert {one.question for one in asked} == people.keys()
+
+
+def test_a_rolling_update_loses_no_request_and_everybody_is_still_signed_in(
+    running: Rehearsal, token: str, people: dict[str, Question]
+) -> None:
+    before = tasks(running)
+    with asked_by(people, running) as asked:
+        running.account.client("ecs").update_service(**place(running), forceNewDeployment=True)
+        assert until(lambda: not before.keys() & tasks(running).keys() and settled(running, LEFT), 240)
+    assert lost(asked) == []
+    assert {one.question for one in asked} == people.keys()
+    assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * LEFT
+
+
+def test_of_a_killed_task_only_what_was_sent_to_it_is_lost(running: Rehearsal, people: dict[str, Question]) -> None:
+    """The load balancer goes on sending there until it learns of it, or another task has the address."""
+    assert running.engine
+    arn, origin = next(iter(tasks(running).items()))
+    with asked_by(people, running) as asked:
+        assert until(lambda: {one.question for one in asked} == people.keys())
+        killed = time.monotonic()
+        container_at(running, origin).kill()
+        assert until(lambda: arn not in tasks(running) and settled(running, LEFT))
+        for other in tasks(running).values():
+            wait_until_listening(other)
+        whole = time.monotonic()
+        assert until(lambda: {one.question for one in asked if one.began > whole} >= of_both_eras("").keys())
+    assert [one for one in lost(asked) if one.ended < killed or one.began > whole] == []
+
+
 def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehearsal, token: str) -> None:
     """The last one: it leaves no table."""
     dynamodb = running.account.client("dynamodb")
@@ -241,7 +301,7 @@ def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehea
     dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
     dynamodb.delete_table(TableName=TABLE)
     asked = [asyncio.run(ready(subject)) for subject in subjects(running)]
-    assert asked == [(200, 503)] * TASKS, "they go on, and say that they are not ready"
+    assert asked == [(200, 503)] * LEFT, "they go on, and say that they are not ready"
     container = running.engine.api.containers.run(  # type: ignore[union-attr]
         running.outputs["services"]["google-workspace"]["image"],
         detach=True,

@@ -8,11 +8,10 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from components.registry import healthy_tag
@@ -21,6 +20,7 @@ from engine.deployment import DeploymentFailed
 from rehearsal.base_images import NoBaseImage
 from rehearsal.run import Rehearsal, Stack
 from tests import deployment_alarm
+from tests.asking import Asked, Question, outcomes, without_pause
 from tests.stacks import SERVICE, changed, production
 
 
@@ -38,39 +38,22 @@ def stack(running: Rehearsal) -> Stack:
     return running.stack
 
 
-@contextmanager
-def asked_all_the_time(rehearsal: Rehearsal) -> Iterator[list[int]]:
-    """A client that asks for /health through the load balancer without a pause; the statuses it got."""
+def asked_all_the_time(rehearsal: Rehearsal) -> AbstractContextManager[list[Asked]]:
+    """A client that asks for /health through the load balancer without a pause, and what became of its requests."""
     assert rehearsal.edge
-    statuses: list[int] = []
-    done = threading.Event()
-
-    def ask() -> None:
-        assert rehearsal.edge
-        with httpx2.Client(trust_env=False, headers={"Host": "api.busyb.ai"}) as client:
-            while not done.is_set():
-                statuses.append(client.get(f"{rehearsal.edge.url}/google-workspace/health", timeout=10).status_code)
-                time.sleep(0.01)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield statuses
-    finally:
-        done.set()
-        thread.join()
+    return without_pause(f"{rehearsal.edge.url}/google-workspace", "api.busyb.ai", {"health": Question()})
 
 
 def failing(rehearsal: Rehearsal, stack: Stack) -> str:
     """What is said of a deployment of `stack`, which must fail. The service's task definition and answers must stay as
     they were."""
     before = service(rehearsal)
-    with asked_all_the_time(rehearsal) as statuses, pytest.raises(DeploymentFailed) as failure:
+    with asked_all_the_time(rehearsal) as asked, pytest.raises(DeploymentFailed) as failure:
         rehearsal.deploy(stack)
     text = str(failure.value)
     assert service(rehearsal)["taskDefinition"] == before["taskDefinition"], text
-    assert len(statuses) > 3
-    assert set(statuses) == {200}, f"what ran before must go on answering: {text}"
+    assert len(asked) > 3
+    assert outcomes(asked) == {200}, f"what ran before must go on answering: {text}"
     return text
 
 
@@ -124,14 +107,14 @@ def reached(rehearsal: Rehearsal, number: int) -> str:
 
 def test_an_unchanged_up_after_a_rollback_tries_again_and_tells_the_same(running: Rehearsal) -> None:
     before = {entry["id"] for entry in service(running)["deployments"]}
-    with asked_all_the_time(running) as statuses, pytest.raises(NotRolledOut) as failure:
+    with asked_all_the_time(running) as asked, pytest.raises(NotRolledOut) as failure:
         reached(running, 2)
     text = str(failure.value)
     assert "runs busyb-google-workspace-mcp:1, not busyb-google-workspace-mcp:2: ECS rolled the deployment back" in text
     assert "exit code 1" in text
     assert "partially initialized module b" in text
     assert {entry["id"] for entry in service(running)["deployments"]} > before, "nothing was tried"
-    assert set(statuses) == {200}
+    assert outcomes(asked) == {200}
 
 
 def test_the_end_of_a_deployment_is_not_that_of_the_one_before(running: Rehearsal) -> None:
@@ -222,20 +205,20 @@ def test_only_what_became_healthy_is_remembered(running: Rehearsal) -> None:
 
 def test_a_log_group_that_somebody_deleted_is_made_again_and_no_request_fails(running: Rehearsal, stack: Stack) -> None:
     running.account.client("logs").delete_log_group(logGroupName="/ecs/busyb-google-workspace-mcp")
-    with asked_all_the_time(running) as statuses:
+    with asked_all_the_time(running) as asked:
         deployed = running.deploy(stack)
     # A log group takes its metric filters with it.
     gone = {"google-workspace-logs"} | {
         f"google-workspace-filter-{of}" for of in ("errors", "oauth-failures", "refusals", "store-failures")
     }
     assert {r.name for r in deployed.resources if r.action == "created"} == gone
-    assert set(statuses) == {200}
+    assert outcomes(asked) == {200}
 
 
 def test_the_mended_version_deploys_without_a_failed_request(running: Rehearsal, stack: Stack) -> None:
-    with asked_all_the_time(running) as statuses:
+    with asked_all_the_time(running) as asked:
         deployed = running.deploy(changed(stack, {f"{SERVICE}.memory": 2048}))
-    assert set(statuses) == {200}
+    assert outcomes(asked) == {200}
     assert {r.name for r in deployed.resources if r.action == "replaced"} >= {"google-workspace-task-definition"}
     assert service(running)["taskDefinition"] == running.outputs["services"]["google-workspace"]["taskDefinition"]
 

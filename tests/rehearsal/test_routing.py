@@ -17,6 +17,7 @@ from components.settings import SettingsError
 from engine.deployment import DeploymentFailed
 from rehearsal.docker import Engine
 from rehearsal.run import Rehearsal, Stack
+from tests.asking import outcomes
 from tests.rehearsal.test_rollout import asked_all_the_time, image
 from tests.stacks import INTERNAL, SERVICE, changed, moving, production
 
@@ -234,13 +235,13 @@ def test_a_change_of_port_gets_a_target_group_of_another_name_and_the_old_one_go
 ) -> None:
     running.deploy(stack)
     by_name(running.check())
-    with asked_all_the_time(running) as statuses:
+    with asked_all_the_time(running) as asked:
         running.deploy(changed(stack, {f"{SERVICE}.port": 8001}))
         by_name(running.check())
     assert _target_groups(running) == [("busyb-google-workspace-mcp-8001", 8001)]
     # The rules lead to the new group before its first task is healthy: documented in docs/routing.md, not hidden.
-    assert set(statuses) <= {200, 502, 503}
-    assert statuses[0] == statuses[-1] == 200
+    assert outcomes(asked) <= {200, 502, 503}
+    assert asked[0].outcome == asked[-1].outcome == 200
 
 
 def test_host_lets_a_client_log_in_at_a_name_of_its_own(running: Rehearsal, stack: Stack) -> None:
