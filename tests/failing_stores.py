@@ -64,12 +64,13 @@ class Between:
     """Stands between a container and the emulated DynamoDB, and fails as that does.
 
     `with between.failing("denied"): ...`: "slow" answers nothing, "full" that too much is asked, "denied" that the role
-    may not. What is asked after that is carried as before.
+    may not, "gone" that there is no table. What is asked after that is carried as before.
     """
 
     ERRORS = {  # noqa: RUF012
         "full": ("ProvisionedThroughputExceededException", "The level of configured provisioned throughput exceeded"),
         "denied": ("AccessDeniedException", "is not authorized to perform: dynamodb:GetItem"),
+        "gone": ("ResourceNotFoundException", "Requested resource not found"),
     }
 
     def __init__(self, address: str, port: int) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.sign_in import ask, begin, exchange, returned, sign_in, through_google
+from acceptance.subject import Subject
 from checks.http import expect, json_object
 from components.settings import NAMESPACE
 from components.settings.server import PASSWORD
@@ -26,7 +27,7 @@ from tests.asking import Question, of_both_eras, outcomes, without_pause
 from tests.conftest import ROOT
 from tests.failing_stores import DOWN, NO_ANSWER, WELL, answers, until
 from tests.log_filters import counted
-from tests.rehearsal.test_oauth_store import HOST, log_of, ready, subjects, tools_for
+from tests.rehearsal.test_oauth_store import HOST, log_of, subjects, tools_for
 from tests.stacks import SERVICE, changed, production
 
 MADE = "made"
@@ -196,6 +197,13 @@ def test_a_cache_that_fails_is_told_and_nobody_is_signed_out(
     lines = [line for line in log_of(running)[before:] if "OAuth storage: Valkey at cache.busyb.local fails" in line]
     assert lines and all(told in line or NO_ANSWER in line for line in lines)
     assert [counted(line) for line in lines] == [{"store-failures"}] * len(lines), "by which the alarm goes off"
+
+
+async def ready(subject: Subject) -> tuple[int, int]:
+    async with subject.address.client() as http:
+        return tuple(
+            [(await http.get(subject.address.url + path)).status_code for path in ("/health", "/health/ready")]
+        )  # type: ignore[return-value]
 
 
 def test_a_killed_cache_is_told_and_used_again_when_it_is_back_though_it_has_forgotten_everybody(

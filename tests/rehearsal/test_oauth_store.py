@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
@@ -22,7 +21,7 @@ from components.clients import CLIENTS
 from components.settings.server import SIGNING_KEY
 from rehearsal.base_images import NoBaseImage
 from rehearsal.edge_process import wait_until_listening
-from rehearsal.run import Rehearsal
+from rehearsal.run import Rehearsal, different
 from tests.asking import Asked, Question, long_calls, lost, of_both_eras, without_pause
 from tests.failing_stores import DOWN, NO_ANSWER, WELL, Between, answers, until
 from tests.log_filters import counted
@@ -37,17 +36,42 @@ TABLE = "busyb-google-workspace-mcp-oauth-state"
 HOST = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
 
 
+ALONE = {f"{SERVICE}.oauth.clients": list(CLIENTS), f"{SERVICE}.routing": HOST}
+"""One task, with nothing said of its store: its memory."""
+SEVERAL = {**ALONE, f"{SERVICE}.desiredCount": TASKS}
+
+
 @pytest.fixture(scope="module")
-def running(engine: object) -> Iterator[Rehearsal]:
-    """Three tasks of the production stack, with nothing said of their store."""
-    several = {f"{SERVICE}.desiredCount": TASKS, f"{SERVICE}.oauth.clients": list(CLIENTS)}
-    stack = changed(production("stores"), {**several, f"{SERVICE}.routing": HOST})
+def alone(engine: object) -> Iterator[Rehearsal]:
+    """One task of the production stack."""
     try:
-        with Rehearsal(stack) as rehearsal:
-            rehearsal.deploy(policies=True)
+        with Rehearsal(changed(production("stores"), ALONE)) as rehearsal:
+            rehearsal.deploy()
             yield rehearsal
     except NoBaseImage as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def former(alone: Rehearsal) -> str:
+    """The token of a person who has signed in while there was one task."""
+    token = ask(sign_in(subjects(alone)[0], "former@example.com")).token
+    assert token and accepted(token, alone)
+    return token
+
+
+@pytest.fixture(scope="module")
+def running(alone: Rehearsal, former: str) -> Rehearsal:
+    """Three tasks, with nothing said of their store."""
+    alone.deploy(changed(production("stores"), SEVERAL), policies=True)
+    return alone
+
+
+def accepted(token: str, rehearsal: Rehearsal) -> bool:
+    """Whether each task takes a token; False: each refuses it."""
+    seen = {answers(subject, token)["tools/list"] for subject in subjects(rehearsal)}
+    assert seen in ({200}, {401})
+    return seen == {200}
 
 
 def tasks(rehearsal: Rehearsal, key: str = KEY) -> dict[str, str]:
@@ -119,6 +143,10 @@ def token(running: Rehearsal) -> str:
 
 def test_all_checks_pass_with_several_tasks(running: Rehearsal) -> None:
     assert [(check.name, check.detail) for check in running.check() if check.passed is False] == []
+
+
+def test_who_signed_in_before_there_was_a_store_signs_in_once_more(running: Rehearsal, former: str) -> None:
+    assert not accepted(former, running)
 
 
 def test_a_sign_in_that_three_tasks_had_a_part_in_is_known_to_each(running: Rehearsal, token: str) -> None:
@@ -239,6 +267,7 @@ def container_address(container: Any) -> str:
         ("slow", NO_ANSWER),
         ("full", "ProvisionedThroughputExceededException"),
         ("denied", "AccessDeniedException"),
+        ("gone", "ResourceNotFoundException"),
     ],
 )
 def test_a_table_that_fails_is_told_and_nobody_is_signed_out(
@@ -293,15 +322,7 @@ def test_of_a_killed_task_only_what_was_sent_to_it_is_lost(running: Rehearsal, p
     assert [one for one in lost(asked) if one.ended < killed or one.began > whole] == []
 
 
-def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehearsal, token: str) -> None:
-    """The last one: it leaves no table."""
-    dynamodb = running.account.client("dynamodb")
-    with pytest.raises(dynamodb.exceptions.ClientError, match="protect"):
-        dynamodb.delete_table(TableName=TABLE)
-    dynamodb.update_table(TableName=TABLE, DeletionProtectionEnabled=False)
-    dynamodb.delete_table(TableName=TABLE)
-    asked = [asyncio.run(ready(subject)) for subject in subjects(running)]
-    assert asked == [(200, 503)] * LEFT, "they go on, and say that they are not ready"
+def test_a_table_that_is_not_there_ends_the_start_with_the_reason(running: Rehearsal) -> None:
     container = running.engine.api.containers.run(  # type: ignore[union-attr]
         running.outputs["services"]["google-workspace"]["image"],
         detach=True,
@@ -314,7 +335,7 @@ def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehea
             "GOOGLE_OAUTH_CLIENT_SECRET": "planted-secret",
             SIGNING_KEY: "planted-signing-key",
             "WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND": "dynamodb",
-            "WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE": TABLE,
+            "WORKSPACE_MCP_OAUTH_PROXY_DYNAMODB_TABLE": "another-table",
         },
     )
     try:
@@ -322,15 +343,8 @@ def test_a_table_that_is_gone_ends_the_deployment_with_the_reason(running: Rehea
         told = container.logs().decode()
     finally:
         container.remove(force=True, v=True)
-    assert f"ERROR: OAuth state: DynamoDB table {TABLE} cannot be used: ResourceNotFoundException" in told
+    assert "ERROR: OAuth state: DynamoDB table another-table cannot be used: ResourceNotFoundException" in told
     assert "planted" not in told
-
-
-async def ready(subject: Subject) -> tuple[int, int]:
-    async with subject.address.client() as http:
-        return tuple(
-            [(await http.get(subject.address.url + path)).status_code for path in ("/health", "/health/ready")]
-        )  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize(
@@ -367,3 +381,27 @@ def test_a_store_that_is_wrong_is_replaced_by_no_other(
         container.remove(force=True, v=True)
     assert told in lines
     assert "planted" not in lines
+
+
+def test_the_way_back_to_one_task_is_as_documented_and_takes_the_table_along(running: Rehearsal, token: str) -> None:
+    """The last one: it leaves one task, and no table."""
+    dynamodb, stack = running.account.client("dynamodb"), production("stores")
+    with pytest.raises(dynamodb.exceptions.ClientError, match="protect"):
+        dynamodb.delete_table(TableName=TABLE)
+    unprotected = {"backend": "dynamodb", "deletionProtection": False}
+    first = running.deploy(
+        changed(
+            stack, {**SEVERAL, f"{SERVICE}.desiredCount": len(tasks(running)), f"{SERVICE}.oauth.state": unprotected}
+        )
+    )
+    assert [(r.name, r.action) for r in different(first)] == [("google-workspace-oauth-state", "changed")]
+    assert accepted(token, running), "no task was replaced for it"
+    second = running.deploy(changed(stack, ALONE))
+    gone = {r.name for r in second.resources if r.action == "deleted"}
+    assert gone >= {"google-workspace-oauth-state", "google-workspace-signing-key"}
+    with pytest.raises(dynamodb.exceptions.ResourceNotFoundException):
+        dynamodb.describe_table(TableName=TABLE)
+    assert until(lambda: settled(running, 1))
+    assert not accepted(token, running), "everybody signs in once more"
+    again = ask(sign_in(subjects(running)[0], "several@example.com")).token
+    assert again and accepted(again, running)
