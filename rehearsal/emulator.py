@@ -170,6 +170,7 @@ class Emulator(Account):
             created with this text as its name.
         additions: what containers that have the variable `having` are given beside what their task definition says, as
             `environment` (name -> value), `volumes` (SOURCE:TARGET:ro) and `hosts` (name -> address).
+        private_names: containers find services by their names in Cloud Map.
         outlive: keep running when this process ends, for a kept rehearsal; `stop_kept` ends it.
 
     Raises:
@@ -186,8 +187,10 @@ class Emulator(Account):
         bridge_address: str | None = None,
         ids: Sequence[str] = (),
         additions: Mapping[str, Any] | None = None,
+        private_names: bool = False,
         outlive: bool = False,
     ) -> None:
+        self._private_names = private_names
         self._python = python
         self._docker_host = docker_host
         self._bridge_address = bridge_address
@@ -291,6 +294,8 @@ class Emulator(Account):
         ]
         if self._bridge_address:
             command += ["--bind", f"{self._bridge_address}:{self.port}"]
+            if self._private_names:
+                command += ["--hosts", str(self.home / "hosts"), "--gateway", self._bridge_address]
         for wanted in self._ids:
             command += ["--id", wanted]
         if not self._outlive:

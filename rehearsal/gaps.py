@@ -29,7 +29,7 @@ IAM = Gap(
     "MiniStack holds calls to the policies of who asks. Until then tests hold the roles to recorded calls.",
 )
 NETWORK = Gap(
-    "the network: security groups, subnets and private DNS carry no traffic here",
+    "the network: security groups and subnets carry no traffic here, and private names come from a file",
     "Containers of tasks get addresses in networks that hold security groups. No emulator of today does.",
 )
 ALWAYS_UNPROVEN = (TLS, IAM, NETWORK)

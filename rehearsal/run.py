@@ -270,6 +270,7 @@ class Rehearsal:
                 bridge_address=self.engine.bridge_address() if self.engine else None,
                 ids=estate.pinned_ids(self.stack.settings),
                 additions=self._added_to_containers() if self.google else None,
+                private_names=len(self.stack.settings.services) > 1,
                 outlive=self.keep,
             )
             cleanup.enter_context(emulator)

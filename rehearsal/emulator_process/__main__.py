@@ -39,7 +39,11 @@ from rehearsal.emulator_process.elasticache import heed_authentication, name_cac
 from rehearsal.emulator_process.elbv2 import describe_listener_certificates, hold_rules_to_quotas
 from rehearsal.emulator_process.logs import save_queries
 from rehearsal.emulator_process.secretsmanager import make_secrets_without_value
-from rehearsal.emulator_process.servicediscovery import keep_services_with_instances, take_namespace_of_dns
+from rehearsal.emulator_process.servicediscovery import (
+    keep_services_with_instances,
+    resolve_private_names,
+    take_namespace_of_dns,
+)
 from rehearsal.emulator_process.sns import keep_what_people_get, tell_pending_subscriptions
 
 
@@ -75,6 +79,8 @@ def main() -> None:
     parser.add_argument("--id", action="append", default=[], dest="ids")
     parser.add_argument("--follow-parent", metavar="FOLDER", help="end with the parent process, and remove this folder")
     parser.add_argument("--additions", type=json.loads, default={}, metavar="JSON", help="what containers are given")
+    parser.add_argument("--hosts", type=Path, metavar="FILE", help="becomes /etc/hosts of all containers")
+    parser.add_argument("--gateway", help="address of this machine for containers")
     parser.add_argument("--target-health", type=Path, required=True, metavar="FILE", help="holds the edge's address")
     parser.add_argument("--calls", type=Path, required=True, metavar="FILE", help="where official providers' are noted")
     parser.add_argument("--layers", type=Path, required=True, metavar="FOLDER", help="of images, kept from run to run")
@@ -118,6 +124,8 @@ def main() -> None:
     keep_services_with_instances(servicediscovery)
     save_queries(cloudwatch_logs)
     take_namespace_of_dns(servicediscovery)
+    if arguments.hosts:
+        resolve_private_names(ecs, servicediscovery, arguments.hosts, arguments.gateway)
     keep_layers(ecr, arguments.layers)
     if arguments.registry:
         say_real_registry(ecr, arguments.registry)

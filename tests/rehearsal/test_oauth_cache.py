@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -27,7 +28,7 @@ from tests.asking import Question, of_both_eras, outcomes, without_pause
 from tests.conftest import ROOT
 from tests.failing_stores import DOWN, NO_ANSWER, WELL, answers, until
 from tests.log_filters import counted
-from tests.rehearsal.test_oauth_store import HOST, log_of, subjects, tools_for
+from tests.rehearsal.test_oauth_store import HOST, KEY, container_at, log_of, place, subjects, tasks, tools_for
 from tests.stacks import SERVICE, changed, production
 
 MADE = "made"
@@ -153,6 +154,28 @@ def test_a_cache_that_is_made_stays_as_it_is(running: Rehearsal) -> None:
     assert [(result.name, result.changes) for result in different(running.refresh())] == []
 
 
+def test_services_of_a_stack_find_each_other_by_their_private_names(running: Rehearsal) -> None:
+    def seen(key: str, name: str) -> set[str]:
+        """The addresses that a task of a service finds for a name."""
+        code = f"import socket; print(*{{i[4][0] for i in socket.getaddrinfo({name!r}, 0, socket.AF_INET)}})"
+        container = container_at(running, next(iter(tasks(running, key).values())))
+        return set(container.exec_run(["python3", "-c", code]).output.decode().split())
+
+    def addresses(key: str) -> set[str]:
+        return {str(urlsplit(origin).hostname) for origin in tasks(running, key).values()}
+
+    for asking, asked in ((MADE, KEY), (KEY, MADE)):
+        origin = running.outputs["services"][asked]["internalUrl"].removesuffix("/mcp")
+        assert seen(asking, str(urlsplit(origin).hostname)) == addresses(asked)
+        container = container_at(running, next(iter(tasks(running, asking).values())))
+        told = container.exec_run(["curl", "-sS", "--noproxy", "*", f"{origin}/health"]).output.decode()
+        assert '"workspace-mcp"' in told, told
+    name = str(urlsplit(running.outputs["services"][MADE]["internalUrl"]).hostname)
+    before = addresses(MADE)
+    running.account.client("ecs").update_service(**place(running, MADE), desiredCount=len(before) - 1)
+    assert until(lambda: seen(KEY, name) == addresses(MADE) < before), "the name leads to the tasks that are left"
+
+
 @contextmanager
 def failing(rehearsal: Rehearsal, how: str) -> Iterator[None]:
     """The cache of the tasks is slow, full, or denies, and then is well again."""
@@ -211,14 +234,14 @@ def test_a_killed_cache_is_told_and_used_again_when_it_is_back_though_it_has_for
 ) -> None:
     """The last one: it leaves another cache, without a copy of what was in the first."""
     assert running.edge and running.engine and running.google and isinstance(running.account, Emulator)
-    tasks = subjects(running)
-    assert [ask(ready(task)) for task in tasks] == [(200, 200)] * 2
+    both = subjects(running)
+    assert [ask(ready(task)) for task in both] == [(200, 200)] * 2
     clients = {"/health": Question(), **of_both_eras(token)}
     with without_pause(running.edge.url, str(HOST["host"]), clients, every=0.1) as asked:
         assert until(lambda: {one.question for one in asked} == clients.keys())
         assert outcomes(asked) == {200}
         os.kill(running.caches[0].pid, signal.SIGKILL)
-        assert until(lambda: [ask(ready(task)) for task in tasks] == [(200, 503)] * 2)
+        assert until(lambda: [ask(ready(task)) for task in both] == [(200, 503)] * 2)
         assert until(lambda: 503 in outcomes(asked))
         again = cache.start(
             cache.wanted(running.stack.settings.services.values())[0],
@@ -228,9 +251,9 @@ def test_a_killed_cache_is_told_and_used_again_when_it_is_back_though_it_has_for
             control=running.account.cache,
         )
         try:
-            assert until(lambda: [ask(ready(task)) for task in tasks] == [(200, 200)] * 2)
-            known = ask(sign_in(tasks[0], "again@example.com")).token
-            assert known and tools_for(known, tasks[1]) > 50
+            assert until(lambda: [ask(ready(task)) for task in both] == [(200, 200)] * 2)
+            known = ask(sign_in(both[0], "again@example.com")).token
+            assert known and tools_for(known, both[1]) > 50
             assert until(lambda: 401 in outcomes(asked)), "who signed in before has to sign in again"
         finally:
             again.stop()

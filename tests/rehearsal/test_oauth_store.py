@@ -86,9 +86,9 @@ def tasks(rehearsal: Rehearsal, key: str = KEY) -> dict[str, str]:
     return found
 
 
-def place(rehearsal: Rehearsal) -> dict[str, str]:
+def place(rehearsal: Rehearsal, key: str = KEY) -> dict[str, str]:
     """Where ECS has the service."""
-    return {"cluster": rehearsal.stack.settings.estate.cluster, "service": f"{service(rehearsal).name}-service"}
+    return {"cluster": rehearsal.stack.settings.estate.cluster, "service": f"{service(rehearsal, key).name}-service"}
 
 
 def service(rehearsal: Rehearsal, key: str = KEY) -> Any:
