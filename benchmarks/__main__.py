@@ -24,11 +24,11 @@ EXIT = "exit status: 0 all was measured; 1 a figure could not be had, its row sa
 
 def groups() -> dict[str, Group]:
     """Name -> what measures it, in the order in which they must come."""
-    from benchmarks import image, load, program, rehearsing, rollback, stack, start, timing, verbs
+    from benchmarks import image, load, program, rehearsing, rollback, stack, start, stores, timing, verbs
 
     # Whole rehearsals come before what is done on a kept one.
     rooms = {"image": image, "start": start, "program": program, "stack": stack, "timing": timing}
-    rooms |= {"rehearsal": rehearsing, "verbs": verbs, "rollback": rollback, "load": load}
+    rooms |= {"stores": stores, "rehearsal": rehearsing, "verbs": verbs, "rollback": rollback, "load": load}
     return {name: room.measure for name, room in rooms.items()}
 
 

@@ -16,6 +16,7 @@ TITLES = {
     "program": "The program",
     "stack": "A stack on Pulumi's engine, in the emulated account",
     "timing": "A rollout, by the settings' arithmetic",
+    "stores": "The stores of OAuth state, in rehearsals",
     "rehearsal": "A rehearsal",
     "verbs": "Commands",
     "rollback": "Rollback, in a rehearsal",
