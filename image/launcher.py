@@ -17,6 +17,10 @@ os.environ["FASTMCP_ENABLE_RICH_LOGGING"] = "false"
 deferred.begin()  # Before anything of what it defers is imported.
 
 import tool_schemas
+
+if tool_schemas.FILE.exists():
+    tool_schemas.replay()
+
 from auth.credential_store import get_selected_backend, set_credential_store
 
 if get_selected_backend() == "s3":
@@ -37,9 +41,6 @@ if os.environ.get("MCP_ENABLE_OAUTH21", "").strip().lower() == "true":
     import oauth_store
 
     oauth_store.connect()
-
-if tool_schemas.FILE.exists():
-    tool_schemas.replay()
 
 from main import main  # It reads the environment and loads all tools when it is imported.
 from middleware import install  # After it: it takes the server as main has made it.

@@ -6,7 +6,7 @@ what `_FILES` names, and the source of libraries, of which the byte code stays: 
 lines, and for those that every request passes through the text too.
 
 Each fails where a new version no longer fits: a package that another file imports, a file that is not there.
-smoke.py and the acceptance tests then try what is left: each module, each client, each tool.
+check.py and the acceptance tests then try what is left: each module, each client, each tool.
 
 `googleapiclient.discovery.build(name, version)` reads `<name>.<version>.json` from the installed package and fails
 for a file that is not there, so what stays is read from the server's own source: its table of services and every

@@ -2,7 +2,7 @@
 a fifth of a start, and the same each time.
 
 `record()` writes down what FastMCP's `ParsedFunction.from_function` gets from its helpers, and `replay()` gives it the
-same again. All else it does itself, and all of it for a function that was another when it was written down. smoke.py
+same again. All else it does itself, and all of it for a function that was another when it was written down. check.py
 holds the tools that come of it against those that were recorded.
 
 As a program: records all tools.

@@ -95,8 +95,8 @@ def test_a_server_that_answers_without_a_token_makes_no_image(
 def test_a_tool_that_is_not_as_its_function_says_makes_no_image(
     engine: Engine, changed: Callable[[str, str], Path]
 ) -> None:
-    written = "python3 /schemas/tool_schemas.py\n"
-    change = "RUN sed -i 's/Searches messages in/Searches all in/' /schemas/tool_schemas.json\n"
+    written = "python3 /schemas/tool_schemas.py"
+    change = " && sed -i 's/Searches messages in/Searches all in/' /schemas/tool_schemas.json"
     with pytest.raises(BuildFailed, match=r"what a start makes of .*search_gmail_messages.* is not what FastMCP"):
         engine.client.build(changed(written, written + change), "test-broken:latest")
 
