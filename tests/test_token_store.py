@@ -300,7 +300,8 @@ def test_a_process_killed_while_storing_leaves_the_old_or_the_new_credential_who
         "import itertools\nprint('begun', flush=True)\n"
         "for number in itertools.count(int(sys.argv[1])):\n"
         # Large, so that the kill falls into a transfer.
-        "    assert store.store_credential('person', of('person', '-' + str(number) + '-' * 500_000))"
+        "    assert store.store_credential('person', of('person', '-' + str(number) + '-' * 500_000))\n"
+        "    print('stored', flush=True)"
     )
     for round_ in range(8):
         started = api.exec_create(
@@ -309,8 +310,11 @@ def test_a_process_killed_while_storing_leaves_the_old_or_the_new_credential_who
             environment=server.environment() | LAUNCHER,
         )["Id"]
         output = api.exec_start(started, stream=True)
-        assert b"begun" in next(output)
-        time.sleep(chance.uniform(0.05, 0.4))
+        told = next(output)
+        assert b"begun" in told
+        while told.count(b"stored") < round_ % 3:
+            told += next(output)
+        time.sleep(chance.uniform(0, 0.1))  # Anywhere in the next one, or in what comes before and after it.
         os.kill(api.exec_inspect(started)["Pid"], signal.SIGKILL)
         for _ in output:
             """Until it is gone."""
