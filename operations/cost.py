@@ -5,92 +5,19 @@ Nothing is asked of AWS: the program runs without a cloud, and each resource tha
 
 from __future__ import annotations
 
-import datetime
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from components import account, scaling
 from components import settings as configuration
 from operations.errors import OperationError
+from operations.prices import Architecture, Prices, Rates, read_prices, table_of
 from policies.registrations import Registration, registrations
-
-TABLE = Path(__file__).with_name("prices.yaml")
-"""Prices of one region, which it names. Those of another are in `prices.REGION.yaml` beside it, once somebody has put
-them there."""
-
-Amount = Annotated[float, Field(ge=0)]
-Architecture = Literal["X86_64", "ARM64"]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Usage(_Table):
-    """What a configuration does not say, a month."""
-
-    log_gb_per_task: Amount
-    json_log_growth: Amount
-    requests_per_task: Amount
-    image_gb: Amount
-    images: Amount
-    traffic_gb_per_task: Amount
-    google_gb_per_task: Amount
-    messages: Amount
-    bucket_gb: Amount
-    users_per_task: Amount
-    state_writes_per_user: Amount
-    state_reads_per_request: Amount
-    state_kb_per_user: Amount
-
-
-class Rates(_Table):
-    """Prices in the table's currency, by what they are for."""
-
-    fargate_vcpu_hour: dict[Architecture, Amount]
-    fargate_gb_hour: dict[Architecture, Amount]
-    fargate_spot_vcpu_hour: dict[Architecture, Amount]
-    fargate_spot_gb_hour: dict[Architecture, Amount]
-    log_gb: Amount
-    log_gb_month: Amount
-    metric_month: Amount
-    alarm_month: Amount
-    composite_alarm_month: Amount
-    dashboard_month: Amount
-    key_month: Amount
-    traces_million: Amount
-    budget_month: Amount
-    image_gb_month: Amount
-    traffic_gb: Amount
-    nat_gb: Amount
-    email: Amount
-    sms: Amount
-    s3_gb_month: Amount
-    zone_record: Amount
-    secret_month: Amount
-    dynamodb_writes_million: Amount
-    dynamodb_reads_million: Amount
-    dynamodb_gb_month: Amount
-    dynamodb_recovery_gb_month: Amount
-    cache_node_hour: dict[str, Amount]
-
-
-class Prices(_Table):
-    """A table of prices, with where it is from."""
-
-    date: datetime.date
-    region: str
-    currency: str
-    hours: Amount
-    usage: Usage
-    prices: Rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,27 +63,6 @@ class Estimate:
             f"Write {self.region}'s into operations/prices.{self.region}.yaml, which is taken by itself then, "
             "or give a table by --prices FILE; docs/operations.md says where AWS has them."
         )
-
-
-def table_of(region: str | None) -> Path:
-    """The table for a stack in `region`: the region's own where there is one."""
-    if region is None or not re.fullmatch(r"[a-z0-9-]+", region):
-        return TABLE
-    own = TABLE.with_name(f"prices.{region}.yaml")
-    return own if own.exists() else TABLE
-
-
-def read_prices(path: Path = TABLE) -> Prices:
-    """A table of prices. Raises `OperationError` with every mistake in it."""
-    try:
-        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise OperationError(f"{path}: {error.strerror}. Name a table like operations/{TABLE.name}.", 2) from None
-    except yaml.YAMLError as error:
-        raise OperationError(f"{path} is not YAML: {' '.join(str(error).split())}", 2) from None
-    except ValidationError as error:
-        mistakes = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise OperationError("\n".join([f"{path} is no table of prices like {TABLE.name}:", *mistakes]), 2) from None
 
 
 def of_stack(file: Path, prices: Prices | None = None) -> Estimate:
@@ -337,6 +243,11 @@ def _alarm(alarm: Registration, _: Sequence[Registration], table: Prices) -> Ite
     yield Line(resource=alarm.name, what=what, amount=metrics, unit="month", price=table.prices.alarm_month)
 
 
+def _metric(metric: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
+    hours, price = table.usage.counted_hours, table.prices.metric_month / table.hours
+    yield Line(resource=metric.name, what="metric of log lines", amount=hours, unit="hours", price=price)
+
+
 def _scaling(policy: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
     # AWS makes an alarm for each direction.
     yield Line(resource=policy.name, what="alarm of scaling", amount=2, unit="month", price=table.prices.alarm_month)
@@ -383,7 +294,7 @@ _PRICED: Mapping[str, _Pricing] = {
     "aws:ecs/service:Service": _service,
     "aws:cloudwatch/logGroup:LogGroup": _log_group,
     "aws:ecr/repository:Repository": _repository,
-    "aws:cloudwatch/logMetricFilter:LogMetricFilter": _one("metric", lambda rates: rates.metric_month),
+    "aws:cloudwatch/logMetricFilter:LogMetricFilter": _metric,
     "aws:appautoscaling/policy:Policy": _scaling,
     "aws:budgets/budget:Budget": _one("budget", lambda rates: rates.budget_month),
     "aws:cloudwatch/metricAlarm:MetricAlarm": _alarm,

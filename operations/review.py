@@ -20,6 +20,7 @@ from operations.accept import accept
 from operations.comment import as_text
 from operations.errors import UNREACHABLE, OperationError
 from operations.preflight import preflight
+from operations.prices import read_prices, table_of
 from operations.revisions import history
 from operations.target import Target
 from operations.verify import named, verify
@@ -213,7 +214,7 @@ def image(target: Target, service: Service) -> Iterator[Check]:
 
 
 def _cost(registered: Sequence[Registration], region: str) -> Check:
-    found = cost.estimate(registered, cost.read_prices(cost.table_of(region)), region=region)
+    found = cost.estimate(registered, read_prices(table_of(region)), region=region)
     detail = f"{found.month:.2f} {found.prices.currency} a month, estimated at prices of {found.prices.date}"
     if found.elsewhere:
         detail += f", and of {found.prices.region}, while the stack is in {region}: see ./ops cost"

@@ -56,12 +56,8 @@ class Observability(pulumi.ComponentResource):
                 name=f"{service.name}-{part}",
                 log_group_name=args.running.log_group,
                 pattern=filter_pattern(part, service.logs.format),
-                metric_transformation={
-                    "name": f"{service.name}-{part}",
-                    "namespace": METRICS,
-                    "value": "1",
-                    "default_value": "0",
-                },
+                # Without a default of 0, which would be reported, and paid, in every hour with a log line.
+                metric_transformation={"name": f"{service.name}-{part}", "namespace": METRICS, "value": "1"},
                 opts=self._child,
             )
         for about, query in QUERIES.items():

@@ -24,8 +24,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace, output: Output) -> int:
     from components.settings import stack_file
     from operations import cost
+    from operations.prices import read_prices, table_of
 
-    prices = cost.read_prices(options.prices) if options.prices else None
+    prices = read_prices(options.prices) if options.prices else None
     file = stack_file(options.stack)
     after = cost.of_stack(file, prices)
     before = cost.read(options.against, after.prices) if options.against else None
@@ -54,7 +55,7 @@ def _run(options: argparse.Namespace, output: Output) -> int:
         output.print(f"not priced: {resource}; add its type to operations/cost.py")
     output.print(
         f"Prices of {after.prices.region}, {after.prices.date}, without free tiers; traffic, log lines and images as"
-        f" assumed in {(options.prices or cost.table_of(after.region)).name}."
+        f" assumed in {(options.prices or table_of(after.region)).name}."
     )
     if after.elsewhere:
         output.print(after.elsewhere)

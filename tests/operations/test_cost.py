@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from operations import cost, review
-from operations.cost import TABLE, Estimate, difference, estimate, markdown, of_stack, read_prices
+from operations import cost, prices, review
+from operations.cost import Estimate, difference, estimate, markdown, of_stack
 from operations.errors import OperationError
+from operations.prices import TABLE, read_prices
 from policies.registrations import registrations
 from tests import commands
 from tests.conftest import ROOT
@@ -33,14 +34,14 @@ TWO: dict[str, object] = {f"{SERVICE}.desiredCount": 2}
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 
-def test_the_first_users_stack_costs_what_was_reckoned_by_hand_with_what_it_uses_of_others() -> None:
+def test_the_first_users_stack_costs_less_than_was_reckoned_by_hand_with_what_it_uses_of_others() -> None:
     # By hand: 28 to 35 with one task, 50 to 60 with two. What is not the stack's own stands in docs/operations.md.
     table = OPERATIONS.split("| USD a month |")[1].split("\n\n")[0]
     rows = [[cell.strip(" *") for cell in row.split("|")[2:4]] for row in table.splitlines()[2:]]
     one, two = ([float(cell or 0) for cell in column] for column in zip(*rows, strict=True))
     assert (one[0], two[0]) == (round(priced().month, 2), round(priced(**TWO).month, 2)), "it is no longer true"
     assert sum(one[:-1]) == pytest.approx(one[-1]) and sum(two[:-1]) == pytest.approx(two[-1])
-    assert 28 <= one[-1] <= 35 and 50 <= two[-1] <= 60
+    assert one[-1] < 28 and two[-1] < 50
 
 
 def test_everything_that_the_production_stack_declares_has_a_price_or_costs_nothing() -> None:
@@ -216,7 +217,7 @@ def test_without_monitoring_it_costs_neither_alarms_nor_a_key() -> None:
         "composite alarm",
         "dashboard",
         "key",
-        "metric",
+        "metric of log lines",
     }
 
 
@@ -271,12 +272,12 @@ def test_prices_of_another_region_are_told_as_such_to_everybody(tmp_path: Path) 
 
 
 def test_a_regions_own_table_is_taken_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "TABLE", tmp_path / "prices.yaml")
-    assert cost.table_of("eu-central-1") == cost.table_of(None) == tmp_path / "prices.yaml"
+    monkeypatch.setattr(prices, "TABLE", tmp_path / "prices.yaml")
+    assert prices.table_of("eu-central-1") == prices.table_of(None) == tmp_path / "prices.yaml"
     own = tmp_path / "prices.eu-central-1.yaml"
     own.write_text(TABLE.read_text().replace("region: us-east-1", "region: eu-central-1"))
-    assert cost.table_of("eu-central-1") == own
-    assert cost.table_of("../eu-central-1") == tmp_path / "prices.yaml"
+    assert prices.table_of("eu-central-1") == own
+    assert prices.table_of("../eu-central-1") == tmp_path / "prices.yaml"
     assert estimate([], read_prices(own), region="eu-central-1").elsewhere == ""
 
 
