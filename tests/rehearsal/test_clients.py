@@ -12,6 +12,7 @@ import json
 import os
 import re
 import secrets
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -228,6 +229,15 @@ def npm() -> Packages:
         pytest.skip(str(reason))
 
 
+def listens(url: str) -> bool:
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname or "", place.port or 0), timeout=5).close()
+    except OSError:
+        return False
+    return True
+
+
 def printed(
     deployed: Deployed, command: Sequence[str], folder: Path, user: str, *, sent: str = "", until: Callable[[str], bool]
 ) -> str:
@@ -277,6 +287,8 @@ def printed(
             url = authorize.search(err.read_text())
             assert url
             back = ask(through_google(deployed.subject, url[0], user)).headers["Location"]
+            # It may ask for the browser before it listens; a person takes longer than this.
+            wait(lambda: listens(back))
             assert httpx2.get(back, trust_env=False).status_code == 200
             wait(lambda: until(out.read_text()))
         finally:
