@@ -1,6 +1,10 @@
 # Sourced by ./rehearse, ./test and ./ops: a virtual environment in .venv with the requirements files named in "$@".
 # Does nothing when they are installed already. Never asks anything.
 
+# pip compiles nothing, which takes longer than the rest of an installation: of what is used, each module is compiled
+# once, at its first use.
+unset PYTHONDONTWRITEBYTECODE
+
 environment_python() {
     local candidate
     for candidate in python3 python3.13 python3.12 python3.11; do
@@ -34,7 +38,7 @@ environment_ensure() {
         "$python" -m venv .venv || return
     fi
     echo "Installing ${*} into .venv (once) ..." >&2
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${@/#/--requirement=}" || return
+    .venv/bin/python -m pip install --quiet --no-compile --disable-pip-version-check "${@/#/--requirement=}" || return
     echo "$wanted" >"$stamp"
     exec 9>&-
 }

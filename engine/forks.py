@@ -1,7 +1,8 @@
 """Processes of Python that begin with the libraries loaded, and with nothing else of this process.
 
 A rehearsal runs its program and its policies several times, and loading the libraries takes most of a run. Only
-libraries are loaded before: what is the project's own, each process reads anew.
+libraries are loaded before: what is the project's own, each process reads anew. None of them looks for garbage among
+the libraries, which `engine.settled` puts aside.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def prepare(*more: str) -> None:
 
     In vain where Pulumi's own language host runs the program.
     """
-    multiprocessing.get_context("forkserver").set_forkserver_preload([*LIBRARIES, *more])
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*LIBRARIES, *more, "engine.settled"])
     forkserver.ensure_running()
 
 

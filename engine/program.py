@@ -38,6 +38,8 @@ class Run:
     """Directory of the project file."""
     config: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret_keys: tuple[str, ...] = ()
+    debug: bool = True
+    """Whether anybody reads what the SDK says of each resource; each message is a call that the program waits for."""
 
 
 def run(
@@ -83,6 +85,8 @@ def _main(described: Run) -> int:
             root_directory=described.root or described.program,
         )
     )
+    if not described.debug:
+        pulumi.log.debug = lambda *_arguments, **_named: None
     file = str(Path(described.program) / "__main__.py")
 
     def run_file() -> None:

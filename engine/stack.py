@@ -117,24 +117,31 @@ class PulumiStack:
         self._state_file = folder / "state" / ".pulumi" / "stacks" / project.name / f"{project.stack}.json"
         mode = StackInitMode.SELECT if self._state_file.exists() else StackInitMode.CREATE
         self._stack = _Stack(project.stack, workspace, mode)
+        self._encrypted: dict[tuple[str, str], Any] = {}  # Key and value of a secret -> as the stack's file has it.
 
     def configure(self, config: Mapping[str, str], secret_keys: Collection[str] = ()) -> None:
         """Set the stack's configuration: full key -> text, objects as JSON. `secret_keys`: kept encrypted."""
         known = yaml.safe_load(self._stack_file.read_text()) or {}
-        clear = {name: value for name, value in config.items() if name not in secret_keys}
-        self._stack_file.write_text(yaml.safe_dump({**known, "config": clear}))
-        for name in secret_keys:
+        values = {name: value for name, value in config.items() if name not in secret_keys}
+        hidden = {name: (name, config[name]) for name in secret_keys}
+        values |= {name: self._encrypted[secret] for name, secret in hidden.items() if secret in self._encrypted}
+        self._stack_file.write_text(yaml.safe_dump({**known, "config": values}))
+        missing = {name: secret for name, secret in hidden.items() if name not in values}
+        for name, (_, value) in missing.items():
             # The Automation API would hand the value over as an argument, which every process can read.
             command = [str(self._cli.path), "config", "set", "--secret", name, "--stack", self._project.stack]
             subprocess.run(
                 command,
-                input=config[name],
+                input=value,
                 cwd=self.folder,
                 env={**os.environ, **self.environment},
                 text=True,
                 capture_output=True,
                 check=True,
             )
+        if missing:
+            written = yaml.safe_load(self._stack_file.read_text())["config"]
+            self._encrypted |= {secret: written[name] for name, secret in missing.items()}
 
     def take_in(self, file: Path) -> list[str]:
         """`pulumi import --file`: into the state alone. The names of what was taken in.

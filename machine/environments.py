@@ -42,10 +42,8 @@ def _install(home: Path, requirements: tuple[str, ...], file: Path | None) -> Pa
     shutil.rmtree(home, ignore_errors=True)
     # A locked file is whole; pip would look past its pins for a package that another asks for with extras.
     arguments = [*requirements, *(["--require-hashes", "--no-deps", "--requirement", str(file)] if file else [])]
-    for command in (
-        [sys.executable, "-m", "venv", str(home)],
-        [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *arguments],
-    ):
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check"]
+    for command in ([sys.executable, "-m", "venv", str(home)], [*pip, *arguments]):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise NotInstalled(

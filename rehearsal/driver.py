@@ -205,6 +205,7 @@ class _Command:
             dry_run=self._dry,
             config=config,
             secret_keys=secrets,
+            debug=False,
         )
         printed: list[str] = []
         try:
@@ -312,8 +313,7 @@ class _Command:
                     self._delete(old)
                     old = None
                 else:
-                    old["delete"] = True
-                    self._state.save()
+                    self._state.await_deletion(old)
             made = carry_out(
                 lambda: provider.create(type_, checked, preview=self._dry), old if old and self._dry else None
             )

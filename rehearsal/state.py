@@ -16,12 +16,16 @@ KIND = "1b47061264138c4ac30d75fd1eb44270"
 
 
 class State:
-    """What is deployed, in a file as `pulumi stack export` writes it. Of a secret it has a hash."""
+    """What is deployed, in a file as `pulumi stack export` writes it. Of a secret it has a hash.
+
+    Entries are replaced by others, and never changed.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file, self._lock = file, threading.RLock()
         known = json.loads(file.read_text()) if file.exists() else {"resources": []}
         self.resources: list[dict[str, Any]] = known["resources"]
+        self._texts: dict[int, str] = {}  # Of what was saved last, by identity: a deployment saves after each resource.
 
     def find(self, *urns: str) -> dict[str, Any] | None:
         """The resource with the first of these URNs that is known; one that waits for its deletion is not."""
@@ -38,12 +42,20 @@ class State:
             self.resources = [other for other in self.resources if other is not entry]
             self.save()
 
+    def await_deletion(self, entry: dict[str, Any]) -> None:
+        """Let a resource wait for its deletion, as another has taken its place."""
+        with self._lock:
+            entry["delete"] = True
+            self._texts.pop(id(entry), None)
+            self.save()
+
     def save(self) -> None:
         with self._lock:
+            self._texts = {id(entry): self._texts.get(id(entry)) or json.dumps(entry) for entry in self.resources}
             self._file.parent.mkdir(parents=True, exist_ok=True)
             new = self._file.with_suffix(".new")
             new.touch(mode=0o600)
-            new.write_text(json.dumps({"resources": self.resources}))
+            new.write_text(f'{{"resources": [{", ".join(self._texts.values())}]}}')
             new.replace(self._file)
 
 

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -66,10 +67,12 @@ def _lower(value: Any) -> list[str]:
 
 
 def _like(value: str, patterns: Any) -> bool:
-    return any(
-        re.fullmatch("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern), value, re.DOTALL)
-        for pattern in texts(patterns)
-    )
+    return any(_pattern(pattern).fullmatch(value) for pattern in texts(patterns))
+
+
+@functools.cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile("".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in text), re.DOTALL)
 
 
 def _holds(operator: str, actual: str | None, wanted: Any) -> bool:

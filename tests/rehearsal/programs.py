@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Program:
     cli: Cli | None = None
     """None: the embedded driver deploys."""
     vpc: str = ""
+    _stacks: dict[tuple[Any, float], PulumiStack] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -61,14 +62,17 @@ class Program:
         if self.cli is None:
             environment = self.account.whole_environment
             return EmbeddedStack(project, folder=self.folder, environment=environment, context=context)
-        return PulumiStack(
-            project,
-            cli=self.cli,
-            folder=self.folder,
-            environment={},
-            surroundings=self.account.environment,
-            context=context,
-        )
+        key = docker, steady_timeout
+        if key not in self._stacks:
+            self._stacks[key] = PulumiStack(
+                project,
+                cli=self.cli,
+                folder=self.folder,
+                environment={},
+                surroundings=self.account.environment,
+                context=context,
+            )
+        return self._stacks[key]
 
     def configured(
         self, source: str | None, docker: Any, steady_timeout: float, settings: Mapping[str, str]
