@@ -357,6 +357,8 @@ Deploy = Callable[..., Recorded]
 def run(program: Callable[[], Any], account: Account, *, config: dict[str, str], preview: bool = False) -> Recorded:
     """Runs a Pulumi program to its end, drained. Its exception, if any, is in `error`."""
     recorded = Recorded()
+    # After a failure some futures are never awaited, as where `engine.program` runs it.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def in_context() -> None:
         monitor = _Monitor(_Mocks(account, recorded, preview=preview), recorded)
