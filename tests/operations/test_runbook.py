@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import yaml
 
 from engine.deployment import DeploymentFailed
 from operations.target import Target, kept
@@ -136,6 +137,26 @@ def rule_without_rewrite(on_call: OnCall) -> None:
     elb.modify_rule(RuleArn=rule["RuleArn"], ResetTransforms=True)
 
 
+def without_its_table(on_call: OnCall) -> None:
+    file = ROOT / f"Pulumi.{on_call.name}.yaml"
+    before = file.read_text()
+    on_call.afterwards.callback(on_call.run, "pulumi up --refresh --stack production")
+    on_call.afterwards.callback(file.write_text, before)
+    raw = yaml.safe_load(before)
+    service = raw["config"]["mcp-on-ecs:services"]["google-workspace"]
+    service["oauth"]["state"] = {"backend": "dynamodb", "deletionProtection": False}
+    file.write_text(yaml.safe_dump(raw))
+    on_call.run("pulumi up --refresh --stack production")
+    on_call.target.client("dynamodb").delete_table(TableName=f"{NAME}-oauth-state")
+    address = on_call.rehearsal.edge
+    assert address
+    with httpx2.Client(trust_env=False, headers={"Host": "api.busyb.ai"}) as client:
+        asked = f"{address.url}/google-workspace/register"
+        body = {"redirect_uris": ["http://localhost:3000/cb"], "token_endpoint_auth_method": "none"}
+        wait(lambda: client.post(asked, json=body, timeout=10).status_code == 503)
+    wait(lambda: "ResourceNotFoundException" in on_call.run("./ops logs --since 1h --stack production"))
+
+
 def secret_under_another_key(on_call: OnCall) -> None:
     secrets, wanted = on_call.target.client("secretsmanager"), "busyb/google-oauth-client-id"
     before = secrets.get_secret_value(SecretId=wanted)["SecretString"]
@@ -246,6 +267,7 @@ BROKEN: dict[str, Callable[[OnCall], None]] = {
     "The version before is as wrong": back_by_hand_to_the_same_image,
     "503 from outside, no task runs": scaled_to(0),
     "404 from outside, though every target is healthy": rule_without_rewrite,
+    "503 from outside, though every target is healthy": without_its_table,
     "Sign-ins fail every other time": scaled_to(2),
     "Google refuses the sign-in": secret_under_another_key,
     "Google does not know the client": secrets_whole,
