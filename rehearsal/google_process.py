@@ -10,7 +10,7 @@ it listens it prints a line.
 Sign-in: https://developers.google.com/identity/protocols/oauth2/web-server and .../openid-connect/openid-connect. The
 user is whoever `login_hint` names; there is no page to click on. Users whose name begins with one of these words behave
 as it says: `denies`, `slow` (the code has expired when it is used), `brief` (access tokens live for two seconds),
-`patient` (each answer of an API takes five seconds).
+`patient` (each answer of an API takes five seconds; `patient30`: thirty).
 It also answers for the documents by which MCP clients are known (client id metadata documents), as DOCUMENTS has them.
 Imports nothing of the project, because the interpreter that runs it has other packages.
 """
@@ -254,7 +254,7 @@ class Google:
         user = self.signed_in(request)
         for pattern, content in CONTENT.items():
             if found := re.fullmatch(re.escape(pattern).replace("ID", "([^/:]+)").replace("ANY", ".+"), place):
-                await asyncio.sleep(PATIENCE if user.startswith("patient") else 0)
+                await asyncio.sleep(sum(int(seconds or PATIENCE) for seconds in re.findall(r"^patient(\d*)", user)))
                 return 200, _filled(content, {"user": user, "id": (*found.groups(), "1")[0]})
         raise api_error(404, "NOT_FOUND", f"{place} is not part of the stand-in for Google.")
 

@@ -27,6 +27,8 @@ class Question:
     headers: Mapping[str, str] | None = None
     holds: str = ""
     """Text that is in an answer that is whole."""
+    once: bool = False
+    """Whether it is asked one time only, and its answer waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,13 @@ def long_calls(token: str, user: str) -> dict[str, Question]:
     }
 
 
+def minute_long(token: str, user: str) -> Question:
+    """A tool call that is streamed for as long as Google takes for two answers to the user, asked once."""
+    now = modern("tools/call", name="get_gmail_message_content", arguments={"message_id": "m1"})
+    headers = now["headers"] | {"Authorization": f"Bearer {token}"}
+    return Question(path="/mcp", body=now["json"], headers=headers, holds=f"Mail of {user}", once=True)
+
+
 @contextmanager
 def without_pause(
     url: str, host: str, questions: Mapping[str, Question], *, every: float = 0.01
@@ -91,6 +100,8 @@ def without_pause(
                 except httpx2.TransportError as error:
                     outcome = type(error).__name__
                 asked.append(Asked(question=name, began=began, ended=time.monotonic(), outcome=outcome))
+                if question.once:
+                    return
                 time.sleep(every)
 
     threads = [threading.Thread(target=ask, args=one) for one in questions.items()]

@@ -22,7 +22,7 @@ from components.settings.server import SIGNING_KEY
 from rehearsal.base_images import NoBaseImage
 from rehearsal.edge_process import wait_until_listening
 from rehearsal.run import Rehearsal, different
-from tests.asking import Asked, Question, long_calls, lost, of_both_eras, without_pause
+from tests.asking import Asked, Question, long_calls, lost, minute_long, of_both_eras, without_pause
 from tests.failing_stores import DOWN, NO_ANSWER, WELL, Between, answers, until
 from tests.log_filters import counted
 from tests.rehearsal.test_clients import log_in
@@ -38,7 +38,9 @@ HOST = {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50}
 
 ALONE = {f"{SERVICE}.oauth.clients": list(CLIENTS), f"{SERVICE}.routing": HOST}
 """One task, with nothing said of its store: its memory."""
-SEVERAL = {**ALONE, f"{SERVICE}.desiredCount": TASKS}
+LONGEST = 61
+"""Seconds that the longest answer takes, as it is configured."""
+SEVERAL = {**ALONE, f"{SERVICE}.desiredCount": TASKS, f"{SERVICE}.longestRequest": LONGEST}
 
 
 @pytest.fixture(scope="module")
@@ -297,12 +299,20 @@ def test_a_scale_in_loses_no_request(running: Rehearsal, people: dict[str, Quest
 def test_a_rolling_update_loses_no_request_and_everybody_is_still_signed_in(
     running: Rehearsal, token: str, people: dict[str, Question]
 ) -> None:
-    before = tasks(running)
-    with asked_by(people, running) as asked:
+    """A streamed answer of a minute among them: its task goes on for as long as `longestRequest` says."""
+    before, user = tasks(running), "patient30@example.com"
+    token_of_user = ask(sign_in(subjects(running)[0], user)).token
+    assert token_of_user
+    everybody = {**people, "a minute": minute_long(token_of_user, user)}
+    with asked_by(everybody, running) as asked:
+        assert until(lambda: {one.question for one in asked} == people.keys())
         running.account.client("ecs").update_service(**place(running), forceNewDeployment=True)
-        assert until(lambda: not before.keys() & tasks(running).keys() and settled(running, LEFT), 240)
+        assert until(lambda: not before.keys() & tasks(running).keys() and settled(running, LEFT), 300)
     assert lost(asked) == []
-    assert {one.question for one in asked} == people.keys()
+    assert {one.question for one in asked} == everybody.keys()
+    (minute,) = [one for one in asked if one.question == "a minute"]
+    # Longer than the load balancer waits for a silent target: the answer is streamed.
+    assert minute.ended - minute.began >= 60
     assert [tools_for(token, subject) > 50 for subject in subjects(running)] == [True] * LEFT
 
 
