@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from components.listener_rules import ListenerRule, overlaps
-from components.names import is_target_group_of
+from components.names import is_target_group_of, target_group_names
 from components.settings import Service
 
 
@@ -25,8 +25,13 @@ class TakenRule:
     """Path patterns; none: any path."""
     narrowed: bool
     """Whether it has other conditions too (header, query, regular expression): host and path do not decide then."""
-    target_groups: tuple[str, ...]
-    """Names of the groups that it forwards to."""
+    shares: Mapping[str, int]
+    """Name of each target group that it forwards to -> its weight, of which it gets its share of the requests."""
+
+    @property
+    def target_groups(self) -> tuple[str, ...]:
+        """Names of the groups that it forwards to."""
+        return tuple(sorted(self.shares))
 
     @property
     def holder(self) -> str:
@@ -58,22 +63,18 @@ def _taken(rule: dict[str, Any]) -> TakenRule:
         config = next((condition[member] for member in condition if member.endswith("Config")), condition)
         narrowed |= condition["Field"] not in values or not config.get("Values")
         values.setdefault(condition["Field"], []).extend(config.get("Values") or [])
-    groups = {
-        group
-        for action in rule["Actions"]
-        for group in [
-            action.get("TargetGroupArn"),
-            *(g["TargetGroupArn"] for g in action.get("ForwardConfig", {}).get("TargetGroups", [])),
-        ]
-        if group
-    }
+    groups: dict[str, int] = {}
+    for action in rule["Actions"]:
+        # What is forwarded to one group alone may be described in both ways.
+        named = action.get("ForwardConfig", {}).get("TargetGroups") or [action]
+        groups |= {group["TargetGroupArn"]: group.get("Weight", 1) for group in named if "TargetGroupArn" in group}
     return TakenRule(
         arn=rule["RuleArn"],
         priority=int(rule["Priority"]),
         hosts=tuple(values["host-header"]),
         paths=tuple(values["path-pattern"]),
         narrowed=narrowed,
-        target_groups=tuple(sorted(arn.split("/")[1] for arn in groups)),
+        shares={arn.split("/")[1]: weight for arn, weight in groups.items()},
     )
 
 
@@ -111,6 +112,42 @@ def rule_conflicts(taken: list[TakenRule], services: list[Service]) -> list[tupl
                         )
                     )
     return conflicts
+
+
+def shares(taken: list[TakenRule], service: Service) -> Mapping[str, int]:
+    """The target groups that the service's rules forward to, as they are found, with their weights; none: there is no
+    such rule yet. Where they differ, those of the rule with the service's priority, which may be about to change."""
+    first = min((rule.priority for rule in service.listener_rules), default=0)
+    own = [rule for rule in taken if forwards_to(rule, service)]
+    return next((rule.shares for rule in sorted(own, key=lambda rule: rule.priority != first)), {})
+
+
+def shift_conflicts(found: Mapping[str, int], service: Service) -> list[tuple[str, str, str, str]]:
+    """What stands in the way of changing how requests come to a service: (what, where, why, remedy) each.
+
+    found: the groups that its rule forwards to, with their weights.
+    """
+    what, where = f"the listener rule of {service.key}", "among the listener's rules"
+    key, groups = f"services.{service.key}", " and ".join(sorted(found))
+    if service.deployment.shifts and found and not found.keys() <= set(target_group_names(service)):
+        return [
+            (
+                what,
+                where,
+                f"it forwards to {groups}, of another port, and no strategy but rolling changes the port",
+                f"deploy the new port with {key}.deployment.strategy: rolling, and then set the strategy again",
+            )
+        ]
+    if not service.deployment.shifts and sum(weight > 0 for weight in found.values()) > 1:
+        return [
+            (
+                what,
+                where,
+                f"a deployment shifts requests between {groups}, and the strategy is to be rolling",
+                "wait until it has ended: ./ops status",
+            )
+        ]
+    return []
 
 
 def forwards_to(rule: TakenRule, service: Service) -> bool:

@@ -19,14 +19,24 @@ def target_group_name(service: Service) -> str:
     return f"{service.name}-{other_port(service) or 'tg'}"
 
 
+def alternate_target_group_name(service: Service) -> str:
+    """The name of the second target group, between which and the first ECS shifts requests."""
+    return f"{target_group_name(service)}b"
+
+
+def target_group_names(service: Service) -> tuple[str, str]:
+    """The names of both: tasks of a service are in one of them, and while its deployment shifts requests, in both."""
+    return target_group_name(service), alternate_target_group_name(service)
+
+
 def other_port(service: Service) -> str:
     """The service's port as text, if it is not the default; else empty."""
     return "" if service.port == Service.model_fields["port"].default else str(service.port)
 
 
 def is_target_group_of(service: Service, name: str) -> bool:
-    """Whether `name` is what `target_group_name` says for some port of the service."""
-    return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)", name) is not None
+    """Whether `name` is what `target_group_names` says for some port of the service."""
+    return re.fullmatch(rf"{re.escape(service.name)}-(tg|\d+)b?", name) is not None
 
 
 def service_name(service: Service) -> str:
@@ -42,3 +52,8 @@ def alarm_name(service: Service, part: str) -> str:
 def task_role_name(service: Service) -> str:
     """The physical name of the running server's role."""
     return f"{service.name}-task-role"
+
+
+def infrastructure_role_name(service: Service) -> str:
+    """The physical name of the role under which ECS shifts requests."""
+    return f"{service.name}-infrastructure-role"

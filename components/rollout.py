@@ -21,12 +21,13 @@ import pulumi_aws as aws
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components import account, deployment_alarms
+from components.settings import Deployment
 
 REMEMBERED = 10
 """Healthy revisions that are remembered, and whose images are kept from expiry."""
 
 LIMIT = 20 * 60.0
-"""Seconds that a rollout may take: as long as the provider waits."""
+"""Seconds that a rollout may take, beside what its strategy waits: as long as the provider waits."""
 
 _PAUSES = (0.2, 5.0)
 """Seconds between two questions: the first time, and at most."""
@@ -34,6 +35,11 @@ _PAUSES = (0.2, 5.0)
 _LOG_LINES = 15
 _STOPPED_TASKS = 3
 _EVENTS = 3
+
+
+def limit(deployment: Deployment) -> float:
+    """Seconds that a rollout may take in all."""
+    return LIMIT + deployment.minutes * 60
 
 
 class NotRolledOut(pulumi.RunError):
@@ -79,10 +85,12 @@ def deployed(
     task_definition: pulumi.Output[str],
     log_group: pulumi.Output[str],
     healthy: Sequence[HealthyRevision],
+    limit: float = LIMIT,
 ) -> pulumi.Output[str]:
     """The task definition's ARN, once healthy tasks of it are all that `service` wants. Fails with `NotRolledOut`.
 
-    Nothing is asked at a preview. `healthy`: what is remembered of earlier deployments.
+    Nothing is asked at a preview. `healthy`: what is remembered of earlier deployments. limit: seconds that it may
+    take.
     """
     if pulumi.runtime.is_dry_run():
         return task_definition
@@ -93,7 +101,7 @@ def deployed(
 
     return pulumi.Output.all(
         wanted=task_definition, cluster=service.cluster, service=service.name, log_group=log_group
-    ).apply(lambda facts: reach(account.client, **facts, healthy=known, progress=progress))
+    ).apply(lambda facts: reach(account.client, **facts, healthy=known, progress=progress, limit=limit))
 
 
 async def reach(
@@ -105,15 +113,17 @@ async def reach(
     log_group: str,
     healthy: frozenset[str] = frozenset(),
     progress: Callable[[str], None] = lambda _text: None,
+    limit: float = LIMIT,
 ) -> str:
     """`wanted`, a task definition's ARN, once healthy tasks of it are all that the service wants.
 
-    client: gives a boto3 client by service name. healthy: revisions that are remembered. Raises `NotRolledOut`.
+    client: gives a boto3 client by service name. healthy: revisions that are remembered. limit: seconds that it may
+    take. Raises `NotRolledOut`.
     """
     try:
         ecs = client("ecs")
         begun = await asyncio.to_thread(_begin, ecs, cluster, service, wanted, healthy)
-        seen = await follow(ecs, cluster, service, wanted, begun, progress=progress)
+        seen = await follow(ecs, cluster, service, wanted, begun, progress=progress, limit=limit)
     except (BotoCoreError, ClientError) as error:
         raise NotRolledOut(
             f"Whether {service} runs {short(wanted)} could not be asked: {error}\n"
@@ -123,7 +133,7 @@ async def reach(
         return wanted
     given_up = bool(seen.instead) or seen.state == "FAILED"
     lines = await asyncio.to_thread(lambda: list(why(client, cluster, service, wanted, log_group, given_up=given_up)))
-    raise NotRolledOut("\n".join([_what_is(service, wanted, seen), *lines, *_what_to_do(wanted, seen)]))
+    raise NotRolledOut("\n".join([_what_is(service, wanted, seen, limit), *lines, *_what_to_do(wanted, seen)]))
 
 
 def short(task_definition: str) -> str:
@@ -260,7 +270,7 @@ def _given_up(seen: Primary, wanted: str, deployments: Iterable[Mapping[str, Any
     return seen.reason if "rolling back" in seen.reason.lower() or "rollback" in seen.reason.lower() else ""
 
 
-def _what_is(service: str, wanted: str, seen: Primary) -> str:
+def _what_is(service: str, wanted: str, seen: Primary, limit: float) -> str:
     name, running = short(wanted), short(seen.task_definition)
     because = f": {seen.reason.rstrip('.')}" if seen.reason else ""
     if seen.state == "GONE":
@@ -270,7 +280,7 @@ def _what_is(service: str, wanted: str, seen: Primary) -> str:
         return f"{service} runs {running}, not {name}: {why_not}.\n  now      {seen}{because}"
     if seen.state == "FAILED":
         return f"{name} did not become healthy, and {service} has nothing to go back to{because}.\n  now      {seen}"
-    return f"{name} is not healthy after {LIMIT / 60:.0f} minutes; ECS goes on.\n  now      {seen}{because}"
+    return f"{name} is not healthy after {limit / 60:.0f} minutes; ECS goes on.\n  now      {seen}{because}"
 
 
 _SOMEBODY_ELSE = "another deployment took its place, which somebody else began"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pulumi
 import pulumi_aws as aws
 
+from components import traffic_shift
 from components.estate import Estate
 from components.listener_rules import ListenerRule, host_regex
 from components.names import other_port, target_group_name
@@ -37,8 +38,10 @@ class Routing(pulumi.ComponentResource):
     """Target group, listener rules, discovery, and security group of a service."""
 
     target_group_arn: pulumi.Output[str] | None
-    """Known once a rule forwards to the group (ECS refuses one without a load balancer); None for an internal
-    service."""
+    """That of the tasks' target group, or of the first of two. Known once a rule forwards to it (ECS refuses one
+    without a load balancer); None for an internal service."""
+    shift: traffic_shift.Shift | None
+    """What ECS needs to shift requests to a second group; None where deployments are rolling."""
     discovery_arn: pulumi.Output[str]
     """The Cloud Map service's ARN."""
     security_groups: list[pulumi.Input[str]]
@@ -56,6 +59,7 @@ class Routing(pulumi.ComponentResource):
         service = args.service
         self.internal_url = internal_url(service, args.estate)
         self.consumer_variable = f"MCP_{service.key.replace('-', '_').upper()}_URL"
+        self.shift = None
         self.target_group_arn = self._from_outside(service.public) if service.public else None
         self.discovery_arn = self._discovery()
         self.security_groups = list(self._security_groups())
@@ -77,31 +81,10 @@ class Routing(pulumi.ComponentResource):
         )
 
     def _from_outside(self, routing: PublicRouting) -> pulumi.Output[str]:
-        args, service, health = self._args, self._args.service, self._args.service.health
-        group = aws.lb.TargetGroup(
-            # Another resource for another port, not a replacement of this one: where the change fails, both groups are
-            # in the state, and to go back is to lead the rules to the old one. A replaced group would still be there,
-            # waiting for its deletion, and its name would be taken.
-            "-".join(filter(None, (self._name, "target-group", other_port(service)))),
-            name=target_group_name(service),
-            vpc_id=args.estate.vpc,
-            port=service.port,
-            protocol="HTTP",
-            target_type="ip",
-            deregistration_delay=service.longest_request,
-            health_check={
-                "path": health.path,
-                "port": "traffic-port",
-                "protocol": "HTTP",
-                "matcher": "200",
-                "interval": health.interval,
-                "timeout": health.timeout,
-                "healthy_threshold": health.healthy_threshold,
-                "unhealthy_threshold": health.unhealthy_threshold,
-            },
-            tags=args.tags,
-            opts=self._child,
-        )
+        args, service = self._args, self._args.service
+        found = args.estate.shares.get(service.key, {})
+        groups = {name: self._target_group(name) for name in traffic_shift.group_names(service, found)}
+        arns = {name: group.arn for name, group in groups.items()}
         assert args.estate.listener  # Settings refuse public routing without a load balancer.
         rules = [
             aws.lb.ListenerRule(
@@ -112,9 +95,12 @@ class Routing(pulumi.ComponentResource):
                 priority=rule.priority,
                 conditions=_conditions(rule),
                 transforms=[_transform(*rule.rewrite)] if rule.rewrite else None,
-                actions=[{"type": "forward", "target_group_arn": group.arn}],
+                actions=[traffic_shift.forward(service, arns, found)],
                 tags=args.tags,
-                opts=self._child,
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    ignore_changes=["actions"] if traffic_shift.weights_are_of_ecs(service, found) else None,
+                ),
             )
             for number, rule in enumerate(service.listener_rules, 1)
         ]
@@ -135,7 +121,43 @@ class Routing(pulumi.ComponentResource):
                     ],
                     opts=self._child,
                 )
-        return pulumi.Output.all(group.arn, *[rule.arn for rule in rules]).apply(lambda arns: str(arns[0]))
+        first, *others = [
+            pulumi.Output.all(arn, *[rule.arn for rule in rules]).apply(lambda known: str(known[0]))
+            for arn in arns.values()
+        ]
+        if others:
+            (rule,) = rules  # Settings refuse to shift the requests of several.
+            role, policy = traffic_shift.infrastructure_role(self._name, service, args.estate, args.tags, self)
+            self.shift = traffic_shift.Shift(alternate_arn=others[0], rule_arn=rule.arn, role_arn=role, needed=[policy])
+        return first
+
+    def _target_group(self, name: str) -> aws.lb.TargetGroup:
+        args, service, health = self._args, self._args.service, self._args.service.health
+        second = "" if name == target_group_name(service) else "second"
+        return aws.lb.TargetGroup(
+            # Another resource for another port, not a replacement of this one: where the change fails, both groups are
+            # in the state, and to go back is to lead the rules to the old one. A replaced group would still be there,
+            # waiting for its deletion, and its name would be taken.
+            "-".join(filter(None, (self._name, second, "target-group", other_port(service)))),
+            name=name,
+            vpc_id=args.estate.vpc,
+            port=service.port,
+            protocol="HTTP",
+            target_type="ip",
+            deregistration_delay=service.longest_request,
+            health_check={
+                "path": health.path,
+                "port": "traffic-port",
+                "protocol": "HTTP",
+                "matcher": "200",
+                "interval": health.interval,
+                "timeout": health.timeout,
+                "healthy_threshold": health.healthy_threshold,
+                "unhealthy_threshold": health.unhealthy_threshold,
+            },
+            tags=args.tags,
+            opts=self._child,
+        )
 
     def _discovery(self) -> pulumi.Output[str]:
         args, discovery = self._args, self._args.service.discovery

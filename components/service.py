@@ -11,7 +11,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components import oauth_state, rollout, scaling
+from components import oauth_state, rollout, scaling, traffic_shift
 from components.containers import collector, log_configuration, log_group_name, volumes
 from components.deployment_alarms import watched_alarms
 from components.documents import canonical_json
@@ -220,15 +220,7 @@ class McpService(pulumi.ComponentResource):
                 "security_groups": args.routing.security_groups,
                 "assign_public_ip": False,
             },
-            load_balancers=[
-                {
-                    "target_group_arn": args.routing.target_group_arn,
-                    "container_name": service.key,
-                    "container_port": service.port,
-                }
-            ]
-            if args.routing.target_group_arn
-            else [],
+            load_balancers=self._load_balancers(),
             service_registries={
                 "registry_arn": args.routing.discovery_arn,
                 "container_name": service.key,
@@ -238,6 +230,7 @@ class McpService(pulumi.ComponentResource):
             deployment_minimum_healthy_percent=100,
             deployment_maximum_percent=200,
             deployment_circuit_breaker={"enable": True, "rollback": True},
+            deployment_configuration=traffic_shift.configuration(service.deployment),
             alarms=watched_alarms(service, args.rollback_alarms),
             availability_zone_rebalancing="ENABLED",
             enable_execute_command=service.exec_enabled,
@@ -249,14 +242,19 @@ class McpService(pulumi.ComponentResource):
             # Without its rights or its state the first task fails, and the deployment with it.
             opts=pulumi.ResourceOptions(
                 parent=self,
-                depends_on=[*task_policy, *execution_policy, logs, *(state.needed if state else [])],
+                depends_on=[
+                    *(*task_policy, *execution_policy, logs),
+                    *(state.needed if state else []),
+                    *(args.routing.shift.needed if args.routing.shift else []),
+                ],
                 ignore_changes=["desiredCount"] if service.autoscaling else None,
             ),
         )
         if service.autoscaling:
             scaling.scale(name, service, estate, ecs_service.name, args.routing.target_group_arn, tags, self)
         known = estate.healthy.get(service.key, ())
-        self.task_definition_arn = rollout.deployed(ecs_service, task_definition.arn, logs.name, known)
+        limit = rollout.limit(service.deployment)
+        self.task_definition_arn = rollout.deployed(ecs_service, task_definition.arn, logs.name, known, limit)
         self.healthy = aws.ssm.Parameter(
             f"{name}-healthy",
             name=rollout.healthy_parameter(args.parameter_prefix, service.key),
@@ -278,6 +276,23 @@ class McpService(pulumi.ComponentResource):
                 **plan,  # A policy on the whole stack sees a component's outputs, not its inputs.
             }
         )
+
+    def _load_balancers(self) -> list[aws.ecs.ServiceLoadBalancerArgsDict]:
+        routing, service = self._args.routing, self._args.service
+        if routing.target_group_arn is None:
+            return []
+        balancer: aws.ecs.ServiceLoadBalancerArgsDict = {
+            "target_group_arn": routing.target_group_arn,
+            "container_name": service.key,
+            "container_port": service.port,
+        }
+        if shift := routing.shift:
+            balancer["advanced_configuration"] = {
+                "alternate_target_group_arn": shift.alternate_arn,
+                "production_listener_rule": shift.rule_arn,
+                "role_arn": shift.role_arn,
+            }
+        return [balancer]
 
     def _role(self, part: str, statements: list[dict[str, Any]]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         """A role that ECS tasks of this account may take, with `statements` as its one policy (if there are any)."""

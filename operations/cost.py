@@ -238,8 +238,11 @@ def _versions(versioning: Registration, _: Sequence[Registration], table: Prices
 
 
 def _alarm(alarm: Registration, _: Sequence[Registration], table: Prices) -> Iterator[Line]:
-    anomaly = "metricQueries" in alarm.inputs
-    what, metrics = ("alarm with a band, metrics", 3) if anomaly else ("alarm", 1)
+    queries = alarm.inputs.get("metricQueries") or []
+    band = any("ANOMALY" in query.get("expression", "") for query in queries)
+    # Each metric that it looks at; a band is two more.
+    metrics = (sum("metric" in query for query in queries) or 1) + 2 * band
+    what = "alarm with a band, metrics" if band else "alarm, metrics" if metrics > 1 else "alarm"
     yield Line(resource=alarm.name, what=what, amount=metrics, unit="month", price=table.prices.alarm_month)
 
 

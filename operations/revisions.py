@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from components import deployment_alarms, rollout
 from components.containers import log_group_name
-from components.names import service_name, target_group_name
+from components.names import service_name
 from components.registry import healthy_tag
 from components.rollout import HealthyRevision
 from components.settings import TOPICS, Service
@@ -145,7 +145,8 @@ def status(target: Target, service: Service) -> dict[str, Any]:
         "tag": running.tag if running else None,
         "source": running.source if running else None,
         "was healthy": bool(running and running.healthy),
-        "targets": target.target_health(target_group_name(service)) if service.public else [],
+        "targets": target.target_health(service),
+        "shift": list(_shift(target, service, described)),
         "deployments": deployments,
         "failures": list(_last_failure(target, service)),
         "alarms": _alarms(target, service),
@@ -155,6 +156,19 @@ def status(target: Target, service: Service) -> dict[str, Any]:
             {"at": event["createdAt"], "message": event["message"]} for event in described.get("events", [])[:5]
         ],
     }
+
+
+def _shift(target: Target, service: Service, described: Mapping[str, Any]) -> Iterator[str]:
+    """Where ECS shifts requests: how far it is, and which target group has how many."""
+    if not service.deployment.shifts:
+        return
+    ecs, place = target.client("ecs"), {"cluster": target.settings.estate.cluster, "service": service_name(service)}
+    if rollout.under_way(described):
+        listed = ecs.list_service_deployments(**place, status=["IN_PROGRESS", "PENDING"], maxResults=1)
+        arns = [one["serviceDeploymentArn"] for one in listed["serviceDeployments"]]
+        for one in ecs.describe_service_deployments(serviceDeploymentArns=arns)["serviceDeployments"] if arns else []:
+            yield f"{service.deployment.strategy}: {one.get('lifecycleStage', one['status'])}"
+    yield ", ".join(f"{name} has {weight}" for name, weight in target.shares(service).items())
 
 
 def _last_failure(target: Target, service: Service) -> Iterator[str]:

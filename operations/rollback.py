@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from checks import Check, deployment
 from components import rollout
 from components.containers import log_group_name
-from components.names import service_name, target_group_name
+from components.names import service_name
 from components.settings import NAMESPACE, Service
 from operations.errors import OperationError
 from operations.revisions import healthy, history
@@ -96,12 +96,12 @@ def rollback(
             progress(f"The deployment of {running.name} is still in progress; this ends it.")
         progress(f"{running.name} -> {goal.name} ({goal.tag or goal.digest})")
         # An alarm that goes off only now does so for what the version that is left did: it would take this deployment
-        # back, to the very version that is to go.
+        # back, to the very version that is to go. Nor is what was healthy before tried on a few first.
         begun = target.client("ecs").update_service(
             cluster=target.settings.estate.cluster,
             service=service_name(service),
             taskDefinition=goal.arn,
-            **_watching(described, watched=False),
+            **_at_once(described, for_now=True),
         )["service"]
     else:
         begun = target.described(service)
@@ -122,16 +122,18 @@ def rollback(
     except KeyboardInterrupt:
         raise OperationError(
             f"Interrupted. ECS goes on with {goal.name} by itself; watch it: ./ops status. {key} may not be set yet: "
-            f"./ops rollback {goal.name} completes it. pulumi up --refresh has ECS watch the alarms again.",
+            f"./ops rollback {goal.name} completes it. pulumi up --refresh has ECS watch the alarms again"
+            + (" and shift requests as configured." if service.deployment.shifts else "."),
             130,
         ) from None
-    if decision.starts and _watching(described):
+    if decision.starts and (as_it_was := _at_once(described, for_now=False)):
         noted.append(
             _noted(
-                "alarms take the next deployment back, if it must be",
+                "alarms take the next deployment back, if it must be"
+                + (", and it shifts requests as configured" if service.deployment.shifts else ""),
                 "have it set right: pulumi up --refresh",
                 lambda: target.client("ecs").update_service(
-                    cluster=target.settings.estate.cluster, service=service_name(service), **_watching(described)
+                    cluster=target.settings.estate.cluster, service=service_name(service), **as_it_was
                 ),
             )
         )
@@ -147,19 +149,24 @@ def rollback(
         namespace=target.settings.estate.namespace,
         # Going back leaves the number as it is.
         task_range=service.task_range if service.autoscaling else (target.described(service)["desiredCount"],) * 2,
-        secrets={name: secret.key for name, secret in service.secrets.items()},
+        secrets=service.secret_keys,
     )
     return dataclasses.replace(result, seconds=seconds, checks=[*noted, *verify(target, service, deployed)])
 
 
-def _watching(described: Mapping[str, Any], *, watched: bool = True) -> dict[str, Any]:
-    """Arguments of UpdateService by which alarms take deployments back, as they did before, or do not. Empty where none
-    did. Of the deployment's configuration, ECS leaves what is not named."""
-    alarms = described.get("deploymentConfiguration", {}).get("alarms") or {}
-    if not alarms.get("enable"):
-        return {}
-    chosen = alarms if watched else {**alarms, "enable": False, "rollback": False}
-    return {"deploymentConfiguration": {"alarms": chosen}}
+def _at_once(described: Mapping[str, Any], *, for_now: bool) -> dict[str, Any]:
+    """Arguments of UpdateService by which the way back is taken at once: no alarm takes it back, and requests are not
+    shifted in steps. Or, with `for_now` false, those that put back how it was before. Empty where nothing differs. Of
+    the deployment's configuration, ECS leaves what is not named."""
+    before = described.get("deploymentConfiguration", {})
+    changed: dict[str, Any] = {}
+    if (alarms := before.get("alarms") or {}).get("enable"):
+        changed["alarms"] = {**alarms, "enable": False, "rollback": False} if for_now else alarms
+    if before.get("strategy", "ROLLING") != "ROLLING":
+        steps = ("strategy", "bakeTimeInMinutes", "canaryConfiguration", "linearConfiguration")
+        as_it_was = {name: before[name] for name in steps if name in before}
+        changed |= {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 0} if for_now else as_it_was
+    return {"deploymentConfiguration": changed} if changed else {}
 
 
 def _noted(name: str, remedy: str, note: Callable[[], object]) -> Check:
@@ -228,7 +235,7 @@ def wait_until_steady(
         raise OperationError(f"ECS did not keep {name}: {seen.instead or seen.reason or seen}\n{reasons}")
     last = ""
     while True:
-        targets = target.target_health(target_group_name(service)) if service.public else []
+        targets = target.target_health(service)
         waiting = [entry for entry in targets if entry["state"] not in ("healthy", "draining")]
         if seen.healthy and not waiting:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from components import account
 from components import settings as configuration
-from components.names import service_name
+from components.listener import listener_holders, shares
+from components.names import service_name, target_group_names
 from components.settings import Service, Settings
 from engine import cli
 from engine.deployment import Deployer
@@ -115,12 +116,29 @@ class Target:
             raise OperationError(f"There is no service {name} in cluster {cluster}. Deploy it: pulumi up.")
         return dict(found[0])
 
-    def target_health(self, group_name: str) -> list[dict[str, Any]]:
-        """The targets of a target group. The emulated ELB always says healthy; there the edge is asked."""
+    def listener(self) -> str:
+        """ARN of the listener that services are behind."""
+        elb, estate = self.client("elbv2"), self.settings.estate
+        balancer = elb.describe_load_balancers(Names=[estate.load_balancer])["LoadBalancers"][0]["LoadBalancerArn"]
+        listeners = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
+        return str(next(entry["ListenerArn"] for entry in listeners if entry["Port"] == estate.listener_port))
+
+    def shares(self, service: Service) -> Mapping[str, int]:
+        """The target groups that a service's listener rule forwards to, with their weights."""
+        return shares(listener_holders(self.client("elbv2"), self.listener()), service)
+
+    def target_health(self, service: Service) -> list[dict[str, Any]]:
+        """The targets of a service, in both of its target groups where it has two; none: it is internal. The emulated
+        ELB always says healthy; there the edge is asked."""
+        names = target_group_names(service) if service.public else ()
         if self.edge_health:
-            return self.edge_health().get(group_name, [])
+            found = self.edge_health()
+            return [target for name in names for target in found.get(name, [])]
         elb = self.client("elbv2")
-        arn = elb.describe_target_groups(Names=[group_name])["TargetGroups"][0]["TargetGroupArn"]
+        # One by one: asked for several of which one is missing, AWS names none.
+        arns = [arn for name in names for arn in _groups(elb, name)]
+        if names and not arns:
+            raise OperationError(f"There is no target group {names[0]}. Deploy the service: pulumi up.")
         return [
             {
                 "target": entry["Target"]["Id"],
@@ -128,8 +146,18 @@ class Target:
                 "state": entry["TargetHealth"]["State"],
                 "description": entry["TargetHealth"].get("Description"),
             }
+            for arn in arns
             for entry in elb.describe_target_health(TargetGroupArn=arn)["TargetHealthDescriptions"]
         ]
+
+
+def _groups(elb: Any, name: str) -> list[str]:
+    """ARN of the target group of a name, if there is one."""
+    try:
+        found = elb.describe_target_groups(Names=[name])["TargetGroups"]
+    except elb.exceptions.TargetGroupNotFoundException:
+        return []
+    return [group["TargetGroupArn"] for group in found]
 
 
 class _Clients:

@@ -37,6 +37,14 @@ def spans(service: Service) -> Iterator[Span]:
             default=30 * 5,
             setting="health.interval x health.healthyThreshold",
         )
+        if service.deployment.shifts:
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-blue-green.html
+            yield Span(
+                what=f"requests are shifted ({service.deployment.strategy}), and the old tasks stay meanwhile",
+                seconds=service.deployment.minutes * 60,
+                default=0,
+                setting="deployment",
+            )
         # https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-target-group-attributes.html
         yield Span(
             what="requests under way on the old task end",

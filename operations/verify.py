@@ -7,15 +7,16 @@ import dataclasses
 import datetime
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import checks
 from checks import Check, deployment
 from checks.check import Failed, NotRun, Probe, run_probes
+from components import rollout, traffic_shift
 from components.containers import log_group_name
 from components.listener_rules import host_regex
-from components.names import alarm_name, service_name, target_group_name
+from components.names import alarm_name, service_name, target_group_names
 from components.observability import ERROR_LINE
 from components.settings import DynamoDbState, Service, ValkeyState
 from operations import probe, stores
@@ -63,6 +64,8 @@ def _probes(target: Target, service: Service) -> list[Probe]:
             asked("every target is healthy", "compare health.path and port with what the server answers on", _targets),
             asked("the listener's rules are the wanted ones", "pulumi up --refresh puts them right", _rules),
         ]
+    if service.deployment.shifts:
+        probes.append(asked("ECS can shift its requests", "pulumi up --refresh sets it right", _shifting))
     if target.settings.rollback_alarms(service):
         probes.append(asked("an alarm takes a deployment back", "pulumi up --refresh sets it right", heeded_alarms))
     return probes
@@ -72,7 +75,7 @@ def _targets(target: Target, service: Service) -> str:
     deadline = time.monotonic() + (_REHEARSED_HEALTH_LIMIT if target.rehearsed else _HEALTH_LIMIT)
     wanted = target.described(service)["desiredCount"]
     while True:
-        targets = target.target_health(target_group_name(service))
+        targets = target.target_health(service)
         states = ", ".join(f"{t['target']}:{t['port']} {t['state']}" for t in targets) or "no target is registered"
         live = [t for t in targets if t["state"] != "draining"]
         if live and all(t["state"] == "healthy" for t in live):
@@ -83,11 +86,7 @@ def _targets(target: Target, service: Service) -> str:
 
 
 def _rules(target: Target, service: Service) -> str:
-    elb, estate = target.client("elbv2"), target.settings.estate
-    balancer = elb.describe_load_balancers(Names=[estate.load_balancer])["LoadBalancers"][0]["LoadBalancerArn"]
-    listeners = elb.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
-    listener = next(entry["ListenerArn"] for entry in listeners if entry["Port"] == estate.listener_port)
-    pages = elb.get_paginator("describe_rules").paginate(ListenerArn=listener)
+    pages = target.client("elbv2").get_paginator("describe_rules").paginate(ListenerArn=target.listener())
     standing = {rule["Priority"]: rule for page in pages for rule in page["Rules"]}
     for wanted in service.listener_rules:
         rule = standing.get(str(wanted.priority))
@@ -115,6 +114,28 @@ def _conditions(rule: dict[str, Any]) -> dict[str, list[str]]:
         )
         for c in rule["Conditions"]
     }
+
+
+def _shifting(target: Target, service: Service) -> str:
+    """How ECS shifts requests. It begins a deployment only where exactly one of the two target groups has them."""
+    wanted = traffic_shift.strategy(service.deployment)
+    found = target.described(service)["deploymentConfiguration"].get("strategy", "ROLLING")
+    if found != wanted:
+        raise Failed(f"the strategy is {found}, not {wanted}")
+    weights = target.shares(service)
+    words = ", ".join(f"{name} {weight}" for name, weight in weights.items())
+    if weights.keys() != set(target_group_names(service)):
+        raise Failed(
+            f"its rule forwards to {words or 'no group of its own'}, not to {_and(target_group_names(service))}"
+        )
+    serving = [name for name, weight in weights.items() if weight]
+    if len(serving) != 1 and not rollout.under_way(target.described(service)):
+        raise Failed(f"no deployment is under way, and yet the weights are {words}")
+    return f"{wanted}, {words}"
+
+
+def _and(names: Iterable[str]) -> str:
+    return " and ".join(names)
 
 
 def heeded_alarms(target: Target, service: Service) -> str:

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from checks import Check
-from components.names import target_group_name
+from components.names import target_group_names
 from components.settings import Service, Settings
 from rehearsal.emulator import Account
 from rehearsal.kept import HOME, ROOT, RehearsalError
@@ -98,7 +98,8 @@ def wait_for_target_health(service: Service, edge: Edge) -> Check:
     """Target health as the load balancer asks for it: the group's own path, port, matcher and thresholds."""
     started, limit = time.monotonic(), 60.0
     while True:
-        targets = edge.health().get(target_group_name(service), [])
+        found = edge.health()
+        targets = [target for name in target_group_names(service) for target in found.get(name, [])]
         # One that drains belongs to a task that is on its way out.
         states = [target["state"] for target in targets if target["state"] != "draining"]
         waiting = not states or any(state in ("initial", "unhealthy") for state in states)

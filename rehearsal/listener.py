@@ -200,7 +200,7 @@ def location(redirect: Shape, request: Request) -> str:
 
 def complaints(rules: Sequence[Shape]) -> Iterator[str]:
     """What the edge cannot do as the rules say, a sentence each: MiniStack drops regular expressions and query strings
-    of conditions, and the target groups of a weighted forward.
+    of conditions.
 
     Goes when MiniStack keeps them.
     """

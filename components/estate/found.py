@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from components.rollout import HealthyRevision
 
@@ -43,6 +44,9 @@ class Estate:
     """Its name, such as busyb.local."""
     listener: str | None
     """ARN of the HTTPS listener; None without a load balancer."""
+    shares: Mapping[str, Mapping[str, int]]
+    """Service -> name of each target group that its listener rule forwards to -> its weight. Where ECS shifts requests,
+    it sets the weights. No entry: there is no rule yet, or rules could not be listed."""
     load_balancer_metric_name: str | None
     """The end of its ARN, `app/name/id`, as its metrics name it."""
     load_balancer_dns_name: str | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -124,8 +124,9 @@ async def look_up(
             ),
         )
     listener = await network.listener(settings, balancer, vpc, findings) if balancer else None
+    shares: dict[str, Mapping[str, int]] = {}
     if listener:
-        network.check_rules(listener["arn"], services, findings)
+        shares = network.check_rules(listener["arn"], services, findings)
         network.check_certificates(listener["arn"], services, findings)
     if cluster and cluster["status"] != "ACTIVE":
         findings.add(
@@ -158,6 +159,7 @@ async def look_up(
         namespace=namespace["id"],
         namespace_name=namespace["name"],
         listener=listener["arn"] if listener else None,
+        shares=shares,
         load_balancer_metric_name=balancer["arn"].partition("loadbalancer/")[2] if balancer else None,
         load_balancer_dns_name=balancer["dnsName"] if balancer else None,
         load_balancer_zone=balancer["zoneId"] if balancer else None,

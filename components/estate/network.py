@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from components.estate.findings import Findings
-from components.listener import certificate_names, listener_holders, rule_conflicts
+from components.listener import certificate_names, listener_holders, rule_conflicts, shares, shift_conflicts
 from components.settings import Service, Settings
 
 
@@ -128,17 +129,22 @@ async def listener(
     return found
 
 
-def check_rules(listener: str, services: list[Service], findings: Findings) -> None:
-    """Whether the services' rules find their priorities and addresses free."""
+def check_rules(listener: str, services: list[Service], findings: Findings) -> dict[str, Mapping[str, int]]:
+    """Whether the services' rules find their priorities and addresses free. Returns `Estate.shares`."""
     try:
         taken = listener_holders(findings.client("elbv2"), listener)
     except (BotoCoreError, ClientError) as error:
         findings.warn(
             f"The listener's rules could not be listed ({error}); whether priorities and paths are free is left to AWS."
         )
-        return
-    for text in rule_conflicts(taken, services):
+        return {}
+    found = {service.key: shares(taken, service) for service in services}
+    conflicts = rule_conflicts(taken, services)
+    for service in services:
+        conflicts += shift_conflicts(found[service.key], service)
+    for text in conflicts:
         findings.add(*text)
+    return {key: share for key, share in found.items() if share}
 
 
 def check_certificates(listener: str, services: list[Service], findings: Findings) -> None:

@@ -9,7 +9,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/cloudwatch-metrics.h
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import pulumi
@@ -35,6 +35,9 @@ class Alarm:
     """The metric's name."""
     dimensions: Mapping[str, pulumi.Input[str]]
     """Of the metric, name -> value."""
+    second: Mapping[str, pulumi.Input[str]] | None = None
+    """Dimensions of the same metric for the second target group of a service whose requests are shifted; what is
+    compared is of both together. Default: there is none."""
     statistic: Literal["Average", "Maximum", "Minimum", "Sum", "SampleCount", "p95"]
     """What of a period's values is compared."""
     compare: Literal[
@@ -62,11 +65,18 @@ class Alarm:
         return "Upper" in self.compare
 
 
+def of_both(statistic: str, first: str, second: str) -> str:
+    """The metric math that makes one value of those of two target groups, which `first` and `second` are the ids of:
+    their sum, or of a percentile, which knows none, the larger one. Without data a group has 0."""
+    parts = [f"FILL({part}, 0)" for part in (first, second)]
+    return f"MAX([{', '.join(parts)}])" if statistic.startswith("p") else " + ".join(parts)
+
+
 def alarms(
-    service: Service, estate: Estate, load_balancer: str | None, target_group: pulumi.Input[str] | None
+    service: Service, estate: Estate, load_balancer: str | None, target_groups: Sequence[pulumi.Input[str]]
 ) -> Iterator[Alarm]:
-    """A service's alarms. `load_balancer` and `target_group`: the ends of their ARNs, as metrics name them; None: it
-    is internal."""
+    """A service's alarms. `load_balancer` and `target_groups`: the ends of their ARNs, as metrics name them; None and
+    none: it is internal."""
     limits = service.alarms
     # Where no task is wanted, none is missed.
     nobody: Literal["breaching", "notBreaching"] = "breaching" if service.task_range[0] else "notBreaching"
@@ -151,9 +161,22 @@ def alarms(
         yield from _of_cache(service)
     if limits.anomaly_band:
         yield _unusual("memory", "AWS/ECS", "MemoryUtilization", tasks, "Average", limits.anomaly_band)
-    if load_balancer is None or target_group is None:
+    if load_balancer is None or not target_groups:
         return
-    group = {"LoadBalancer": load_balancer, "TargetGroup": target_group}
+    # With each deployment that shifts requests, the other of two groups has them.
+    group, *others = [{"LoadBalancer": load_balancer, "TargetGroup": one} for one in target_groups]
+    for alarm in _from_outside(service, group, nobody, lines):
+        yield dataclasses.replace(alarm, second=others[0] if others else None)
+
+
+def _from_outside(
+    service: Service,
+    group: Mapping[str, pulumi.Input[str]],
+    nobody: Literal["breaching", "notBreaching"],
+    lines: str,
+) -> Iterator[Alarm]:
+    """Of what the load balancer sees. nobody: what a lack of tasks counts as. lines: the command that shows the log."""
+    limits = service.alarms
     if limits.anomaly_band:
         elb, band = "AWS/ApplicationELB", limits.anomaly_band
         yield _unusual("requests", elb, "RequestCount", group, "Sum", band, either_way=True)

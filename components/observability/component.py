@@ -13,7 +13,7 @@ import pulumi_aws as aws
 from components.estate import Estate
 from components.names import METRICS, alarm_name
 from components.notifications import message
-from components.observability.alarms import Alarm, alarms
+from components.observability.alarms import Alarm, alarms, of_both
 from components.observability.dashboard import dashboard
 from components.observability.events import DEPLOYMENTS, event_pattern
 from components.observability.log_lines import QUERIES, TERMS, filter_pattern
@@ -90,12 +90,9 @@ class Observability(pulumi.ComponentResource):
                 ),
             )
         load_balancer = estate.load_balancer_metric_name if args.routing.target_group_arn else None
-        target_group = (
-            args.routing.target_group_arn.apply(lambda arn: arn.rpartition(":")[2])
-            if args.routing.target_group_arn
-            else None
-        )
-        watched = list(alarms(service, estate, load_balancer, target_group))
+        arns = [args.routing.target_group_arn, args.routing.shift.alternate_arn if args.routing.shift else None]
+        target_groups = [arn.apply(lambda known: known.rpartition(":")[2]) for arn in arns if arn]
+        watched = list(alarms(service, estate, load_balancer, target_groups))
         made = [self._alarm(alarm) for alarm in watched]
         affected = aws.cloudwatch.CompositeAlarm(
             f"{name}-users-affected",
@@ -118,8 +115,8 @@ class Observability(pulumi.ComponentResource):
         aws.cloudwatch.Dashboard(
             f"{name}-dashboard",
             dashboard_name=service.dashboard or service.name,
-            dashboard_body=pulumi.Output.all(target_group or "", affected.arn, *(alarm.arn for alarm in made)).apply(
-                lambda known: dashboard(service, estate, watched, list(known[1:]), load_balancer, known[0] or None)
+            dashboard_body=pulumi.Output.all(target_groups, affected.arn, *(alarm.arn for alarm in made)).apply(
+                lambda known: dashboard(service, estate, watched, list(known[1:]), load_balancer, known[0])
             ),
             opts=self._child,
         )
@@ -141,7 +138,7 @@ class Observability(pulumi.ComponentResource):
             tags=args.tags,
             # A service that is not there yet has no data either, which would page people at each first deployment.
             opts=pulumi.ResourceOptions(parent=self, depends_on=[args.running.healthy]),
-            **(_with_band(alarm) if alarm.detects_anomalies else _with_limit(alarm)),
+            **_compared(alarm),
         )
 
     def _events(self, about: str, topic: Topic, paths: Mapping[str, str], template: str) -> None:
@@ -165,37 +162,49 @@ class Observability(pulumi.ComponentResource):
         )
 
 
-def _with_limit(alarm: Alarm) -> dict[str, Any]:
+def _compared(alarm: Alarm) -> dict[str, Any]:
+    """What is compared with what."""
     percentile = alarm.statistic.startswith("p")
-    return {
-        "namespace": alarm.namespace,
-        "metric_name": alarm.metric,
-        "dimensions": dict(alarm.dimensions),
-        "statistic": None if percentile else alarm.statistic,
-        "extended_statistic": alarm.statistic if percentile else None,
-        "evaluate_low_sample_count_percentiles": "ignore" if percentile else None,
-        "threshold": alarm.threshold,
-        "period": alarm.period,
-    }
-
-
-def _with_band(alarm: Alarm) -> dict[str, Any]:
-    metric = {
-        "namespace": alarm.namespace,
-        "metric_name": alarm.metric,
-        "dimensions": dict(alarm.dimensions),
-        "stat": alarm.statistic,
-        "period": alarm.period,
-    }
-    return {
-        "threshold_metric_id": "usual",
-        "metric_queries": [
-            {"id": "seen", "metric": metric, "return_data": True},
+    if not alarm.detects_anomalies and alarm.second is None:
+        return {
+            "namespace": alarm.namespace,
+            "metric_name": alarm.metric,
+            "dimensions": dict(alarm.dimensions),
+            "statistic": None if percentile else alarm.statistic,
+            "extended_statistic": alarm.statistic if percentile else None,
+            "evaluate_low_sample_count_percentiles": "ignore" if percentile else None,
+            "threshold": alarm.threshold,
+            "period": alarm.period,
+        }
+    if alarm.second is None:
+        queries = [{"id": "seen", "metric": _metric(alarm, alarm.dimensions), "return_data": True}]
+    else:
+        queries = [
+            {"id": "first", "metric": _metric(alarm, alarm.dimensions), "return_data": False},
+            {"id": "second", "metric": _metric(alarm, alarm.second), "return_data": False},
             {
-                "id": "usual",
-                "expression": f"ANOMALY_DETECTION_BAND(seen, {alarm.threshold:g})",
-                "label": "usual",
+                "id": "seen",
+                "expression": of_both(alarm.statistic, "first", "second"),
+                "label": "both target groups",
                 "return_data": True,
             },
-        ],
+        ]
+    if not alarm.detects_anomalies:
+        return {"metric_queries": queries, "threshold": alarm.threshold}
+    usual = {
+        "id": "usual",
+        "expression": f"ANOMALY_DETECTION_BAND(seen, {alarm.threshold:g})",
+        "label": "usual",
+        "return_data": True,
+    }
+    return {"threshold_metric_id": "usual", "metric_queries": [*queries, usual]}
+
+
+def _metric(alarm: Alarm, dimensions: Mapping[str, pulumi.Input[str]]) -> dict[str, Any]:
+    return {
+        "namespace": alarm.namespace,
+        "metric_name": alarm.metric,
+        "dimensions": dict(dimensions),
+        "stat": alarm.statistic,
+        "period": alarm.period,
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from components.containers import log_group_name
 from components.estate import Estate
 from components.names import METRICS
-from components.observability.alarms import Alarm
+from components.observability.alarms import Alarm, of_both
 from components.observability.log_lines import QUERIES, TERMS
 from components.settings import Service
 
@@ -19,9 +20,10 @@ def dashboard(
     watched: list[Alarm],
     alarm_arns: list[str],
     load_balancer: str | None,
-    target_group: str | None,
+    target_groups: list[str],
 ) -> str:
-    """The dashboard's body: what a person on call wants to see first, from top to bottom."""
+    """The dashboard's body: what a person on call wants to see first, from top to bottom. Of two target groups, what is
+    seen is of both together."""
 
     def graph(title: str, *metrics: list[Any], alarm: str | None = None) -> dict[str, Any]:
         limits = [{"label": "alarm", "value": a.threshold} for a in watched if a.part == alarm]
@@ -35,30 +37,46 @@ def dashboard(
         }
 
     tasks = ["ClusterName", estate.cluster_name, "ServiceName", f"{service.name}-service"]
-    group = ["LoadBalancer", load_balancer, "TargetGroup", target_group]
-    ecs, elb, red = "AWS/ECS", "AWS/ApplicationELB", "#d62728"
+    ecs, red = "AWS/ECS", "#d62728"
     address = service.url or f"{service.discovery_name}.{estate.namespace_name}:{service.port}"
     errors = QUERIES["errors"].replace("\n", " ")
-    from_outside = [
-        graph(
-            "Requests a minute",
-            [elb, "RequestCount", *group, {"stat": "Sum", "label": "all"}],
-            [elb, "HTTPCode_Target_4XX_Count", *group, {"stat": "Sum", "label": "4xx (a 401 is normal)"}],
-            [elb, "HTTPCode_Target_5XX_Count", *group, {"stat": "Sum", "label": "5xx", "color": red}],
-            alarm="server-errors",
-        ),
-        graph(
-            "Response time in seconds",
-            [elb, "TargetResponseTime", *group, {"stat": "p50", "label": "p50"}],
-            [elb, "TargetResponseTime", *group, {"stat": "p95", "label": "p95"}],
-            alarm="slow",
-        ),
-        graph(
-            "Targets",
-            [elb, "HealthyHostCount", *group, {"stat": "Minimum", "label": "healthy"}],
-            [elb, "UnHealthyHostCount", *group, {"stat": "Maximum", "label": "unhealthy", "color": red}],
-        ),
-    ]
+
+    def balanced(metric: str, stat: str, label: str, **look: str) -> list[list[Any]]:
+        shown = {"label": label, **look}
+        groups = [
+            ["AWS/ApplicationELB", metric, "LoadBalancer", load_balancer, "TargetGroup", g] for g in target_groups
+        ]
+        if len(groups) == 1:
+            return [[*groups[0], {"stat": stat, **shown}]]
+        name = re.sub("[^a-z0-9]", "", f"m{label.split()[0]}{stat}".lower())
+        ids = [f"{name}g{number}" for number in (1, 2)]
+        hidden = [[*group, {"stat": stat, "id": id_, "visible": False}] for group, id_ in zip(groups, ids, strict=True)]
+        return [*hidden, [{"expression": of_both(stat, *ids), **shown}]]
+
+    from_outside = (
+        [
+            graph(
+                "Requests a minute",
+                *balanced("RequestCount", "Sum", "all"),
+                *balanced("HTTPCode_Target_4XX_Count", "Sum", "4xx (a 401 is normal)"),
+                *balanced("HTTPCode_Target_5XX_Count", "Sum", "5xx", color=red),
+                alarm="server-errors",
+            ),
+            graph(
+                "Response time in seconds",
+                *balanced("TargetResponseTime", "p50", "p50"),
+                *balanced("TargetResponseTime", "p95", "p95"),
+                alarm="slow",
+            ),
+            graph(
+                "Targets",
+                *balanced("HealthyHostCount", "Minimum", "healthy"),
+                *balanced("UnHealthyHostCount", "Maximum", "unhealthy", color=red),
+            ),
+        ]
+        if target_groups
+        else []
+    )
     inside = [
         graph(
             "CPU and memory in percent",
@@ -86,7 +104,7 @@ def dashboard(
     rows: list[tuple[int, str, list[dict[str, Any]]]] = [
         (2, "text", [{"markdown": f"# {service.name}\n{address} · back in one command: `./ops rollback`"}]),
         (3, "alarm", [{"title": "Alarms", "alarms": alarm_arns}]),
-        *([(6, "metric", from_outside)] if load_balancer else []),
+        *([(6, "metric", from_outside)] if from_outside else []),
         (6, "metric", inside),
         (
             6,

@@ -7,7 +7,7 @@
 from components.settings.access import Permissions, SecretKey
 from components.settings.buckets import BucketOptions
 from components.settings.delivery import Delivery
-from components.settings.deployment import ROLLBACK_ALARMS, RollbackAlarm
+from components.settings.deployment import ROLLBACK_ALARMS, Deployment, RollbackAlarm
 from components.settings.errors import SettingsError
 from components.settings.estate import Estate
 from components.settings.image import Image
@@ -58,6 +58,7 @@ __all__ = [
     "Cache",
     "Capacity",
     "Delivery",
+    "Deployment",
     "Discovery",
     "DynamoDbState",
     "Estate",

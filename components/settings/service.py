@@ -32,6 +32,8 @@ from components.settings.sign_in import Cache, DynamoDbState, MemoryState, OAuth
 from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
 from components.settings.telemetry import Logs, Tracing
 
+_LONGEST_NAME = 26  # of a service
+
 
 class Service(Model):
     """One MCP server on the cluster."""
@@ -146,6 +148,8 @@ class Service(Model):
                 "requestsPerTarget counts what the load balancer passes on, and routing.strategy is internal: nothing "
                 "comes through one; use cpuPercent or memoryPercent",
             )
+        if self.deployment.shifts:
+            yield from self._not_shifted()
         if self.security_groups and self.consumers:
             yield (
                 ("consumers", "security_groups"),
@@ -218,6 +222,42 @@ class Service(Model):
                     "remove oauth.state to have a DynamoDB table made that they share, or set it to valkey",
                 )
                 break
+
+    def _not_shifted(self) -> Iterator[tuple[tuple[str, ...], str]]:
+        """Why ECS cannot shift requests as the deployment's strategy says."""
+        strategy = f"strategy is {self.deployment.strategy}"
+        if not self.public:
+            yield (
+                ("deployment", "routing"),
+                f"{strategy}, but routing.strategy is internal: nothing comes through a load balancer that could be "
+                "shifted; use rolling",
+            )
+        elif (rules := len(self.listener_rules)) > 1:
+            yield (
+                ("deployment", "routing"),
+                f"{strategy}, but {self.public.strategy} takes {rules} listener rules, for each of which ECS wants two "
+                "target groups of its own, and it shifts one after the other; use rolling, or a host of its own: "
+                "routing: {strategy: host, host: ...}",
+            )
+        if self.autoscaling and self.autoscaling.requests_per_target:
+            yield (
+                ("deployment", "autoscaling"),
+                f"{strategy}, but autoscaling.requestsPerTarget counts the requests of one target group, and with each "
+                "deployment they go to the other; use cpuPercent or memoryPercent",
+            )
+        if len(self.name) == _LONGEST_NAME and self.port > 9999:
+            yield (
+                ("deployment", "name", "port"),
+                f"{strategy}, which needs a second target group, whose name would have 33 characters; shorten name by "
+                "one, or use a port of four digits",
+            )
+        split = self.deployment.strategy in ("canary", "linear")
+        if split and self.server == "workspace-mcp" and self._state_in_memory:
+            yield (
+                ("deployment", "oauth"),
+                f"{strategy}, but sign-ins are in a task's memory: while two versions answer, a sign-in that one of "
+                "them began fails on the other; set oauth.state: dynamodb, or use blueGreen or rolling",
+            )
 
     def container_environment(self, internal_url: str) -> dict[str, str]:
         """All plain environment variables of the container: `environment`'s, and those that follow from settings.

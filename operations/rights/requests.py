@@ -421,6 +421,9 @@ def _ecs(operation: str, given: Given, stack: Stack) -> Iterator[Request]:
             for name in [names] if isinstance(names, str) else names:
                 service = stack.arn("ecs", f"service/{cluster}/{str(name).rpartition('/')[2]}")
                 yield Request(action, service)
+                for balancer in given.get("loadBalancers") or []:
+                    if shifting := balancer.get("advancedConfiguration"):
+                        yield Request("iam:PassRole", shifting["roleArn"], {_PASSED: "ecs.amazonaws.com"})
                 if operation == "CreateService" and given.get("tags"):
                     yield Request("ecs:TagResource", service)
 

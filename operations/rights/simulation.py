@@ -7,7 +7,13 @@ should be.
 from __future__ import annotations
 
 from components.containers import log_group_name
-from components.names import service_name, target_group_name, task_role_name
+from components.names import (
+    infrastructure_role_name,
+    service_name,
+    target_group_name,
+    target_group_names,
+    task_role_name,
+)
 from components.settings import DynamoDbState, Service
 from operations.target import Target
 
@@ -53,8 +59,12 @@ def of_deployer(target: Target, service: Service) -> Rights:
         rights[f"{elasticache}:replicationgroup:{service.oauth_store}"] = ("elasticache:CreateReplicationGroup",)
         rights[f"{elasticache}:user:{service.oauth_store}"] = ("elasticache:CreateUser", "elasticache:ModifyUser")
     if service.public:
-        group = f"{elb}:targetgroup/{target_group_name(service)}/{_SOME_ID}"
-        rights[group] = ("elasticloadbalancing:CreateTargetGroup",)
+        shifts = service.deployment.shifts
+        for name in target_group_names(service) if shifts else (target_group_name(service),):
+            rights[f"{elb}:targetgroup/{name}/{_SOME_ID}"] = ("elasticloadbalancing:CreateTargetGroup",)
+        if shifts:
+            role = f"{iam}:role/{infrastructure_role_name(service)}"
+            rights[role] = ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy")
         listener = f"{elb}:listener/app/{estate.load_balancer}/{_SOME_ID}/{_SOME_ID}"
         rights[listener] = ("elasticloadbalancing:CreateRule",)
     return rights
@@ -73,6 +83,11 @@ def of_execution_role(target: Target, service: Service) -> Rights:
     return rights
 
 
+def _passed_to(resource: str) -> str:
+    """The part of AWS that a role of the stack's is for."""
+    return "ecs.amazonaws.com" if resource.endswith("-infrastructure-role") else "ecs-tasks.amazonaws.com"
+
+
 def lacking(target: Target, principal: str, rights: Rights) -> tuple[list[str], list[str]]:
     """What of `rights` the user or role `principal` (ARN) lacks, and what depends on conditions that only the real
     request decides; each as "action on resource"."""
@@ -87,7 +102,7 @@ def lacking(target: Target, principal: str, rights: Rights) -> tuple[list[str], 
             ContextEntries=[
                 {
                     "ContextKeyName": "iam:PassedToService",
-                    "ContextKeyValues": ["ecs-tasks.amazonaws.com"],
+                    "ContextKeyValues": [_passed_to(resource)],
                     "ContextKeyType": "string",
                 }
             ],

@@ -44,6 +44,7 @@ class Service(Handler):
             "deploymentMinimumHealthyPercent",
             "deploymentCircuitBreaker",
             "deploymentController",
+            "deploymentConfiguration",
             "alarms",
             "capacityProviderStrategies",
             "tags",
@@ -147,6 +148,7 @@ class Service(Handler):
             "deploymentMaximumPercent",
             "deploymentMinimumHealthyPercent",
             "deploymentCircuitBreaker",
+            "deploymentConfiguration",
             "alarms",
         }
         passed = set(changed) | ({"deploymentConfiguration"} if changed & deployment else set())
@@ -257,6 +259,7 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
                 targetGroupArn=entry.get("targetGroupArn"),
                 containerName=entry["containerName"],
                 containerPort=entry["containerPort"],
+                advancedConfiguration=entry.get("advancedConfiguration"),
             )
             for entry in inputs.get("loadBalancers", [])
         ],
@@ -274,6 +277,7 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
         enableExecuteCommand=inputs.get("enableExecuteCommand", False),
         deploymentConfiguration={
             **({"alarms": inputs["alarms"]} if inputs.get("alarms") else {}),
+            **_strategy(inputs.get("deploymentConfiguration") or {}),
             "maximumPercent": inputs.get("deploymentMaximumPercent", 200),
             "minimumHealthyPercent": inputs.get("deploymentMinimumHealthyPercent", 100),
             "deploymentCircuitBreaker": {
@@ -283,6 +287,38 @@ def _changeable(inputs: Properties, names: frozenset[str]) -> dict[str, Any]:
         },
     )
     return {name: value for name, value in every.items() if name in names}
+
+
+# Of those members of a deployment's configuration that the provider takes as texts, the name of each -> of its inner
+# ones. https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/service.go
+_WAITS = {
+    "canaryConfiguration": ("canaryPercent", "canaryBakeTimeInMinutes"),
+    "linearConfiguration": ("stepPercent", "stepBakeTimeInMinutes"),
+}
+
+
+def _strategy(wanted: Properties) -> dict[str, Any]:
+    """The strategy as AWS takes it: the provider has minutes as texts."""
+    told: dict[str, Any] = given(strategy=wanted.get("strategy"))
+    if minutes := wanted.get("bakeTimeInMinutes"):
+        told["bakeTimeInMinutes"] = int(minutes)
+    for name, (percent, wait) in _WAITS.items():
+        if inner := wanted.get(name):
+            told[name] = {percent: float(inner[percent]), wait: int(inner[wait])}
+    return told
+
+
+def _read_strategy(found: dict[str, Any]) -> Properties:
+    """The other way round."""
+    told: Properties = {"strategy": found.get("strategy", "ROLLING")}
+    if told["strategy"] != "ROLLING" and "bakeTimeInMinutes" in found:
+        told["bakeTimeInMinutes"] = str(found["bakeTimeInMinutes"])
+    for name, (percent, wait) in _WAITS.items():
+        if inner := found.get(name):
+            # The engine's numbers have no .0 behind them.
+            share = float(inner[percent])
+            told[name] = {percent: int(share) if share.is_integer() else share, wait: str(inner[wait])}
+    return told
 
 
 def find_service(context: Context, cluster: str, service: str) -> dict[str, Any] | None:
@@ -326,6 +362,7 @@ def service_properties(context: Context, found: dict[str, Any]) -> Properties:
             deployment.get("deploymentCircuitBreaker", {"enable": False, "rollback": False})
         ),
         "alarms": dict(deployment["alarms"]) if deployment.get("alarms") else None,
+        "deploymentConfiguration": _read_strategy(deployment),
         "deploymentController": {"type": found.get("deploymentController", {}).get("type", "ECS")},
         "capacityProviderStrategies": found.get("capacityProviderStrategy") or [],
         "tags": tags,

@@ -180,12 +180,18 @@ class TargetGroup(Handler):
         for balancer in elbv2.describe_load_balancers()["LoadBalancers"]:
             for listener in elbv2.describe_listeners(LoadBalancerArn=balancer["LoadBalancerArn"])["Listeners"]:
                 for rule in elbv2.describe_rules(ListenerArn=listener["ListenerArn"])["Rules"]:
-                    if any(action.get("TargetGroupArn") == locator for action in rule["Actions"]):
+                    if any(locator in _groups(action) for action in rule["Actions"]):
                         raise ProviderError(
                             f"ResourceInUse: Target group '{locator}' is currently in use by a listener "
                             f"or a rule ({rule['RuleArn']})"
                         )
         elbv2.delete_target_group(TargetGroupArn=locator)
+
+
+def _groups(action: dict[str, Any]) -> set[str]:
+    """ARNs of the target groups that an action forwards to."""
+    groups = [action, *action.get("ForwardConfig", {}).get("TargetGroups", [])]
+    return {group["TargetGroupArn"] for group in groups if "TargetGroupArn" in group}
 
 
 def _health_check(check: Properties) -> dict[str, Any]:

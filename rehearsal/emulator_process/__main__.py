@@ -36,7 +36,7 @@ from rehearsal.emulator_process.ecs import (
     update_whole_service,
 )
 from rehearsal.emulator_process.elasticache import heed_authentication, name_caches
-from rehearsal.emulator_process.elbv2 import describe_listener_certificates, hold_rules_to_quotas
+from rehearsal.emulator_process.elbv2 import describe_listener_certificates, forward_by_weights, hold_rules_to_quotas
 from rehearsal.emulator_process.logs import save_queries
 from rehearsal.emulator_process.secretsmanager import make_secrets_without_value
 from rehearsal.emulator_process.servicediscovery import (
@@ -45,6 +45,7 @@ from rehearsal.emulator_process.servicediscovery import (
     take_namespace_of_dns,
 )
 from rehearsal.emulator_process.sns import keep_what_people_get, tell_pending_subscriptions
+from rehearsal.emulator_process.traffic_shift import shift_requests
 
 
 async def serve(app: App, bind: list[str], follow_parent: bool) -> None:
@@ -105,9 +106,11 @@ def main() -> None:
     pin_ids(ec2, arguments.ids)
     ignore_ports_of_all_protocols(ec2)
     describe_listener_certificates(alb)
+    forward_by_weights(alb)
     one_step_at_a_time(ecs)
     look_at_containers_that_ended(ecs)
     update_whole_service(ecs)
+    groups_of = shift_requests(ecs, alb)
     begin_first_deployments(ecs)
     tell_milliseconds(ecs)
     give_credentials_to_tasks(ecs)
@@ -129,7 +132,7 @@ def main() -> None:
     keep_layers(ecr, arguments.layers)
     if arguments.registry:
         say_real_registry(ecr, arguments.registry)
-    roll_out_by_target_health(ecs, alb, arguments.target_health)
+    roll_out_by_target_health(ecs, alb, arguments.target_health, groups_of)
     told = tell_changed_load_balancers(noting(app, arguments.calls), alb)
     try:
         asyncio.run(serve(told, arguments.bind, arguments.follow_parent is not None))

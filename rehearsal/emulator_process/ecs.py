@@ -12,18 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.emulator_process.needs import need
+from rehearsal.emulator_process.traffic_shift import LEARNING, Groups
 
 HEALTH_LIMIT = 60.0
 """Seconds in which a task's targets must become healthy; the edge asks more often than configured, so this is ample."""
-
-DRAINING = 1.2
-"""Seconds from a target's deregistration until the edge has learnt of it."""
 
 LATENESS = 0.5
 """Seconds for which DescribeServices shows the deployments of before UpdateService; on AWS there is no telling."""
 
 
-def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
+def roll_out_by_target_health(ecs: Any, alb: Any, note: Path, groups_of: Groups) -> None:
     """Make ECS wait for target health, and let a target drain before its task is stopped, as AWS does.
 
     MiniStack counts a task as healthy one second after its container has started, and takes the container of a task
@@ -32,7 +30,7 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
     group's deregistration delay says, before it stops the task.
 
     ecs, alb: the modules of MiniStack. note: file with the address at which the edge says the health of its targets;
-    while there is none (no load balancer), MiniStack's own way stands.
+    while there is none (no load balancer), MiniStack's own way stands. groups_of: says a task's target groups.
 
     Goes when MiniStack asks the targets of its load balancers for their health itself, and ECS waits for it and drains.
     """
@@ -65,22 +63,19 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
             if state["state"] != "healthy"
         )
 
-    def groups_of(service: dict[str, Any]) -> list[str]:
-        return [entry["targetGroupArn"] for entry in service.get("loadBalancers") or [] if entry.get("targetGroupArn")]
-
     def drain(groups: list[str], ip: str) -> None:
         """Wait until the targets, deregistered already, have answered what was under way; or are out of time."""
-        time.sleep(DRAINING)
+        time.sleep(LEARNING)
         attributes = [entry for arn in groups for entry in alb._tg_attrs.get(arn, [])]
         delays = [int(e["Value"]) for e in attributes if e["Key"] == "deregistration_delay.timeout_seconds"]
-        deadline = time.monotonic() + max(delays, default=0) - DRAINING
+        deadline = time.monotonic() + max(delays, default=0) - LEARNING
         with contextlib.suppress(OSError):  # The edge is gone, and with it whoever asked.
             while time.monotonic() < deadline and any(one["state"] == "draining" for one in targets(groups, ip)):
                 time.sleep(0.1)
 
     def record_when_healthy(service_key: str, task: dict[str, Any]) -> None:
         service = ecs._services.get(service_key) or {}
-        groups = groups_of(service)
+        groups = groups_of(service, task) if service else []
         deadline = time.monotonic() + HEALTH_LIMIT
         while groups and note.exists():
             if not ecs._task_is_active(task["taskArn"], task):
@@ -105,7 +100,7 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path) -> None:
             task["attachments"] = []
             task["_container_ip"] = None
             ecs._sync_service_targets(cluster, service)
-            drain(groups_of(service), ip)
+            drain(groups_of(service, task), ip)
         return stop(request)
 
     ecs._record_service_task_healthy = record_when_healthy
@@ -298,6 +293,7 @@ def tell_service_deployments(ecs: Any) -> None:
                         "taskDefinition": deployment["taskDefinition"],
                         "status": states[deployment["rolloutState"]],
                         "statusReason": deployment.get("rolloutStateReason") or "",
+                        "lifecycleStage": deployment.get("_stage", "SCALE_UP"),
                         "alarms": {"triggeredAlarmNames": deployment.get("triggeredAlarmNames", [])},
                     }
                 )

@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = PRODUCTION | {
         "kmsKey": "arn:aws:kms:us-east-1:758888582357:key/66666666-7777-8888-9999-000000000000",
     },
     f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50, "hostedZone": "busyb.ai"},
+    f"{SERVICE}.deployment.strategy": "canary",
     f"{SERVICE}.securityGroups": [],
     f"{SERVICE}.executionRole": "ecsTaskExecutionRole",
     f"{SERVICE}.permissions.secrets": ["busyb/*"],

@@ -271,6 +271,7 @@ def test_the_service_rolls_one_task_safely_in_the_private_subnets(production: Re
         "enableExecuteCommand": True,
         "enableEcsManagedTags": True,
         "propagateTags": "SERVICE",
+        "deploymentConfiguration": {"strategy": "ROLLING"},
         "waitForSteadyState": False,
         "tags": TAGS,
     }

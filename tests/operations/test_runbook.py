@@ -287,7 +287,7 @@ BROKEN: dict[str, Callable[[OnCall], None]] = {
 
 
 def states(on_call: OnCall) -> list[str]:
-    targets = on_call.target.target_health(f"{NAME}-tg")
+    targets = on_call.target.target_health(on_call.target.service(None))
     return [entry["state"] for entry in targets if entry["state"] not in ("draining", "initial")]
 
 

@@ -66,6 +66,20 @@ def test_the_production_stack_passes_with_its_recorded_exceptions_and_needs_each
     assert {(v.rule.id, v.resource.name) for v in findings.excepted} == {(e.rule, e.resource) for e in exceptions}
 
 
+def test_a_canary_breaks_no_rule_but_that_on_tls_for_its_second_target_group() -> None:
+    stack = changed(
+        Stack.read("production"),
+        {
+            f"{SERVICE}.deployment.strategy": "canary",
+            f"{SERVICE}.oauth.state": "dynamodb",
+            f"{SERVICE}.routing": {"strategy": "host", "host": "mcp.busyb.ai", "priority": 50},
+        },
+    )
+    findings = evaluate(registrations(stack.config), stack.settings.policy_exceptions, TODAY)
+    broken = {(violation.rule.id, violation.resource.name) for violation in findings.violations}
+    assert broken == {("lb-target-group-encrypt", "google-workspace-second-target-group")}
+
+
 def test_with_all_that_is_off_by_default_no_further_rule_is_broken() -> None:
     collector = "public.ecr.aws/aws-observability/aws-otel-collector@sha256:" + "ab" * 32
     stack = changed(

@@ -1,6 +1,6 @@
 """Load balancing, discovery, security groups, DNS."""
 
-from components.delivery.right import Right, arn, bare_arn, gets_own_tags, has_own_tags, own_tags
+from components.delivery.right import Right, arn, bare_arn, gets_own_tags, global_arn, has_own_tags, own_tags
 
 _GROUPS, _GROUP_RULES = arn("ec2", "security-group/*"), arn("ec2", "security-group-rule/*")
 _DISCOVERY = arn("servicediscovery", "service/*")
@@ -45,6 +45,15 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
                 "elasticloadbalancing:SetRulePriorities",
             ),
             condition=has_own_tags(),
+        ),
+        Right(
+            # Of a service whose requests ECS shifts, under a role of its own.
+            sid="PassShiftingRoles",
+            on=(global_arn("iam", "role/{its.name}"),),
+            of="aws:iam/role:Role",
+            sibling="aws:lb/listenerRule:ListenerRule",
+            write=("iam:PassRole",),
+            condition={"StringEquals": {"iam:PassedToService": "ecs.amazonaws.com"}},
         ),
     ),
     # Ids are made up by AWS, so here too tags say which are ours.
