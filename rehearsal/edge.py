@@ -253,8 +253,10 @@ class Edge:
             await asyncio.sleep(self.poll_interval)
             try:
                 url = f"{self.endpoint_url}{CHANGES}?{version.decode()}"
-                now = (await self._pool.request("GET", url, extensions=waiting)).content
-                if now != version:
+                answer = await self._pool.request("GET", url, extensions=waiting)
+                if answer.status != 200:
+                    raise EdgeError(f"{url} answered {answer.status}")
+                if (now := answer.content) != version:
                     self._apply(await asyncio.to_thread(self._read))
                 failed, version = False, now
             except (BotoCoreError, ClientError, EdgeError, httpcore2.TimeoutException, *TARGET_ERRORS) as error:
