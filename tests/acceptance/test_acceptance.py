@@ -233,6 +233,17 @@ def test_missing_rules_for_the_metadata_are_found(deployed: Deployed) -> None:
     assert "A user signs in with an MCP client, which then lists the tools" in found.failed
 
 
+def test_all_pass_with_two_tasks_that_share_their_state(deployed: Deployed) -> None:
+    file = ROOT / f"Pulumi.{deployed.name}.yaml"
+    file.write_text(file.read_text().replace("desiredCount: 1", "desiredCount: 2"))
+    deployed.rehearsal.deploy(Stack.read(deployed.name))
+    found = deployed.accept()
+    assert {name: check["detail"] for name, check in found.failed.items()} == {}
+    assert found.status == 0
+    assert len(deployed.rehearsal.account.client("ecs").list_tasks(cluster="busyb-cluster")["taskArns"]) == 2
+    assert sum(name.startswith("tool ") for name in found.checks) > 100
+
+
 # One mistake each
 
 
