@@ -10,43 +10,24 @@ Goes when Pulumi's CLI can be had on every machine.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
-import grpc
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
-from pulumi.runtime.proto import engine_pb2_grpc, resource_pb2_grpc
 from pulumi.runtime.rpc import UNKNOWN
 
 from engine import program
-from engine.deployment import (
-    SECRET,
-    STACK,
-    Action,
-    Deployment,
-    DeploymentFailed,
-    Listener,
-    Progress,
-    Result,
-    name_of,
-    narrowed,
-)
+from engine.deployment import SECRET, STACK, Action, Deployment, Listener, Progress, Result, name_of, narrowed
 from engine.stack import Project, killing_commands_on_signal
 from providers import NotCarriedOut, Provider, handlers
 from providers.base import Context, Properties, Stopped
 from providers.provider import MADE_UP, Change, Existing, Partial
 from providers.recording import recording
 from providers.server import plain
-from rehearsal.resource_monitor import Log, Monitor, alias_urn, urn_of
+from rehearsal.resource_monitor import alias_urn, serving, urn_of
 from rehearsal.state import State, closed, is_secret, opened, restored
 
 
@@ -65,107 +46,7 @@ class Registration:
     """URNs of the resources that it waits for."""
 
 
-Policies = Callable[[Iterable[Registration]], tuple[list[str], bool]]
-"""Holds registrations to policies: lines for the report, and whether they stop the deployment."""
-
-
-class EmbeddedStack:
-    """One stack, with the same methods as `engine.stack.PulumiStack`; its state is in `folder`.
-
-    environment: variables of the program: where the account is. context: what the providers act on.
-    policies: what `preview` and `up` are held to.
-    """
-
-    def __init__(
-        self,
-        project: Project,
-        *,
-        folder: Path,
-        environment: Mapping[str, str],
-        context: Context,
-        policies: Policies | None = None,
-    ) -> None:
-        self._project, self._environment, self._context, self._policies = project, environment, context, policies
-        self.file = folder / f"{project.stack}.state.json"
-        self._config: Mapping[str, str] = {}
-        self._secret_keys: tuple[str, ...] = ()
-
-    def configure(self, config: Mapping[str, str], secret_keys: Collection[str] = ()) -> None:
-        """Set the stack's configuration: full key -> text, objects as JSON. `secret_keys`: those that are secret."""
-        self._config, self._secret_keys = dict(config), tuple(secret_keys)
-
-    def preview(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
-        """What `up` would do, held to the policies. Raises `DeploymentFailed`."""
-        return self._run(progress, policies, dry=True)
-
-    def up(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
-        """Deploy, held to the policies. Raises `DeploymentFailed`."""
-        with self._locked():
-            return self._run(progress, policies)
-
-    def refresh(self, progress: Listener | None = None) -> Deployment:
-        """The state becomes what there is; what had drifted is changed. Raises `DeploymentFailed`."""
-        with self._locked():
-            command = self._command(progress)
-            return self._finish(command, command.refresh)
-
-    def destroy(self, progress: Listener | None = None) -> Deployment:
-        """Delete all that is in the state, what depends on others first. Raises `DeploymentFailed`."""
-        with self._locked():
-            command = self._command(progress)
-            return self._finish(command, command.delete_rest)
-
-    def take_in(self, file: Path) -> list[str]:
-        """Take what exists into the state, as `pulumi import --file` does. Names of what was taken in.
-
-        Raises `LookupError` where something does not exist; then nothing was taken in.
-        """
-        with self._locked():
-            return self._command(None).take_in(json.loads(file.read_text()))
-
-    @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Meanwhile no other command changes the stack. The lock goes with its process, however that ends."""
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.with_suffix(".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise DeploymentFailed(
-                    Deployment(), ["the stack is currently locked: another command changes it. Wait for its end."]
-                ) from None
-            yield
-
-    def _command(self, progress: Listener | None, *, dry: bool = False) -> _Command:
-        return _Command(self._project, self._context, State(self.file), progress, dry=dry)
-
-    def _run(self, progress: Listener | None, policies: bool, *, dry: bool = False) -> Deployment:
-        command = self._command(progress, dry=dry)
-
-        def run() -> None:
-            command.run_program(self._environment, self._config, self._secret_keys)
-            if policies and self._policies:
-                command.deployment.policies, stops = self._policies(command.registrations)
-                if stops:
-                    raise _Failed("The policies stop this deployment:", *command.deployment.policies)
-            command.delete_rest()
-
-        return self._finish(command, run)
-
-    def _finish(self, command: _Command, run: Callable[[], None]) -> Deployment:
-        started, deployment = time.monotonic(), command.deployment
-        self._context.stop.clear()
-        try:
-            run()
-        except _Failed as error:
-            raise DeploymentFailed(deployment, error.words) from error
-        finally:
-            self._context.stop.set()
-            deployment.seconds = time.monotonic() - started
-        return deployment
-
-
-class _Failed(Exception):
+class Failed(Exception):
     """The command cannot go on."""
 
     def __init__(self, *words: str) -> None:
@@ -173,7 +54,7 @@ class _Failed(Exception):
         self.words = list(words)
 
 
-class _Command:
+class Command:
     """One command: answers the program's registrations from several threads, and brings the account to them."""
 
     def __init__(
@@ -189,40 +70,32 @@ class _Command:
 
     def run_program(self, environment: Mapping[str, str], config: Mapping[str, str], secrets: tuple[str, ...]) -> None:
         """Run it to its end, and carry out what it registers."""
-        pool = ThreadPoolExecutor(max_workers=64)
-        server = grpc.server(pool, options=_GRPC_CHANNEL_OPTIONS)
-        resource_pb2_grpc.add_ResourceMonitorServicer_to_server(Monitor(self), server)
-        engine_pb2_grpc.add_EngineServicer_to_server(Log(self.deployment.messages), server)
-        address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-        server.start()
         processes: list[BaseProcess] = []
-        run = program.Run(
-            program=str(self._project.directory),
-            project=self._project.name,
-            stack=self._project.stack,
-            monitor=address,
-            engine=address,
-            dry_run=self._dry,
-            config=config,
-            secret_keys=secrets,
-            debug=False,
-        )
         printed: list[str] = []
-        try:
-            with killing_commands_on_signal():
-                status = program.run(run, printed.append, processes.append, environment)
-        finally:
-            if self._errors:
-                self._stop.set()
-            for process in processes:
-                process.kill()
-            # Calls under way must come to their end, or what they make would not be in the state.
-            server.stop(None)
-            pool.shutdown()
+        with serving(self, self.deployment.messages) as address:
+            run = program.Run(
+                program=str(self._project.directory),
+                project=self._project.name,
+                stack=self._project.stack,
+                monitor=address,
+                engine=address,
+                dry_run=self._dry,
+                config=config,
+                secret_keys=secrets,
+                debug=False,
+            )
+            try:
+                with killing_commands_on_signal():
+                    status = program.run(run, printed.append, processes.append, environment)
+            finally:
+                if self._errors:
+                    self._stop.set()
+                for process in processes:
+                    process.kill()
         self.deployment.messages += [("info", line) for line in printed]
         if self._errors or status:
             errors = [text for severity, text in self.deployment.messages if severity == "error"]
-            raise _Failed(*(self._errors or errors or [*printed[-15:], f"the program ended with exit status {status}"]))
+            raise Failed(*(self._errors or errors or [*printed[-15:], f"the program ended with exit status {status}"]))
 
     def register(self, request: Any) -> tuple[str, str, Properties, frozenset[str]]:
         """Carry out one registration: URN, id, what the program gets to know, and what of it is secret."""
@@ -231,7 +104,7 @@ class _Command:
         hidden = secret | set(request.additionalSecretOutputs)
         with self._lock:
             if urn in self._registered:
-                raise _Failed(f"duplicate resource URN {urn}: give one of the two another name")
+                raise Failed(f"duplicate resource URN {urn}: give one of the two another name")
             self._registered.add(urn)
         entry: dict[str, Any] = {"urn": urn, "custom": request.custom, "type": request.type, "parent": request.parent}
         if not request.custom or request.type == STACK:
@@ -253,7 +126,7 @@ class _Command:
                 action, made, changes = self._settle(request, inputs, entry, old, hidden)
         except Exception as error:
             self._end(urn, request.type, "failed", started)
-            raise _Failed(f"{request.name}: {error}") from error
+            raise Failed(f"{request.name}: {error}") from error
         shown = {
             path: Change(SECRET, UNKNOWN if narrow.after == UNKNOWN else SECRET) if name in hidden else narrow
             for name, change in changes.items()
@@ -394,7 +267,7 @@ class _Command:
                     self._delete(entry)
             except Exception as error:
                 self._end(entry["urn"], entry["type"], "failed", started)
-                raise _Failed(f"{name_of(entry['urn'])}: {error}") from error
+                raise Failed(f"{name_of(entry['urn'])}: {error}") from error
             if reported:
                 self._end(entry["urn"], entry["type"], "deleted", started)
 

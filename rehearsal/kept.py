@@ -24,7 +24,7 @@ from engine.stack import Project, PulumiStack
 from providers import Context
 from rehearsal.cache import Cache
 from rehearsal.docker import Engine
-from rehearsal.driver import EmbeddedStack
+from rehearsal.embedded import EmbeddedStack
 from rehearsal.emulator import Account, stop_kept
 from rehearsal.google import Google
 

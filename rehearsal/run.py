@@ -31,8 +31,8 @@ from providers.docker_client import BuildFailed, NoEngine, PushFailed
 from rehearsal import cache, estate
 from rehearsal.base_images import NoBaseImage
 from rehearsal.docker import Engine
-from rehearsal.driver import EmbeddedStack
 from rehearsal.edge_process import Edge, listener_of, wait_for_target_health, wait_until_listening
+from rehearsal.embedded import EmbeddedStack
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed
 from rehearsal.gaps import SIMULATED
 from rehearsal.google import Google, StandInError, Starting

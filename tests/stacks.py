@@ -14,7 +14,7 @@ from typing import Any
 from components.settings import ISSUER_KEPT, NAMESPACE, parse
 from engine.stack import Project
 from providers import Context
-from rehearsal.driver import EmbeddedStack
+from rehearsal.embedded import EmbeddedStack
 from rehearsal.emulator import Account
 from rehearsal.kept import Kept
 from rehearsal.run import Rehearsal, Stack

@@ -28,7 +28,7 @@ from operations.target import Target
 from operations.verbs.adopt import run
 from providers import Context
 from rehearsal import estate
-from rehearsal.driver import EmbeddedStack
+from rehearsal.embedded import EmbeddedStack
 from rehearsal.emulator import Emulator
 from rehearsal.kept import write_commands
 from rehearsal.run import Stack

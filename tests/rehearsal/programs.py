@@ -14,7 +14,7 @@ from engine.deployment import Deployer, Deployment, Listener
 from engine.reading import ByCli, ByFile
 from engine.stack import Project, PulumiStack
 from providers import Context
-from rehearsal.driver import EmbeddedStack
+from rehearsal.embedded import EmbeddedStack
 from rehearsal.emulator import Account
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
