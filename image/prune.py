@@ -1,9 +1,11 @@
 """Leave out of the image what this server never opens, a third of what its packages bring.
 
-`lock` splits the lock into the server and its libraries, without `LEFT_OUT`. `server` looks at the server. `libraries`
-deletes the descriptions of APIs (Google's are about 100 MB in some 600 files, AWS's but for S3's and DynamoDB's 30 MB),
-what `_FILES` names, and the source of libraries, of which the byte code stays: an error's traceback has their files and
-lines, and for those that every request passes through the text too.
+`lock FILE SERVER LIBRARIES` splits the lock into the server and its libraries, without `LEFT_OUT`. `server FILE` looks
+at the server, and writes which descriptions of APIs its source asks for. `libraries FOLDER FILE` takes from the folder
+all other descriptions (Google's are about 100 MB in some 600 files, AWS's but for S3's and DynamoDB's 30 MB), what
+`_FILES` names, and the source of libraries, of which the byte code stays: an error's traceback has their files and
+lines, and for those that every request passes through the text too. What is left it puts into the environment whose
+interpreter runs it.
 
 Each fails where a new version no longer fits: a package that another file imports, a file that is not there.
 check.py and the acceptance tests then try what is left: each module, each client, each tool.
@@ -25,7 +27,6 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 from sysconfig import get_config_var
 
-HERE = Path(__file__).parent
 SERVER = Path("/opt/server")
 LEFT_OUT: dict[str, tuple[str, str]] = {
     # Package -> its module, and a pattern of the files that may import it: none of them is run, or it goes on without.
@@ -55,18 +56,18 @@ _FILES = (
 _SOURCE_STAYS = ("fastmcp", "googleapiclient", "httplib2", "key_value", "mcp", "starlette")
 
 
-def lock() -> None:
-    """requirements.txt -> server.txt, libraries.txt."""
-    entries = re.split(r"^(?=[a-z0-9])", (HERE / "requirements.txt").read_text(), flags=re.M)
+def lock(requirements: str, server: str, libraries: str) -> None:
+    """Write the part of `requirements` that is the server, and the rest."""
+    entries = re.split(r"^(?=[a-z0-9])", Path(requirements).read_text(), flags=re.M)
     named = {re.split(r"[^\w.-]", entry)[0]: entry for entry in entries if entry.strip()}
     if stale := sorted(LEFT_OUT.keys() - named):
         sys.exit(f"prune: the lock has no {', '.join(stale)}: strike it from LEFT_OUT")
-    (HERE / "server.txt").write_text(named.pop("workspace-mcp"))
-    (HERE / "libraries.txt").write_text("".join(entry for name, entry in named.items() if name not in LEFT_OUT))
+    Path(server).write_text(named.pop("workspace-mcp"))
+    Path(libraries).write_text("".join(entry for name, entry in named.items() if name not in LEFT_OUT))
 
 
-def server() -> None:
-    """The server's own imports; descriptions.txt: the names of Google's descriptions that its source asks for."""
+def server(descriptions: str) -> None:
+    """The server's own imports; into `descriptions` the names of Google's that its source asks for."""
     hold_imports(SERVER)
     sources = {path: path.read_text() for path in SERVER.rglob("*.py")}
     tables = re.findall(
@@ -77,21 +78,23 @@ def server() -> None:
     wanted = {(config["service"], config["version"]) for config in ast.literal_eval(tables[0]).values()}
     for source in sources.values():
         wanted.update(_BUILD_CALL.findall(source))
-    (HERE / "descriptions.txt").write_text("".join(f"{name}.{version}.json\n" for name, version in sorted(wanted)))
+    Path(descriptions).write_text("".join(f"{name}.{version}.json\n" for name, version in sorted(wanted)))
     compileall.compile_dir(SERVER, quiet=1, workers=0, invalidation_mode=PycInvalidationMode.UNCHECKED_HASH)
 
 
-def libraries() -> None:
-    """Those of the environment whose interpreter runs this."""
-    packages = next(Path(path) for path in sys.path if path.endswith("site-packages"))
+def libraries(folder: str, descriptions: str) -> None:
+    """From the folder, where all of them were installed, into the environment."""
+    packages = Path(folder)
+    environment = next(Path(path) for path in sys.path if path.endswith("site-packages"))
     hold_imports(packages)
     documents = packages / "googleapiclient" / "discovery_cache" / "documents"
-    wanted = (HERE / "descriptions.txt").read_text().split()
+    wanted = Path(descriptions).read_text().split()
     if missing := [name for name in wanted if not (documents / name).is_file()]:
         sys.exit(f"prune: the Google API client has no {', '.join(missing)}, which the server's source asks for")
     unwanted = [path for path in documents.glob("*.json") if path.name not in wanted]
     data = packages / "botocore" / "data"
     unwanted += [path for path in data.iterdir() if path.is_dir() and path.name not in ("s3", "dynamodb")]
+    unwanted += [packages / "bin"]  # Commands of libraries: none of them is asked for.
     own = f"_fast_response{get_config_var('EXT_SUFFIX')}"
     for pattern in _FILES:
         if not (found := [path for path in packages.glob(pattern) if path.name != own]):
@@ -102,7 +105,8 @@ def libraries() -> None:
     for path in unwanted:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (packages / "server.pth").write_text(f"{SERVER}\n")
-    _compile(packages)
+    _compile(packages, environment)
+    shutil.copytree(packages, environment, symlinks=True, dirs_exist_ok=True)
 
 
 def _text(folder: Path) -> str:
@@ -123,10 +127,11 @@ def hold_imports(packages: Path) -> None:
         sys.exit(f"prune: {'; '.join(found)}, which is left out: strike it from LEFT_OUT, or say why it may")
 
 
-def _compile(packages: Path) -> None:
-    """Byte code beside the sources that stay, and in place of all others."""
+def _compile(packages: Path, environment: Path) -> None:
+    """Byte code beside the sources that stay, and in place of all others, as if they were in the environment."""
     options = {"quiet": 1, "workers": 0, "invalidation_mode": PycInvalidationMode.UNCHECKED_HASH}
-    stays = re.compile(rf"/site-packages/({'|'.join(_SOURCE_STAYS)})/")
+    options |= {"stripdir": packages, "prependdir": environment}
+    stays = re.compile(rf"^{packages}/({'|'.join(_SOURCE_STAYS)})/")
     compileall.compile_dir(packages, legacy=True, rx=stays, **options)
     for name in _SOURCE_STAYS:
         compileall.compile_dir(packages / name, **options)
@@ -136,4 +141,4 @@ def _compile(packages: Path) -> None:
 
 
 if __name__ == "__main__":
-    {"lock": lock, "server": server, "libraries": libraries}[sys.argv[1]]()
+    {"lock": lock, "server": server, "libraries": libraries}[sys.argv[1]](*sys.argv[2:])

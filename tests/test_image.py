@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
@@ -62,10 +65,11 @@ def changed(tmp_path: Path) -> Callable[[str, str], Path]:
     return change
 
 
-def test_every_locked_package_has_a_hash_and_no_host_is_named() -> None:
-    lines = re.sub(r"\\\n", "", (IMAGE / "requirements.txt").read_text()).splitlines()
+@pytest.mark.parametrize(("file", "least"), [("requirements.txt", 50), ("installer.txt", 1)])
+def test_every_locked_package_has_a_hash_and_no_host_is_named(file: str, least: int) -> None:
+    lines = re.sub(r"\\\n", "", (IMAGE / file).read_text()).splitlines()
     packages = [line for line in lines if line and not line.lstrip().startswith("#")]
-    assert len(packages) > 50
+    assert len(packages) >= least
     assert [line for line in packages if "--hash=sha256:" not in line] == []
     assert [line for line in packages if "://" in line] == []
 
@@ -77,6 +81,41 @@ def test_the_label_names_the_version_that_is_locked() -> None:
     assert re.search(
         rf"^workspace-mcp(\[valkey\])?=={re.escape(wanted[1])} ", (IMAGE / "requirements.txt").read_text(), re.M
     )
+
+
+def test_the_installer_reaches_the_package_index_as_pip_is_configured_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(IMAGE))
+    install = importlib.import_module("install")
+    (tmp_path / "pip.conf").write_text(
+        "[global]\nindex-url = https://index.example/simple\ncert = /own.pem\ntimeout = 30\n"
+        "extra-index-url =\n  https://second.example/simple\n  https://third.example/simple\n"
+        "[install]\nfind-links = /wheels\n  /more\n[download]\ntrusted-host = not.this.example\n"
+    )
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    own |= {"PIP_CONFIG_FILE": str(tmp_path / "pip.conf"), "PIP_DEFAULT_TIMEOUT": "60", "PIP_NO_INDEX": "1"}
+    pip = [sys.executable, "-m", "pip", "config", "list"]
+    listed = subprocess.run(pip, env=own, check=True, capture_output=True, text=True).stdout
+    options = install.configured(listed)
+    assert options["no-index"] == "1"
+    assert install.variables(options) == {
+        "UV_DEFAULT_INDEX": "https://index.example/simple",
+        "UV_INDEX": "https://second.example/simple https://third.example/simple",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "SSL_CERT_FILE": "/own.pem",
+        "UV_HTTP_TIMEOUT": "60",
+    }
+
+
+def test_a_package_that_is_not_the_locked_one_makes_no_image(
+    engine: Engine, changed: Callable[[str, str], Path]
+) -> None:
+    context = changed("FROM", "FROM")
+    lock = context / "requirements.txt"
+    lock.write_text(re.sub(r"(?<=sha256:)[0-9a-f]{64}", "0" * 64, lock.read_text()))
+    with pytest.raises(BuildFailed, match=r"(?i)hash mismatch"):
+        engine.client.build(context, "test-broken:latest")
 
 
 def test_a_server_that_exits_at_start_makes_no_image(engine: Engine, changed: Callable[[str, str], Path]) -> None:
