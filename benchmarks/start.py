@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from mcp import Client
+
 from acceptance.sign_in import sign_in
 from acceptance.subject import StandIn, Subject
 from benchmarks.bench import PEER, Bench
 from benchmarks.sheet import Sheet
 from checks import PublicAddress
 
-_CALLS, _AT_ONCE = 1000, 10
+_CALLS, _AT_ONCE, _PEOPLE = 1000, 10, 50
 _LIMIT = 180.0  # seconds until a container answers
 _URL = "https://benchmark.example"
 _SERVERS = ("WORKSPACE_", "MCP_", "FASTMCP_", "PORT=", "HOME=")
@@ -44,8 +46,12 @@ def measure(bench: Bench, sheet: Sheet) -> None:
                 row.reach = round(min(row.beside[PEER]) / 2, 2)
     for peer, image in images.items():
         with sheet.surviving("memory, idle"), _started(bench, image, 1.0) as task:
-            for name, calls in (("memory, idle", 0), (f"memory, after {_CALLS} calls", _CALLS)):
-                asyncio.run(_calls(bench, task, calls))
+            for name, people, calls in (
+                ("memory, idle", 0, 0),
+                (f"memory, after {_CALLS} calls", 1, _CALLS),
+                (f"memory, then with {_PEOPLE} people signed in", _PEOPLE, _PEOPLE),
+            ):
+                asyncio.run(_calls(bench, task, calls, people))
                 sheet.row(name, unit="MB").put(task.memory(), peer)
 
 
@@ -108,20 +114,20 @@ def _started(bench: Bench, image: str, cpus: float) -> Iterator[_Task]:
         container.remove(v=True, force=True)
 
 
-async def _calls(bench: Bench, task: _Task, calls: int) -> None:
-    """Calls of a tool that asks Google, by a user who signs in first."""
-    if not calls:
-        return
+async def _calls(bench: Bench, task: _Task, calls: int, people: int = 1) -> None:
+    """Calls of a tool that asks Google, by so many users, who sign in first."""
     stand_in = StandIn(proxy=bench.google.proxy, authority=bench.google.authority)
     address = PublicAddress(url=_URL, connect_to=task.address)
-    session = await sign_in(Subject(address=address, google=stand_in.client), "benchmark@example.com")
-    async with session.client(address) as client:
+    subject = Subject(address=address, google=stand_in.client)
+    for session in [await sign_in(subject, f"benchmark{number}@example.com") for number in range(people)]:
+        async with session.client(address) as client:
 
-        async def some(number: int) -> None:
-            for _ in range(number):
-                arguments = {"query": "invoices"}
-                if (answer := await client.call_tool(_TOOL, arguments)).is_error:
-                    raise RuntimeError(f"{_TOOL}: {answer.content}")
+            async def some(number: int, client: Client = client) -> None:
+                for _ in range(number):
+                    arguments = {"query": "invoices"}
+                    if (answer := await client.call_tool(_TOOL, arguments)).is_error:
+                        raise RuntimeError(f"{_TOOL}: {answer.content}")
 
-        at_once = min(calls, _AT_ONCE)
-        await asyncio.gather(*(some(calls // at_once) for _ in range(at_once)))
+            own = calls // people
+            at_once = min(own, _AT_ONCE)
+            await asyncio.gather(*(some(own // at_once) for _ in range(at_once)))

@@ -7,6 +7,7 @@ Goes when FastMCP, pydantic and the server's other libraries start as quickly by
 """
 
 import gc
+import os
 import sys
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
@@ -27,7 +28,9 @@ def begin() -> None:
     _build_models_when_used()
     check_no_types()
     sys.meta_path.insert(0, _Finder)
-    for name in _MISSING:
+    # Another event loop than this server's. Its HTTP client imports it for the first sign-in; Valkey's client needs it.
+    trio = () if os.environ.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") == "valkey" else ("trio",)
+    for name in (*_MISSING, *trio):
         sys.modules[name] = None  # type: ignore[assignment]  # Imported, it is an ImportError.
 
 
