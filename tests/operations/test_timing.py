@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from components.settings import parse
+from components.settings.tasks import Health
 from operations import timing
 from operations.__main__ import main
 from tests.stacks import INTERNAL, SERVICE, changed, production
@@ -25,8 +26,14 @@ def test_each_second_follows_from_a_setting() -> None:
         "longestRequest": 30,
         "longestRequest + 10": 40,
     }
-    quick = seconds(health={"interval": 10}, longestRequest=5)
-    assert list(quick.values()) == [20, 5, 15]
+    quick = seconds(health={"interval": 5, "timeout": 4}, longestRequest=5)
+    assert list(quick.values()) == [10, 5, 15]
+
+
+def test_by_default_a_rollout_takes_90_seconds_and_a_task_that_answers_nothing_as_long_to_be_taken_out() -> None:
+    assert sum(seconds(health={}).values()) == 90
+    health = Health()
+    assert health.interval * health.unhealthy_threshold == 90
 
 
 def test_without_a_load_balancer_nothing_drains() -> None:
