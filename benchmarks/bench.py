@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,19 +134,22 @@ class Bench(contextlib.ExitStack):
     def document(self, *command: str) -> dict[str, Any]:
         """What one of the project's modules prints as JSON. Raises `RuntimeError`."""
         environment = {**os.environ, "DOCKER_HOST": self.engine.host}
-        pipe = subprocess.PIPE
-        with subprocess.Popen(
-            [sys.executable, "-m", *command], cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True
-        ) as process:
-            try:
-                printed, errors = process.communicate()
-            except BaseException:
-                process.terminate()  # A rehearsal then removes what it has started; the end of the block waits for it.
-                raise
-        if process.returncode:
-            raise RuntimeError(f"{' '.join(command)}: {_failure(printed) or errors}")
-        document: dict[str, Any] = json.loads(printed)
-        return document
+        return printed_document([sys.executable, "-m", *command], ROOT, environment)
+
+
+def printed_document(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> dict[str, Any]:
+    """What a command prints as JSON. Raises `RuntimeError`."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            printed, errors = process.communicate()
+        except BaseException:
+            process.terminate()  # A rehearsal then removes what it has started; the end of the block waits for it.
+            raise
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {_failure(printed) or errors}")
+    document: dict[str, Any] = json.loads(printed)
+    return document
 
 
 def _failure(printed: str) -> str:
