@@ -1,5 +1,6 @@
-"""Measures what users wait for and pay for, beside peers, and writes `results.json`, `results.md`, a picture and
-README's table. About 20 minutes for all of it; named groups alone are measured anew, the others keep their figures.
+"""Measures what users wait for and pay for, beside peers, and writes `results.json`, `results.md`, a picture
+and the tables of README and docs/capacity.md. About 40 minutes for all of it; named groups alone are measured anew, the
+others keep their figures.
 `show` only writes anew what is made of results.json; `compare BEFORE.json AFTER.json` holds two of them together."""
 
 from __future__ import annotations
@@ -91,11 +92,15 @@ def write(name: str, found: dict[str, Any], home: Path = HOME) -> None:
 
 
 def show(home: Path = HOME) -> None:
-    """Make page, picture and README's table of the results."""
+    """Make page, picture, README's table and those of docs/capacity.md of the results."""
+    from benchmarks import capacity
+
     results, readme = json.loads((home / RESULTS.name).read_text()), home.parent / "README.md"
+    held = home.parent / "docs" / "capacity.md"
     (home / "results.md").write_text(page.page(results))
     (home / page.PICTURE).write_text(page.picture(results))
     readme.write_text(page.with_figures(readme.read_text(), results))
+    held.write_text(page.between(held.read_text(), capacity.BEGIN, capacity.tables(results)))
 
 
 def _compare(arguments: Sequence[str]) -> int:

@@ -72,7 +72,9 @@ def measure(bench: Bench, sheet: Sheet) -> None:
         _pulled(bench, sheet)
     registries.measure(bench, sheet)
     sheet.without["the first users' fork"] = "its source is on GitHub alone, which a closed network does not reach"
-    sheet.without["upstream's own Dockerfile"] = "it builds from upstream's repository, which is on GitHub alone"
+    sheet.without["upstream's own Dockerfile"] = (
+        "it takes upstream's uv.lock, on GitHub alone as the Dockerfile is; the source on the package index has neither"
+    )
 
 
 def _mb(size: float) -> float:

@@ -20,7 +20,7 @@ TITLES = {
     "rehearsal": "A rehearsal",
     "verbs": "Commands",
     "rollback": "Rollback, in a rehearsal",
-    "load": "Many users at once, in a rehearsal",
+    "load": "Many users at once, in rehearsals",
 }
 PICTURE = "growth.svg"
 BEGIN, END = "<!-- figures: python -m benchmarks -->", "<!-- end of figures -->"
@@ -56,6 +56,8 @@ def _page(results: Results) -> Iterator[str]:
         yield f"{found['date']}; {found['machine']['machine']}; {facts}; {_runs(found['runs'])}.\n"
         if group == "program":
             yield f"![How time and memory grow]({PICTURE})\n\nDashed: as from the first to the second it would go on.\n"
+        if group == "load":
+            yield "[As a table](../docs/capacity.md), with what follows for a task's size and for autoscaling.\n"
         yield "| figure | | beside | reach |\n|---|---|---|---|"
         for name, row in found["rows"].items():
             yield f"| {_cell(name)} | {_own(row)} | {_beside(row)} | {_reach(row)} |"
@@ -112,10 +114,15 @@ def readme(results: Results) -> str:
 
 def with_figures(text: str, results: Results) -> str:
     """README's text with that table in place of what is between the marks."""
-    before, mark, rest = text.partition(BEGIN)
+    return between(text, BEGIN, readme(results))
+
+
+def between(text: str, begin: str, made: str) -> str:
+    """A document's text with `made` in place of what is between its marks."""
+    before, mark, rest = text.partition(begin)
     if not mark:
-        raise ValueError(f"README has no {BEGIN}")
-    return f"{before}{BEGIN}\n{readme(results)}{END}{rest.partition(END)[2]}"
+        raise ValueError(f"the document has no {begin}")
+    return f"{before}{begin}\n{made}{END}{rest.partition(END)[2]}"
 
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 240, 48

@@ -96,9 +96,11 @@ class Measured:
 
 
 def run(
-    address: PublicAddress, people: Sequence[Person], weights: Mapping[str, int], *, users: int, seconds: int
-) -> Measured:
-    """Let `users` ask for `seconds`; each is one of `people`, in turn.
+    address: PublicAddress, people: Sequence[Person], weights: Mapping[str, int], *, users: int, seconds: int,
+    pause: tuple[float, float] = (0.5, 1.5),
+) -> Measured:  # fmt: skip
+    """Let `users` ask for `seconds`; each is one of `people`, in turn. pause: least and most seconds from an answer to
+    the user's next request.
 
     Nothing of it runs on when this is interrupted, or this process is killed. Raises `LoadTestFailed`, and
     `machine.environments.NotInstalled` where Locust cannot be had.
@@ -111,6 +113,7 @@ def run(
         "healthPath": address.health_path,
         "users": users,
         "seconds": seconds,
+        "pause": pause,
         "weights": dict(weights),
         "people": [dataclasses.asdict(person) for person in people],
     }

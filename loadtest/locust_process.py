@@ -3,7 +3,7 @@
 Reads one line of JSON from standard input, which holds tokens and so is no argument, and prints one:
 
     {"url": "https://...", "connectTo": "http://127.0.0.1:PORT" or null, "mcpPath": "/mcp", "healthPath": "/health",
-     "users": 10, "seconds": 30, "weights": {"health": 1, "tools/list": 1, "search": 1},
+     "users": 10, "seconds": 30, "pause": [0.5, 1.5], "weights": {"health": 1, "tools/list": 1, "search": 1},
      "people": [{"token": "..." or null, "search": {"name": TOOL, "arguments": {...}} or null}]}
     {"figures": [{"name": "health", "count": 290, "failures": 0, "rate": 9.7, "p50": 12, "p95": 40, "p99": 80,
      "most": 95}], "errors": [{"name": "health", "error": "...", "count": 1}], "busy": false}
@@ -40,10 +40,9 @@ META = {
 
 
 class Person(FastHttpUser):
-    """A user: asks, waits for about a second, and asks again."""
+    """A user: asks, waits as long as the plan says, and asks again."""
 
     abstract = True
-    wait_time = between(0.5, 1.5)
     insecure = False  # A token is sent: to whom, is looked at.
     connection_timeout = 10.0
     network_timeout = 30.0
@@ -135,7 +134,8 @@ def main():
     tasks = {TASKS[name]: weight for name, weight in plan["weights"].items()}
     people, eras = itertools.cycle(plan["people"]), itertools.cycle([False, True])
     host = plan["connectTo"] or "{0.scheme}://{0.netloc}".format(urlsplit(plan["url"]))
-    kind = type("User", (Person,), {"tasks": tasks, "plan": plan, "people": people, "eras": eras, "host": host})
+    members = {"tasks": tasks, "plan": plan, "people": people, "eras": eras, "host": host}
+    kind = type("User", (Person,), members | {"wait_time": between(*plan["pause"])})
     environment = Environment(user_classes=[kind])
     runner = environment.create_local_runner()
     runner.start(plan["users"], spawn_rate=max(1.0, plan["users"] / RAMP))

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import comparing, page
+from benchmarks import capacity, comparing, load, page
 from benchmarks.program import configuration
 from benchmarks.sheet import Row, Sheet, run
 from components.settings import NAMESPACE, parse
@@ -117,6 +117,8 @@ def test_a_group_that_is_measured_anew_leaves_the_others_and_their_dates(tmp_pat
     home = tmp_path / "benchmarks"
     home.mkdir()
     (tmp_path / "README.md").write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "capacity.md").write_text(f"before\n{capacity.BEGIN}\nold\n{page.END}\n")
     benchmarks.write("program", RESULTS["program"] | {"date": "2020-01-01"}, home)
     benchmarks.write("verbs", RESULTS["verbs"], home)
     kept = json.loads((home / "results.json").read_text())
@@ -165,8 +167,23 @@ def test_page_picture_and_readme_are_made_of_the_results() -> None:
     home = ROOT / "benchmarks"
     results = json.loads((home / "results.json").read_text()) if (home / "results.json").exists() else {}
     assert page.with_figures((ROOT / "README.md").read_text(), results) == (ROOT / "README.md").read_text()
+    held = (ROOT / "docs" / "capacity.md").read_text()
+    assert page.between(held, capacity.BEGIN, capacity.tables(results)) == held
     if results:
         assert (home / "results.md").read_text() == page.page(results)
         assert (home / page.PICTURE).read_text() == page.picture(results)
     else:
         assert not (home / "results.md").exists()
+
+
+def test_the_capacity_page_says_how_many_people_are_at_the_share_of_the_most_that_autoscaling_keeps() -> None:
+    where = "0.5 CPU, one task"
+    rows = {f"{where}, the most: rate": Row(unit="/s", values=[19.0, 21.0, 20.0])}
+    rows |= {f"{where}, at 60%: rate": Row(unit="/s", values=[11.5])}
+    rows |= {f"{where}, at 60%: {kind}, {f}": Row(unit="ms", values=[9]) for kind in load.MIXED for f in load.FIGURES}
+    made = capacity.tables({"load": group(**rows), "start": group(**{"memory, idle": Row(unit="MB", values=[80.0])})})
+    assert "A task's memory, idle 80 MB." in made
+    assert f"| {where} | 20.0 | 12 | 9 ms, 9 ms, 9 ms |" in made
+    assert f"| {where}, at 60% | 9 ms, 9 ms, 9 ms |" in made
+    assert "0.25 CPU" not in made
+    assert "Not measured yet" in capacity.tables({})

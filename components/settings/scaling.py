@@ -108,12 +108,15 @@ class Autoscaling(Model):
     maximum: Annotated[int, Field(ge=2, le=100)]
     """The most tasks. With more than one OAuth state is shared; see oauth.state."""
     cpu_percent: Annotated[int, Field(ge=10, le=90)] | None = None
-    """CPU that tasks are kept at, on average, in percent. Default: 60 where nothing else here says when to scale."""
+    """CPU that tasks are kept at, on average, in percent. Default: 60 where nothing else here says when to scale;
+    docs/capacity.md has how many people that is, and how soon they are answered."""
     memory_percent: Annotated[int, Field(ge=10, le=95)] | None = None
-    """Memory that tasks are kept at, on average, in percent. Default: it is not looked at."""
+    """Memory that tasks are kept at, on average, in percent. Default: it is not looked at, because it does not grow
+    with people (docs/capacity.md)."""
     requests_per_target: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     """Requests a minute that each task gets from the load balancer, on average (only with routing from outside).
-    Default: they are not looked at."""
+    Default: they are not looked at, because what one takes depends on the tools that are called; docs/capacity.md has
+    figures to begin with."""
     schedules: dict[Name, Schedule] = {}
     """Other limits at other times, by a name of yours. What a schedule sets (`minimum`, `maximum`) is here only where a
     new service begins. Default: none."""
