@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchmarks.load import FIGURES, KEPT, MIXED, MOST, SHARE, SIZES, WAYS
+from loadtest import LIMITS
 
 BEGIN = "<!-- figures: python -m benchmarks load -->"
 _NONE = "Not measured yet: `.venv/bin/python -m benchmarks load`."
@@ -35,7 +37,7 @@ def _tables(group: Mapping[str, Any], rows: Mapping[str, Any]) -> Iterator[str]:
             most = _value(rows, f"{where}, {MOST}: rate")
             if most is None:
                 continue
-            times = ", ".join(_time(rows, f"{where}, {KEPT}: {kind}, p95") for kind in kinds)
+            times = ", ".join(_time(rows, f"{where}, {KEPT}: {kind}, p95", LIMITS[kind]["p95"]) for kind in kinds)
             yield f"| {where} | {most:.1f} | {max(1, int(most * SHARE))} | {times} |"
     yield f"\n| p50, p95, p99 | {' | '.join(kinds)} |"
     yield f"|---|{'---|' * len(kinds)}"
@@ -55,6 +57,7 @@ def _value(rows: Mapping[str, Any], name: str) -> float | None:
     return statistics.median(values) if values else None
 
 
-def _time(rows: Mapping[str, Any], name: str) -> str:
+def _time(rows: Mapping[str, Any], name: str, limit: float = math.inf) -> str:
+    """In bold where it is above the limit."""
     value = _value(rows, name)
-    return "none" if value is None else f"{value:.0f} ms"
+    return "none" if value is None else f"{value:.0f} ms" if value < limit else f"**{value:.0f} ms**"

@@ -25,6 +25,8 @@ SHARE = Autoscaling(maximum=2).tracked["cpu"] / 100
 MOST, KEPT = "the most", f"at {SHARE:.0%}"
 FIGURES = ("p50", "p95", "p99")
 _AT_ONCE, _SECONDS = 10, 15
+_BARE = ("1 CPU, one task, directly, the most: rate", "a bare server in Python, 50 users, by a public benchmark", 292.0)
+"""Of FastMCP without sign-in: https://www.tmdevlab.com/mcp-server-performance-benchmark.html"""
 
 
 def measure(bench: Bench, sheet: Sheet) -> None:
@@ -42,6 +44,9 @@ def measure(bench: Bench, sheet: Sheet) -> None:
                         asked = deployed.subject(rehearsal, edge="directly" not in way)
                         for _run in range(sheet.runs):
                             _ask(sheet, f"{cpus:g} CPU, {way}", asked, tasks)
+    row, peer, rate = _BARE
+    if row in sheet.rows:
+        sheet.rows[row].beside[peer] = [rate]
 
 
 def _limit(rehearsal: Rehearsal, tasks: int, cpus: float) -> None:

@@ -180,10 +180,11 @@ def test_the_capacity_page_says_how_many_people_are_at_the_share_of_the_most_tha
     where = "0.5 CPU, one task"
     rows = {f"{where}, the most: rate": Row(unit="/s", values=[19.0, 21.0, 20.0])}
     rows |= {f"{where}, at 60%: rate": Row(unit="/s", values=[11.5])}
-    rows |= {f"{where}, at 60%: {kind}, {f}": Row(unit="ms", values=[9]) for kind in load.MIXED for f in load.FIGURES}
+    rows |= {f"{where}, at 60%: {kind}, {f}": Row(unit="ms", values=[99]) for kind in load.MIXED for f in load.FIGURES}
+    rows[f"{where}, at 60%: health, p95"] = Row(unit="ms", values=[101])
     made = capacity.tables({"load": group(**rows), "start": group(**{"memory, idle": Row(unit="MB", values=[80.0])})})
     assert "A task's memory, idle 80 MB." in made
-    assert f"| {where} | 20.0 | 12 | 9 ms, 9 ms, 9 ms |" in made
-    assert f"| {where}, at 60% | 9 ms, 9 ms, 9 ms |" in made
+    assert f"| {where} | 20.0 | 12 | **101 ms**, 99 ms, 99 ms |" in made
+    assert f"| {where}, at 60% | 99 ms, 101 ms, 99 ms |" in made
     assert "0.25 CPU" not in made
     assert "Not measured yet" in capacity.tables({})
