@@ -5,6 +5,11 @@ DynamoDB's and Valkey's can be built.
 Usage: check.py TOOLS, in the image's own environment. TOOLS: what tool_schemas.py has written.
 """
 
+# ruff: noqa: E402
+import locations
+
+locations.begin()
+
 import gc
 import json
 import sys

@@ -7,6 +7,10 @@ Goes when workspace-mcp can keep credentials in S3 itself.
 """
 
 # ruff: noqa: E402
+import locations
+
+locations.begin()
+
 import os
 import sys
 

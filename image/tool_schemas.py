@@ -5,7 +5,7 @@ a fifth of a start, and the same each time.
 same again. All else it does itself, and all of it for a function that was another when it was written down. check.py
 holds the tools that come of it against those that were recorded.
 
-As a program: records all tools.
+As a program: records all tools, and where the modules lie that they take (locations.py).
 
 Goes when FastMCP makes schemas when they are asked for.
 """
@@ -21,6 +21,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import deferred
+import locations
 from fastmcp.tools import function_parsing
 from fastmcp.tools.function_parsing import ParsedDocstring, ParsedFunction
 
@@ -123,6 +124,7 @@ def main() -> None:
     written = record()
     FILE.with_name("tools.json").write_text(json.dumps(tools()))
     FILE.write_text(json.dumps(written))
+    locations.record()
 
 
 if __name__ == "__main__":

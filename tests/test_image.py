@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import importlib.util
 import os
 import re
 import shutil
@@ -182,6 +183,26 @@ def test_a_file_that_imports_a_package_that_is_left_out_makes_no_image(
     (tmp_path / file).write_text(source)
     with pytest.raises(SystemExit, match=problem) if problem else contextlib.nullcontext():
         hold_imports(tmp_path)
+
+
+def test_modules_are_found_where_they_were_when_that_was_written_down_and_others_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(IMAGE))
+    locations = importlib.import_module("locations")
+    monkeypatch.setattr(locations, "FILE", tmp_path / "locations.json")
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    before = list(sys.meta_path)
+    locations.begin()
+    assert sys.meta_path == before  # There is nothing written down outside of the image.
+    locations.record()
+    locations.begin()
+    finder: Any = sys.meta_path[0]
+    for name in ("json", "json.decoder"):
+        found, usual = finder.find_spec(name), importlib.util.find_spec(name)
+        assert usual
+        assert (found.origin, found.submodule_search_locations) == (usual.origin, usual.submodule_search_locations)
+    assert finder.find_spec("of_nobody") is None
 
 
 @pytest.fixture(scope="module")
