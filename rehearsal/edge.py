@@ -199,6 +199,13 @@ class Edge:
         return bound
 
     def _read(self) -> Table:
+        """Rules and targets of one moment: where ECS shifts requests, targets go once the rule does not name them."""
+        rules = self._rules()
+        while (table := self._table_of(rules)).rules != (rules := self._rules()):
+            pass
+        return table
+
+    def _rules(self) -> list[Shape]:
         pages = self._api.get_paginator("describe_rules").paginate(ListenerArn=self.listener_arn)
         rules = [rule for page in pages for rule in page["Rules"]]
         # AWS says ListenerNotFound; the emulator, nothing.
@@ -207,6 +214,9 @@ class Edge:
                 f"the emulator at {self.endpoint_url} has no listener {self.listener_arn}. "
                 "`aws elbv2 describe-listeners` with that --endpoint-url lists what it has."
             )
+        return rules
+
+    def _table_of(self, rules: list[Shape]) -> Table:
         forwards = (action for rule in rules for action in rule["Actions"] if action["Type"] == "forward")
         arns = sorted({arn for action in forwards for arn in weights(action)})
         groups = self._api.describe_target_groups(TargetGroupArns=arns)["TargetGroups"] if arns else []

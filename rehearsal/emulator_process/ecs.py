@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from rehearsal.emulator_process.needs import need
-from rehearsal.emulator_process.traffic_shift import LEARNING, Groups
+from rehearsal.emulator_process.traffic_shift import Groups
 
 HEALTH_LIMIT = 60.0
 """Seconds in which a task's targets must become healthy; the edge asks more often than configured, so this is ample."""
+
+LEARNING_LIMIT = 30.0
+"""Seconds in which the edge must have learnt that a target was deregistered; it takes less than one."""
 
 LATENESS = 0.5
 """Seconds for which DescribeServices shows the deployments of before UpdateService; on AWS there is no telling."""
@@ -65,13 +68,17 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path, groups_of: Groups)
 
     def drain(groups: list[str], ip: str) -> None:
         """Wait until the targets, deregistered already, have answered what was under way; or are out of time."""
-        time.sleep(LEARNING)
         attributes = [entry for arn in groups for entry in alb._tg_attrs.get(arn, [])]
         delays = [int(e["Value"]) for e in attributes if e["Key"] == "deregistration_delay.timeout_seconds"]
-        deadline = time.monotonic() + max(delays, default=0) - LEARNING
-        with contextlib.suppress(OSError):  # The edge is gone, and with it whoever asked.
-            while time.monotonic() < deadline and any(one["state"] == "draining" for one in targets(groups, ip)):
+
+        def while_any(*states: str, seconds: float) -> None:
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and any(one["state"] in states for one in targets(groups, ip)):
                 time.sleep(0.1)
+
+        with contextlib.suppress(OSError):  # The edge is gone, and with it whoever asked.
+            while_any("initial", "healthy", "unhealthy", seconds=LEARNING_LIMIT)
+            while_any("draining", seconds=max(delays, default=0))
 
     def record_when_healthy(service_key: str, task: dict[str, Any]) -> None:
         service = ecs._services.get(service_key) or {}

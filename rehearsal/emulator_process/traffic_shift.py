@@ -9,9 +9,6 @@ from rehearsal.emulator_process.needs import need
 MINUTE = 1.0
 """Seconds for which the emulated ECS waits a minute of a strategy."""
 
-LEARNING = 1.2
-"""Seconds from a change of a rule or its targets until the edge has learnt of it."""
-
 Groups = Callable[[dict[str, Any], dict[str, Any]], list[str]]
 """ARNs of the target groups in which a service (first) has a task (second)."""
 
@@ -152,7 +149,6 @@ def shift_requests(ecs: Any, alb: Any) -> Groups:
             if primary.get("_shifted"):  # By a deployment of before: this one was gone back to.
                 if serving(service) != group_of(service, primary):
                     weigh(balancer, group_of(service, primary), 100)
-                    time.sleep(LEARNING)
                 complete(cluster, key, expected_deployment_id)
             elif not primary.get("_shifting"):
                 primary["_shifting"] = True
@@ -175,7 +171,7 @@ def shift_requests(ecs: Any, alb: Any) -> Groups:
                 if goes_on():
                     weigh(balancer, group_of(service, deployment), percent)
                     deployment["_stage"] = "PRODUCTION_TRAFFIC_SHIFT" if percent < 100 else "BAKE_TIME"
-                    until = time.monotonic() + max(minutes * MINUTE, LEARNING)
+                    until = time.monotonic() + minutes * MINUTE
                     while goes_on() and time.monotonic() < until:
                         time.sleep(0.05)
             if goes_on():

@@ -34,8 +34,8 @@ SHARED = {
     f"{SERVICE}.oauth.state": "dynamodb",
     f"{SERVICE}.routing": {"strategy": "host", "host": HOST, "priority": 50},
 }
-CANARY = {"strategy": "canary", "canaryPercent": 20, "canaryMinutes": 3, "bakeMinutes": 1}
-LINEAR = {"strategy": "linear", "stepPercent": 40, "stepMinutes": 2, "bakeMinutes": 1}
+CANARY = {"strategy": "canary", "canaryPercent": 20, "canaryMinutes": 5, "bakeMinutes": 1}
+LINEAR = {"strategy": "linear", "stepPercent": 40, "stepMinutes": 5, "bakeMinutes": 1}
 BLUE_GREEN = {"strategy": "blueGreen", "bakeMinutes": 1}
 
 
