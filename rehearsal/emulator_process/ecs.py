@@ -30,7 +30,8 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path, groups_of: Groups)
     MiniStack counts a task as healthy one second after its container has started, and takes the container of a task
     that it replaces away at once. AWS counts it once its targets are healthy (a deployment's tasks that become
     unhealthy are failures), and deregisters a target, and waits until its last answer has ended, for as long as the
-    group's deregistration delay says, before it stops the task.
+    group's deregistration delay says, before it stops the task. To have room for a third version, it stops one that
+    never became healthy.
 
     ecs, alb: the modules of MiniStack. note: file with the address at which the edge says the health of its targets;
     while there is none (no load balancer), MiniStack's own way stands. groups_of: says a task's target groups.
@@ -45,6 +46,8 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path, groups_of: Groups)
         "_sync_service_targets",
         "_task_ip",
         "_ACTION_MAP",
+        "_primary_deployment",
+        "_tasks",
     )
     need(alb, "_tgs", "_tg_attrs")
     count_as_healthy, stop = ecs._record_service_task_healthy, ecs._stop_task
@@ -97,10 +100,28 @@ def roll_out_by_target_health(ecs: Any, alb: Any, note: Path, groups_of: Groups)
             time.sleep(0.1)
         count_as_healthy(service_key, task)
 
+    def least(service: dict[str, Any], task: dict[str, Any]) -> dict[str, Any]:
+        """A task of an older version that never became healthy, in place of one that may answer."""
+        newest = (ecs._primary_deployment(service) or {}).get("id")
+        return next(
+            (
+                one
+                for one in list(ecs._tasks.values())
+                if (one.get("group"), one.get("lastStatus")) == (task["group"], "RUNNING")
+                and not one.get("_startup_stable")
+                and one.get("_deployment_id") != newest
+            ),
+            task,
+        )
+
     def stop_after_draining(request: dict[str, Any]) -> Any:
         cluster = ecs._resolve_cluster_name(request.get("cluster", "default"))
         task = ecs._resolve_task(request.get("task", ""), cluster) if cluster else None
         service = ecs._services.get(f"{cluster}/{(task or {}).get('group', '').removeprefix('service:')}")
+        if task and service and request.get("reason") == "Deployment capacity limit":
+            # Room for a new version: MiniStack takes the oldest task, which may be the only one that answers.
+            task = least(service, task)
+            request = request | {"task": task["taskArn"]}
         if note.exists() and task and service and service.get("loadBalancers") and task.get("lastStatus") == "RUNNING":
             ip = ecs._task_ip(task)
             # A task without an address is no target.
