@@ -331,7 +331,7 @@ def test_a_bucket_that_denies_or_does_not_answer_is_told_and_never_taken_for_suc
         "assert store.store_credential('person', of('person')) is False\n"
         "assert store.delete_credential('person') is False\n"
         "try:\n    store.get_credential('person')\n"
-        "except Exception as error:\n    print('raised', error)"
+        "except Exception as error:\n    print(f'raised {error}')"
     )
     with Stub(server.engine.bridge_address(), 403, DENIED) as denying:
         denied = server.run(program, endpoint=denying.url)
