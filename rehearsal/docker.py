@@ -201,7 +201,10 @@ class Engine:
         first = int(self._identity, 16) % _BRIDGES[0].num_addresses // 256
         for network in candidates[first:] + candidates[:first]:
             if not any(network.overlaps(other) for other in taken):
-                _ip("link", "add", self._bridge, "type", "bridge")
+                # An address of its own, as Docker gives its bridges. Otherwise it has the lowest of the containers',
+                # and when that one ends, the others send to an address that is gone, for ten seconds or more.
+                hardware = "02:42:" + network[1].packed.hex(":")
+                _ip("link", "add", self._bridge, "address", hardware, "type", "bridge")
                 _ip("address", "add", f"{network[1]}/24", "dev", self._bridge)
                 _ip("link", "set", self._bridge, "up")
                 return self._bridge

@@ -210,6 +210,22 @@ with Engine(work=work) as engine:
     assert own(tmp_path, body).split() == ["True"]
 
 
+def test_the_bridge_keeps_its_hardware_address_when_containers_come_and_go(tmp_path: Path) -> None:
+    body = """
+def address():
+    return docker._ip("-brief", "link", "show", engine._bridge).split()[2]
+with Engine(work=work) as engine:
+    seen = [address()]
+    docker._ip("link", "add", "container", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "inside")
+    docker._ip("link", "set", "container", "master", engine._bridge)
+    seen.append(address())
+    docker._ip("link", "delete", "container")
+    seen.append(address())
+print(seen[0] == seen[1] == seen[2], seen[0].startswith("02:42:"))
+"""
+    assert own(tmp_path, body).split() == ["True", "True"]
+
+
 def test_an_interrupted_rehearsal_ends_its_engine(tmp_path: Path) -> None:
     body = """
 try:
