@@ -46,8 +46,12 @@ if os.environ.get("MCP_ENABLE_OAUTH21", "").strip().lower() == "true":
 
     oauth_store.connect()
 
+# After it: they take the server as main has made it.
+import calls
+import middleware
+from core.server import server
 from main import main  # It reads the environment and loads all tools when it is imported.
-from middleware import install  # After it: it takes the server as main has made it.
 
-install()
+calls.prepare(server)
+middleware.install()
 main()

@@ -29,7 +29,7 @@ from rehearsal.emulator import free_port
 REQUIREMENTS = ("mitmproxy==11.0.2", "PyJWT==2.15.1", "PySocks==1.7.1")
 START_TIMEOUT = 30.0  # seconds
 IN_CONTAINER = "/run/rehearsal-authority.pem"
-"""Where containers find the authority's certificate."""
+"""Where containers find the authority's certificate, among those of all others: as many as on AWS, which takes time."""
 SYSTEM_IN_CONTAINER = "/usr/lib/ssl/cert.pem"
 """Where Debian's OpenSSL looks for authorities: the server fetches clients' documents by no variable's authority."""
 SOCKS_IN_CONTAINER = "/opt/site/socks.py"
@@ -83,8 +83,8 @@ class Google:
         return {
             "environment": _variables(self.bridge_proxy, IN_CONTAINER),
             "volumes": [
-                f"{self.authority}:{IN_CONTAINER}:ro",
-                f"{self.authority}:{SYSTEM_IN_CONTAINER}:ro",
+                f"{self.home}/authorities.pem:{IN_CONTAINER}:ro",
+                f"{self.home}/authorities.pem:{SYSTEM_IN_CONTAINER}:ro",
                 f"{self.modules}/socks.py:{SOCKS_IN_CONTAINER}:ro",
             ],
         }

@@ -4,8 +4,8 @@
     python google_process.py --bind 127.0.0.1:PORT [--bind ADDRESS:PORT]... --home FOLDER [--follow-parent]
 
 An intercepting proxy that answers for Google's names by itself and refuses all others: nothing is ever sent on. Its
-authority's certificate is FOLDER/mitmproxy-ca-cert.pem, made anew for each folder; FOLDER/modules holds PySocks. Once
-it listens it prints a line.
+authority's certificate is FOLDER/mitmproxy-ca-cert.pem, made anew for each folder, and stands in FOLDER/authorities.pem
+among those of all others; FOLDER/modules holds PySocks. Once it listens it prints a line.
 
 Sign-in: https://developers.google.com/identity/protocols/oauth2/web-server and .../openid-connect/openid-connect. The
 user is whoever `login_hint` names; there is no page to click on. Users whose name begins with one of these words behave
@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode
 
+import certifi
 import jwt
 import socks
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -423,8 +424,8 @@ def _filled(template: Any, values: dict[str, str]) -> Any:
 class StandIn:
     """The proxy's addon: answers, and lets nothing through."""
 
-    def __init__(self) -> None:
-        self._google = Google()
+    def __init__(self, home: Path) -> None:
+        self._google, self._home = Google(), home
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         if not GOOGLE.fullmatch(flow.request.pretty_host) and flow.request.pretty_host not in DOCUMENT_HOSTS:
@@ -453,8 +454,9 @@ class StandIn:
             flow.response = http.Response.make(status, json.dumps(content), headers)
 
     def running(self) -> None:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
+        authorities = certifi.contents() + (self._home / "mitmproxy-ca-cert.pem").read_text()
+        (self._home / "authorities.pem").write_text(authorities)
+        print("ready", flush=True)  # noqa: T201
 
 
 async def serve(bind: list[str], home: Path, follow_parent: bool) -> None:
@@ -463,7 +465,7 @@ async def serve(bind: list[str], home: Path, follow_parent: bool) -> None:
     master = DumpMaster(options, with_termlog=False, with_dumper=False)
     # No connection to the real host, neither before it is asked nor for a look at its certificate.
     options.update(connection_strategy="lazy", upstream_cert=False, rawtcp=False)
-    master.addons.add(StandIn())
+    master.addons.add(StandIn(home))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, master.shutdown)
@@ -481,9 +483,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--bind", action="append", required=True)
     parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument(
-        "--follow-parent", action="store_true", help="end with the parent process, and remove the folder"
-    )
+    parser.add_argument("--follow-parent", action="store_true", help="end with the parent, and remove the folder")
     arguments = parser.parse_args()
     os.umask(0o022)  # Containers' users read the certificate and the module; mitmproxy keeps the keys to itself.
     modules = arguments.home / "modules"

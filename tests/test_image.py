@@ -166,6 +166,62 @@ def test_an_error_in_a_library_without_its_source_names_file_and_line(engine: En
         engine.api.containers.run(built.image, program, entrypoint="python3", remove=True)
 
 
+READS = """
+import ssl, sys
+from types import SimpleNamespace
+sys.path.insert(0, "/opt/launcher")
+import calls
+import httplib2
+import httpx2
+
+reads = []
+read = ssl.SSLContext.load_verify_locations
+ssl.SSLContext.load_verify_locations = lambda *arguments, **named: (reads.append(1), read(*arguments, **named))[1]
+for when in ("by themselves", "prepared"):
+    for _ in range(3):
+        httpx2.AsyncClient()
+        httplib2.HTTPSConnectionWithTimeout("gmail.googleapis.com")
+    print(when, len(reads))
+    reads.clear()
+    calls.prepare(SimpleNamespace(_mcp_server=SimpleNamespace(get_tool_input_schema=None)))
+"""
+
+
+def test_clients_of_google_read_the_authorities_once_and_not_each_anew(engine: Engine, built: BuildResult) -> None:
+    printed = engine.api.containers.run(built.image, ["-c", READS], entrypoint="python3", remove=True)
+    assert printed.decode().splitlines() == ["by themselves 6", "prepared 2"]
+
+
+HELD = """
+import sys
+from typing import Annotated
+sys.path.insert(0, "/opt/launcher")
+import calls
+from fastmcp import FastMCP
+from mcp.shared.inbound import validate_mcp_param_headers
+from pydantic import Field
+
+server = FastMCP("headers")
+
+@server.tool
+def list_files(region: Annotated[str, Field(json_schema_extra={"x-mcp-header": "Region"})]) -> str:
+    return region
+
+calls.prepare(server)
+schema = server._mcp_server.get_tool_input_schema
+for header in ("eu", "us"):
+    print(validate_mcp_param_headers(schema("list_files"), {"region": "eu"}, {"mcp-param-region": header}) is None)
+print(schema("no_such_tool"))
+"""
+
+
+def test_a_header_that_contradicts_the_argument_that_it_repeats_is_still_seen(
+    engine: Engine, built: BuildResult
+) -> None:
+    printed = engine.api.containers.run(built.image, ["-c", HELD], entrypoint="python3", remove=True)
+    assert printed.decode().splitlines() == ["True", "False", "None"]
+
+
 @pytest.mark.parametrize(
     ("file", "source", "problem"),
     [
