@@ -12,9 +12,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import canonical_json
+from components.documents import policy_document
 from components.estate import Estate
-from components.names import task_role_name
+from components.names import role_name
 from components.settings import Settings
 
 
@@ -43,7 +43,7 @@ def policy_statements(settings: Settings, bucket: str, partition: str, account: 
                 "Resource": f"{arn}/{service.tokens.prefix}/*",
                 "Condition": {
                     "ArnNotEquals": {
-                        "aws:PrincipalArn": f"arn:{partition}:iam::{account}:role/{task_role_name(service)}"
+                        "aws:PrincipalArn": f"arn:{partition}:iam::{account}:role/{role_name(service, 'task')}"
                     }
                 },
             }
@@ -90,7 +90,7 @@ class Bucket(pulumi.ComponentResource):
             aws.s3.BucketPolicy(
                 f"{name}-policy",
                 bucket=name,
-                policy=canonical_json({"Version": "2012-10-17", "Statement": statements}),
+                policy=policy_document(statements),
                 opts=child,
             )
         if options.keep_versions_days is not None:

@@ -49,11 +49,7 @@ def alarm_name(service: Service, part: str) -> str:
     return f"{service.name}-{part}"
 
 
-def task_role_name(service: Service) -> str:
-    """The physical name of the running server's role."""
-    return f"{service.name}-task-role"
-
-
-def infrastructure_role_name(service: Service) -> str:
-    """The physical name of the role under which ECS shifts requests."""
-    return f"{service.name}-infrastructure-role"
+def role_name(service: Service, part: str) -> str:
+    """The physical name of one of the service's roles: `task` of the running server, `execution` of what starts it,
+    `infrastructure` of ECS while it shifts requests."""
+    return f"{service.name}-{part}-role"

@@ -15,8 +15,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import canonical_json
+from components.documents import policy_document
 from components.estate import Estate
+from components.roles import trust
 from components.settings import TOPICS, Budget, Monitoring, Settings, Topic
 
 
@@ -48,7 +49,7 @@ class Notifications(pulumi.ComponentResource):
             description="Encrypts the topics of alarms and deployments",
             enable_key_rotation=True,
             deletion_window_in_days=30,
-            policy=canonical_json(_key_policy(args.estate, budgets=monitoring.budget is not None)),
+            policy=policy_document(_key_statements(args.estate, budgets=monitoring.budget is not None)),
             tags=tags,
             opts=child,
         )
@@ -72,8 +73,8 @@ class Notifications(pulumi.ComponentResource):
             aws.sns.TopicPolicy(
                 f"{name}-{topic}-policy",
                 arn=made.arn,
-                policy=canonical_json(  # known at preview
-                    _topic_policy(args.estate, arn, budgets=bool(monitoring.budget) and topic == "warning")
+                policy=policy_document(  # known at preview
+                    _topic_statements(args.estate, arn, budgets=bool(monitoring.budget) and topic == "warning")
                 ),
                 opts=child,
             )
@@ -92,18 +93,8 @@ class Notifications(pulumi.ComponentResource):
                 f"{name}-slack-role",
                 name=f"{stack.name_prefix}-{stack.environment}-mcp-slack",
                 # Without any right: the channel is told of things, and can ask for nothing.
-                assume_role_policy=canonical_json(
-                    {
-                        "Version": "2012-10-17",
-                        "Statement": [
-                            {
-                                "Effect": "Allow",
-                                "Action": "sts:AssumeRole",
-                                "Principal": {"Service": "chatbot.amazonaws.com"},
-                                "Condition": {"StringEquals": {"aws:SourceAccount": args.estate.account}},
-                            }
-                        ],
-                    }
+                assume_role_policy=trust(
+                    "chatbot.amazonaws.com", {"StringEquals": {"aws:SourceAccount": args.estate.account}}
                 ),
                 tags=tags,
                 opts=child,
@@ -164,42 +155,36 @@ def _of_budgets(estate: Estate) -> dict[str, Any]:
     }
 
 
-def _key_policy(estate: Estate, *, budgets: bool) -> dict[str, Any]:
+def _key_statements(estate: Estate, *, budgets: bool) -> list[dict[str, Any]]:
     def use(sid: str, service: str, condition: dict[str, Any]) -> dict[str, Any]:
         return {
             "Sid": sid,
-            "Effect": "Allow",
             "Principal": {"Service": service},
             "Action": ["kms:Decrypt", "kms:GenerateDataKey*"],
             "Resource": "*",
             "Condition": condition,
         }
 
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                # Without it nobody could change the key any more; rights are given by IAM.
-                "Sid": "Account",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:{estate.partition}:iam::{estate.account}:root"},
-                "Action": "kms:*",
-                "Resource": "*",
-            },
-            use("Alarms", "cloudwatch.amazonaws.com", {"StringEquals": {"aws:SourceAccount": estate.account}}),
-            # EventBridge does not say for whom it publishes to an encrypted topic: with aws:SourceAccount or
-            # aws:SourceArn asked for, no event would ever arrive.
-            use("Events", "events.amazonaws.com", {}),
-            *([use("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),
-        ],
-    }
+    return [
+        {
+            # Without it nobody could change the key any more; rights are given by IAM.
+            "Sid": "Account",
+            "Principal": {"AWS": f"arn:{estate.partition}:iam::{estate.account}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        },
+        use("Alarms", "cloudwatch.amazonaws.com", {"StringEquals": {"aws:SourceAccount": estate.account}}),
+        # EventBridge does not say for whom it publishes to an encrypted topic: with aws:SourceAccount or
+        # aws:SourceArn asked for, no event would ever arrive.
+        use("Events", "events.amazonaws.com", {}),
+        *([use("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),
+    ]
 
 
-def _topic_policy(estate: Estate, topic: str, *, budgets: bool) -> dict[str, Any]:
+def _topic_statements(estate: Estate, topic: str, *, budgets: bool) -> list[dict[str, Any]]:
     def publish(sid: str, service: str, condition: dict[str, Any]) -> dict[str, Any]:
         return {
             "Sid": sid,
-            "Effect": "Allow",
             "Principal": {"Service": service},
             "Action": "sns:Publish",
             "Resource": topic,
@@ -208,16 +193,13 @@ def _topic_policy(estate: Estate, topic: str, *, budgets: bool) -> dict[str, Any
 
     same_account = {"StringEquals": {"aws:SourceAccount": estate.account}}
     alarms = f"arn:{estate.partition}:cloudwatch:{estate.region}:{estate.account}:alarm:*"
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            publish("Alarms", "cloudwatch.amazonaws.com", {**same_account, "ArnLike": {"aws:SourceArn": alarms}}),
-            # As AWS documents it, without a condition: EventBridge does not take one on a topic.
-            publish("Events", "events.amazonaws.com", {}),
-            *([publish("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),
-            # The pipeline has its right from IAM; nobody of another account has one.
-        ],
-    }
+    return [
+        publish("Alarms", "cloudwatch.amazonaws.com", {**same_account, "ArnLike": {"aws:SourceArn": alarms}}),
+        # As AWS documents it, without a condition: EventBridge does not take one on a topic.
+        publish("Events", "events.amazonaws.com", {}),
+        *([publish("Budgets", "budgets.amazonaws.com", _of_budgets(estate))] if budgets else []),
+        # The pipeline has its right from IAM; nobody of another account has one.
+    ]
 
 
 def message(*lines: str) -> str:

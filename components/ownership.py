@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from components.names import METRICS, task_role_name
+from components.names import METRICS, role_name
 from components.settings import TOPICS, Monitoring, Service, Settings, Topic
 
 Conflict = tuple[str, str, str, str]
@@ -69,7 +69,7 @@ def _unless_missing(ask: Callable[..., dict[str, Any]], **arguments: Any) -> dic
 
 def _role(settings: Settings, service: Service, client: Callable[[str], Any]) -> Iterator[Conflict]:
     """The first of a service's resources: where it is another's, all that have the service's name are."""
-    name = task_role_name(service)
+    name = role_name(service, "task")
     role = _unless_missing(client("iam").get_role, RoleName=name).get("Role", {})
     if environment := _of_another(settings, role.get("Tags", ())):
         yield (

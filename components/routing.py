@@ -127,8 +127,8 @@ class Routing(pulumi.ComponentResource):
         ]
         if others:
             (rule,) = rules  # Settings refuse to shift the requests of several.
-            role, policy = traffic_shift.infrastructure_role(self._name, service, args.estate, args.tags, self)
-            self.shift = traffic_shift.Shift(alternate_arn=others[0], rule_arn=rule.arn, role_arn=role, needed=[policy])
+            role, needed = traffic_shift.infrastructure_role(self._name, service, args.estate, args.tags, self)
+            self.shift = traffic_shift.Shift(alternate_arn=others[0], rule_arn=rule.arn, role_arn=role, needed=needed)
         return first
 
     def _target_group(self, name: str) -> aws.lb.TargetGroup:

@@ -18,6 +18,7 @@ from components.documents import canonical_json
 from components.estate import Estate
 from components.names import service_name
 from components.registry import Registry
+from components.roles import make_role, trust
 from components.routing import Routing, internal_url
 from components.settings import DynamoDbState, RollbackAlarm, Service
 from components.settings.server import VALKEY
@@ -297,43 +298,23 @@ class McpService(pulumi.ComponentResource):
     def _role(self, part: str, statements: list[dict[str, Any]]) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
         """A role that ECS tasks of this account may take, with `statements` as its one policy (if there are any)."""
         args, estate = self._args, self._args.estate
-        role = aws.iam.Role(
-            f"{self._name}-{part}-role",
-            name=f"{args.service.name}-{part}-role",
-            assume_role_policy=canonical_json(
-                {
-                    "Version": "2012-10-17",
-                    "Statement": [
-                        {
-                            "Effect": "Allow",
-                            "Action": "sts:AssumeRole",
-                            "Principal": {"Service": "ecs-tasks.amazonaws.com"},
-                            # Against the confused deputy: only tasks of this account and region.
-                            "Condition": {
-                                "StringEquals": {"aws:SourceAccount": estate.account},
-                                "ArnLike": {
-                                    "aws:SourceArn": f"arn:{estate.partition}:ecs:{estate.region}:{estate.account}:*"
-                                },
-                            },
-                        }
-                    ],
-                }
-            ),
+        trusted = trust(
+            "ecs-tasks.amazonaws.com",
+            # Against the confused deputy: only tasks of this account and region.
+            {
+                "StringEquals": {"aws:SourceAccount": estate.account},
+                "ArnLike": {"aws:SourceArn": f"arn:{estate.partition}:ecs:{estate.region}:{estate.account}:*"},
+            },
+        )
+        return make_role(
+            self._name,
+            args.service,
+            part,
+            trusted=trusted,
+            statements=statements,
             tags=args.tags,
             opts=self._child,
         )
-        if not statements:
-            return role.arn, []
-        policy = aws.iam.RolePolicy(
-            f"{self._name}-{part}-policy",
-            name=f"{args.service.name}-{part}",
-            role=role.name,
-            policy=canonical_json(
-                {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement} for statement in statements]}
-            ),
-            opts=self._child,
-        )
-        return role.arn, [policy]
 
     def _task_statements(self) -> list[dict[str, Any]]:
         service, estate = self._args.service, self._args.estate

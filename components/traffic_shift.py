@@ -14,9 +14,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from components.documents import canonical_json
 from components.estate import Estate
-from components.names import infrastructure_role_name, target_group_names
+from components.names import target_group_names
+from components.roles import make_role, trust
 from components.settings import Deployment, Service
 
 _STRATEGIES = {"rolling": "ROLLING", "canary": "CANARY", "linear": "LINEAR", "blueGreen": "BLUE_GREEN"}
@@ -101,9 +101,9 @@ def configuration(deployment: Deployment) -> aws.ecs.ServiceDeploymentConfigurat
 
 def infrastructure_role(
     name: str, service: Service, estate: Estate, tags: Mapping[str, str], parent: pulumi.Resource
-) -> tuple[pulumi.Output[str], pulumi.Resource]:
-    """ARN of the role under which ECS registers tasks in the service's target groups and changes its rule; and its
-    policy.
+) -> tuple[pulumi.Output[str], list[pulumi.Resource]]:
+    """ARN of the role under which ECS registers tasks in the service's target groups and changes its rule; and what
+    must be there before it has its rights.
 
     AWS has a managed policy for it, AmazonECSInfrastructureRolePolicyForLoadBalancers, which lets ECS change every
     listener, rule and target group of the account. This one names the service's own: the rule by its tags, since AWS
@@ -134,21 +134,12 @@ def infrastructure_role(
             "Condition": {"StringEquals": own},
         },
     ]
-    trust = {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"Service": "ecs.amazonaws.com"}}
-    role = aws.iam.Role(
-        f"{name}-infrastructure-role",
-        name=infrastructure_role_name(service),
-        assume_role_policy=canonical_json({"Version": "2012-10-17", "Statement": [trust]}),
-        tags=dict(tags),
+    return make_role(
+        name,
+        service,
+        "infrastructure",
+        trusted=trust("ecs.amazonaws.com", {}),
+        statements=statements,
+        tags=tags,
         opts=pulumi.ResourceOptions(parent=parent),
     )
-    policy = aws.iam.RolePolicy(
-        f"{name}-infrastructure-policy",
-        name=f"{service.name}-infrastructure",
-        role=role.name,
-        policy=canonical_json(
-            {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **statement} for statement in statements]}
-        ),
-        opts=pulumi.ResourceOptions(parent=parent),
-    )
-    return role.arn, policy

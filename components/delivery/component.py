@@ -12,6 +12,7 @@ from components.delivery.declared import Declared
 from components.delivery.documents import policies
 from components.delivery.names import GITHUB, provider_arn, role_name
 from components.delivery.statements import grants
+from components.documents import policy_document
 from components.estate import Estate
 from components.settings import Delivery as DeliverySettings
 from components.settings import Settings
@@ -98,26 +99,21 @@ class Delivery(pulumi.ComponentResource):
     ) -> pulumi.Output[str]:
         args = self._args
         trust = {
-            "Version": "2012-10-17",
-            "Statement": [
-                {
-                    "Effect": "Allow",
-                    "Action": "sts:AssumeRoleWithWebIdentity",
-                    "Principal": {"Federated": provider},
-                    "Condition": {
-                        "StringEquals": {
-                            f"{GITHUB}:aud": _AUDIENCE,
-                            f"{GITHUB}:sub": f"repo:{args.delivery.repository}:environment:{environment}",
-                            **conditions,
-                        }
-                    },
+            "Action": "sts:AssumeRoleWithWebIdentity",
+            "Condition": {
+                "StringEquals": {
+                    f"{GITHUB}:aud": _AUDIENCE,
+                    f"{GITHUB}:sub": f"repo:{args.delivery.repository}:environment:{environment}",
+                    **conditions,
                 }
-            ],
+            },
         }
         role = aws.iam.Role(
             f"{self._name}-{part}-role",
             name=role_name(args.settings, part),
-            assume_role_policy=pulumi.Output.json_dumps(trust, sort_keys=True),
+            assume_role_policy=pulumi.Output.from_input(provider).apply(
+                lambda provider: policy_document([{**trust, "Principal": {"Federated": provider}}])
+            ),
             # An update waits for ECS, at most as long as the provider does.
             max_session_duration=3600,
             tags=self._tags,

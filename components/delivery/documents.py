@@ -9,7 +9,7 @@ from typing import Any
 import pulumi
 
 from components.delivery.statements import Grant
-from components.documents import canonical_json
+from components.documents import policy_document
 
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
 POLICY_LIMIT = 6_144
@@ -32,7 +32,7 @@ def policies(rights: Sequence[Grant], *, write: bool) -> list[str]:
         if not grant.resources or not (grant.read or (write and grant.write)):
             continue
         for statement in _fitting(grant.sid, grant, write=write):
-            room = (each for each in documents if len(_document([*each, statement])) <= POLICY_LIMIT)
+            room = (each for each in documents if len(policy_document([*each, statement])) <= POLICY_LIMIT)
             into = next(room, None)
             if into is None:
                 documents.append(into := [])
@@ -43,7 +43,7 @@ def policies(rights: Sequence[Grant], *, write: bool) -> list[str]:
             f"{POLICIES_LIMIT}, and nothing was changed. Spread the services over several stacks, each with a delivery "
             "of its own."
         )
-    return [_document(statements) for statements in documents]
+    return [policy_document(statements) for statements in documents]
 
 
 def _fitting(sid: str, grant: Grant, *, write: bool) -> Iterator[Statement]:
@@ -56,7 +56,7 @@ def _fitting(sid: str, grant: Grant, *, write: bool) -> Iterator[Statement]:
         "Condition": grant.condition,
     }
     half = len(grant.resources) // 2
-    if len(_document([statement])) <= POLICY_LIMIT or not half:
+    if len(policy_document([statement])) <= POLICY_LIMIT or not half:
         yield statement
         return
     first, second = (
@@ -64,10 +64,6 @@ def _fitting(sid: str, grant: Grant, *, write: bool) -> Iterator[Statement]:
     )
     yield from _fitting(f"{sid}1", first, write=write)
     yield from _fitting(f"{sid}2", second, write=write)
-
-
-def _document(statements: Sequence[Statement]) -> str:
-    return canonical_json({"Version": "2012-10-17", "Statement": statements})
 
 
 def _brief(*values: str) -> str | list[str]:

@@ -7,13 +7,7 @@ should be.
 from __future__ import annotations
 
 from components.containers import log_group_name
-from components.names import (
-    infrastructure_role_name,
-    service_name,
-    target_group_name,
-    target_group_names,
-    task_role_name,
-)
+from components.names import role_name, service_name, target_group_name, target_group_names
 from components.settings import DynamoDbState, Service
 from operations.target import Target
 
@@ -22,6 +16,7 @@ Rights = dict[str, tuple[str, ...]]
 
 _SOME_ID = "0123456789abcdef"
 """Stands for the part of an ARN that AWS makes up."""
+_MAKE_ROLE = ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy")
 
 
 def of_deployer(target: Target, service: Service) -> Rights:
@@ -36,7 +31,7 @@ def of_deployer(target: Target, service: Service) -> Rights:
         f"{ecr}:repository/{service.name}": ("ecr:CreateRepository", "ecr:PutImage", "ecr:PutLifecyclePolicy"),
         f"{ecs}:task-definition/{service.name}:1": ("ecs:RegisterTaskDefinition",),
         f"{ecs}:service/{estate.cluster}/{service_name(service)}": ("ecs:CreateService", "ecs:UpdateService"),
-        f"{iam}:role/{task_role_name(service)}": ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy"),
+        f"{iam}:role/{role_name(service, 'task')}": _MAKE_ROLE,
         f"{logs}:log-group:{log_group_name(service)}:*": ("logs:CreateLogGroup", "logs:PutRetentionPolicy"),
         f"{ssm}:parameter{target.settings.parameter_prefix}/healthy/{service.key}": ("ssm:PutParameter",),
     }
@@ -47,7 +42,7 @@ def of_deployer(target: Target, service: Service) -> Rights:
     if service.execution_role:
         rights[f"{iam}:role/{service.execution_role}"] = ("iam:PassRole",)
     else:
-        rights[f"{iam}:role/{service.name}-execution-role"] = ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy")
+        rights[f"{iam}:role/{role_name(service, 'execution')}"] = _MAKE_ROLE
     for name in service.made_secrets.values():
         secret = f"arn:{target.partition}:secretsmanager:{place}:secret:{name}-{_SOME_ID[:6]}"
         rights[secret] = ("secretsmanager:CreateSecret", "secretsmanager:PutSecretValue")
@@ -63,8 +58,8 @@ def of_deployer(target: Target, service: Service) -> Rights:
         for name in target_group_names(service) if shifts else (target_group_name(service),):
             rights[f"{elb}:targetgroup/{name}/{_SOME_ID}"] = ("elasticloadbalancing:CreateTargetGroup",)
         if shifts:
-            role = f"{iam}:role/{infrastructure_role_name(service)}"
-            rights[role] = ("iam:CreateRole", "iam:PassRole", "iam:PutRolePolicy")
+            role = f"{iam}:role/{role_name(service, 'infrastructure')}"
+            rights[role] = _MAKE_ROLE
         listener = f"{elb}:listener/app/{estate.load_balancer}/{_SOME_ID}/{_SOME_ID}"
         rights[listener] = ("elasticloadbalancing:CreateRule",)
     return rights
