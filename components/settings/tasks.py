@@ -28,14 +28,14 @@ class Health(Model):
 
     path: HealthPath = "/health"
     """Path that answers 200 without a login. Default /health."""
-    interval: Annotated[int, Field(ge=5, le=300)] = 10
-    """Time between checks. Default 10: a new task gets requests within 20 seconds."""
+    interval: Annotated[int, Field(ge=5, le=300)] = 8
+    """Time between checks. Default 8: a new task gets requests within 16 seconds."""
     timeout: Annotated[int, Field(ge=2, le=60)] = 5
     """How long an answer may take. Default 5."""
     healthy_threshold: Annotated[int, Field(ge=2, le=10)] = 2
     """Good answers until a target is healthy. Default 2."""
-    unhealthy_threshold: Annotated[int, Field(ge=2, le=10)] = 9
-    """Bad answers until a target, or the container, is unhealthy. Default 9: after 90 seconds, so that a task which is
+    unhealthy_threshold: Annotated[int, Field(ge=2, le=10)] = 10
+    """Bad answers until a target, or the container, is unhealthy. Default 10: after 80 seconds, so that a task which is
     slow for a while stays."""
     start_period: Annotated[int, Field(ge=0, le=300)] = 60
     """Time a container has to start before bad answers count. Default 60."""

@@ -92,14 +92,14 @@ def test_alarms_that_are_asked_for_and_not_made_are_a_mistake(
 def test_a_server_that_may_start_more_slowly_than_the_alarm_allows_is_told_before_it_is_taken_back(
     config: dict[str, Any],
 ) -> None:
-    only(config)["health"] = {"gracePeriod": 211}
+    only(config)["health"] = {"gracePeriod": 201}
     (text,) = mistakes(config)
-    assert "gracePeriod is 211 s" in text and "after 210 s" in text
+    assert "gracePeriod is 201 s" in text and "after 200 s" in text
     assert "leave unhealthy-targets out of google-workspace.deployment.rollbackAlarms" in text
     only(config)["deployment"] = {"rollbackAlarms": ["server-errors", "unreachable"]}
     parsed(config)
     del only(config)["deployment"]
-    only(config)["health"] = {"gracePeriod": 210}
+    only(config)["health"] = {"gracePeriod": 200}
     parsed(config)
     only(config)["health"] = {"gracePeriod": 600}
     del config["monitoring"]

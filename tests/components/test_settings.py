@@ -352,7 +352,7 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
     ),
     "a health check that overlaps the next": (
         service(health={"timeout": 30}),
-        at_odds(f"{SERVICE}.health.timeout", "is 30 s; it must be less than interval, 10 s"),
+        at_odds(f"{SERVICE}.health.timeout", "is 30 s; it must be less than interval, 8 s"),
     ),
     "a grace period shorter than the start": (
         service(health={"gracePeriod": 30}),

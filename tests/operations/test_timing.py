@@ -30,10 +30,10 @@ def test_each_second_follows_from_a_setting() -> None:
     assert list(quick.values()) == [10, 5, 15]
 
 
-def test_by_default_a_rollout_takes_90_seconds_and_a_task_that_answers_nothing_as_long_to_be_taken_out() -> None:
-    assert sum(seconds(health={}).values()) == 90
+def test_by_default_a_rollout_takes_86_seconds_and_a_task_that_answers_nothing_80_to_be_taken_out() -> None:
+    assert sum(seconds(health={}).values()) == 86
     health = Health()
-    assert health.interval * health.unhealthy_threshold == 90
+    assert health.interval * health.unhealthy_threshold == 80
 
 
 def test_without_a_load_balancer_nothing_drains() -> None:
