@@ -55,7 +55,7 @@ class PublicAddress:
         transport = _Elsewhere(httpx2.URL(self.connect_to)) if self.connect_to else None
         return httpx2.AsyncClient(
             transport=transport,
-            verify=_authorities(),
+            verify=authorities(),
             auth=auth,
             timeout=10,
             event_hooks={"request": [self._refuse_other_hosts]},
@@ -69,7 +69,7 @@ class PublicAddress:
 
 
 @functools.cache
-def _authorities() -> ssl.SSLContext:
+def authorities() -> ssl.SSLContext:
     """Read once: each client would read all authorities of the machine anew, longer than most of its requests take."""
     return httpx2.create_ssl_context()
 
@@ -78,7 +78,7 @@ class _Elsewhere(httpx2.AsyncHTTPTransport):
     """Sends each request, otherwise unchanged, to another origin."""
 
     def __init__(self, origin: httpx2.URL) -> None:
-        super().__init__(verify=_authorities())
+        super().__init__(verify=authorities())
         self._origin = origin
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 from botocore.exceptions import BotoCoreError, ClientError
 
+from checks.address import authorities
 from components import account
 from components import settings as configuration
 from components.listener import listener_holders, shares
@@ -239,7 +240,7 @@ def of_rehearsal(stack: str, file: Path, settings: Settings, note: Kept) -> Targ
     def health() -> dict[str, list[dict[str, Any]]]:
         assert note.health_url
         try:
-            with httpx2.Client(trust_env=False) as client:
+            with httpx2.Client(trust_env=False, verify=authorities()) as client:
                 found: dict[str, list[dict[str, Any]]] = client.get(note.health_url, timeout=5).json()
                 return found
         except httpx2.HTTPError as error:

@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from checks import Check
+from checks.address import authorities
 from components.names import target_group_names
 from components.settings import Service, Settings
 from rehearsal.emulator import Account
@@ -68,7 +69,7 @@ class Edge:
         """Target group name -> targets, in AWS's words."""
         import httpx2
 
-        with httpx2.Client(trust_env=False) as client:
+        with httpx2.Client(trust_env=False, verify=authorities()) as client:
             found: dict[str, list[dict[str, Any]]] = client.get(self.health_url, timeout=5).json()
             return found
 
