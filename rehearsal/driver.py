@@ -279,27 +279,6 @@ class Command:
                 self._provider.delete(entry["type"], entry["id"], restored(entry["outputs"]), restored(entry["inputs"]))
         self._state.drop(entry)
 
-    def take_in(self, document: dict[str, Any]) -> list[str]:
-        urns: dict[str, str] = dict(document.get("nameTable", {}))
-        taken: list[dict[str, Any]] = []
-        for spec in document["resources"]:  # A parent stands before its children.
-            type_, name = spec["type"], spec.get("logicalName", spec["name"])
-            if "parent" in spec and spec["parent"] not in urns:
-                raise LookupError(f"the parent '{spec['parent']}' for resource '{name}' has no entry in 'nameTable'")
-            parent = urns.get(spec.get("parent", ""), "")
-            urn = urns[spec["name"]] = urn_of(self._project, parent, type_, name)
-            entry = {"urn": urn, "custom": not spec.get("component"), "type": type_, "parent": parent}
-            if entry["custom"]:
-                found = self._provider.read(type_, spec["id"])
-                if found is None:
-                    raise LookupError(f"resource '{spec['id']}' does not exist ({urn})")
-                entry |= {"id": found.id, "inputs": found.inputs, "outputs": found.state}
-            taken.append(entry)
-        new = [entry for entry in taken if not self._state.find(entry["urn"])]
-        for entry in new:
-            self._state.put(entry)
-        return [name_of(entry["urn"]) for entry in new if entry["custom"]]
-
     def _record(self, urn: str, request: Any, inputs: Properties) -> None:
         seen = {name: value for name, value in inputs.items() if name != MADE_UP}
         registration = Registration(

@@ -8,11 +8,14 @@ import json
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from engine.deployment import Deployment, DeploymentFailed, Listener
+from engine.deployment import Deployment, DeploymentFailed, Listener, name_of
 from engine.stack import Project
+from providers import Provider
 from providers.base import Context
 from rehearsal.driver import Command, Failed, Registration
+from rehearsal.resource_monitor import urn_of
 from rehearsal.state import State
 
 Policies = Callable[[Iterable[Registration]], tuple[list[str], bool]]
@@ -70,8 +73,30 @@ class EmbeddedStack:
 
         Raises `LookupError` where something does not exist; then nothing was taken in.
         """
+        document = json.loads(file.read_text())
+        urns: dict[str, str] = dict(document.get("nameTable", {}))
         with self._locked():
-            return self._command(None).take_in(json.loads(file.read_text()))
+            provider, state = Provider(self._context), State(self.file)
+            taken: list[dict[str, Any]] = []
+            for spec in document["resources"]:  # A parent stands before its children.
+                type_, name = spec["type"], spec.get("logicalName", spec["name"])
+                if "parent" in spec and spec["parent"] not in urns:
+                    raise LookupError(
+                        f"the parent '{spec['parent']}' for resource '{name}' has no entry in 'nameTable'"
+                    )
+                parent = urns.get(spec.get("parent", ""), "")
+                urn = urns[spec["name"]] = urn_of(self._project, parent, type_, name)
+                entry = {"urn": urn, "custom": not spec.get("component"), "type": type_, "parent": parent}
+                if entry["custom"]:
+                    found = provider.read(type_, spec["id"])
+                    if found is None:
+                        raise LookupError(f"resource '{spec['id']}' does not exist ({urn})")
+                    entry |= {"id": found.id, "inputs": found.inputs, "outputs": found.state}
+                taken.append(entry)
+            new = [entry for entry in taken if not state.find(entry["urn"])]
+            for entry in new:
+                state.put(entry)
+        return [name_of(entry["urn"]) for entry in new if entry["custom"]]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
