@@ -77,7 +77,7 @@ def minute_long(token: str, user: str) -> Question:
 
 @contextmanager
 def without_pause(
-    url: str, host: str, questions: Mapping[str, Question], *, every: float = 0.01
+    url: str, host: str, questions: Mapping[str, Question], *, every: float = 0.05
 ) -> Iterator[list[Asked]]:
     """Each question is asked by a client of its own, again and again; what became of it, so far.
 

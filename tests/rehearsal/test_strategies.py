@@ -104,7 +104,7 @@ def whole(seen: list[dict[str, int]]) -> bool:
 
 def ask_all(rehearsal: Rehearsal, people: dict[str, Question]) -> AbstractContextManager[list[Asked]]:
     assert rehearsal.edge
-    return without_pause(rehearsal.edge.url, HOST, people, every=0.05)
+    return without_pause(rehearsal.edge.url, HOST, people)
 
 
 def unchanged(rehearsal: Rehearsal) -> bool:
