@@ -215,6 +215,28 @@ print(schema("no_such_tool"))
 """
 
 
+REMEMBERED = """
+import sys
+sys.path.insert(0, "/opt/launcher")
+import calls
+
+calls.SCHEMAS = 4
+asked = []
+made = calls.remembered(lambda schema: asked.append(schema) or {**schema, "made": True})
+tool, other = {"type": "object"}, {"type": "object"}
+print(made(tool) is made(tool), made(tool) is made(other), made(tool) == made(other), len(asked))
+(known,) = (cell.cell_contents for cell in made.__closure__ if isinstance(cell.cell_contents, dict))
+print(max(made({"n": n}) and len(known) for n in range(100)), made(tool))
+"""
+
+
+def test_what_is_made_of_a_schema_is_remembered_for_that_very_one_and_not_without_end(
+    engine: Engine, built: BuildResult
+) -> None:
+    printed = engine.api.containers.run(built.image, ["-c", REMEMBERED], entrypoint="python3", remove=True)
+    assert printed.decode().splitlines() == ["True False True 2", "4 {'type': 'object', 'made': True}"]
+
+
 def test_a_header_that_contradicts_the_argument_that_it_repeats_is_still_seen(
     engine: Engine, built: BuildResult
 ) -> None:
