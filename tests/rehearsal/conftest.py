@@ -11,7 +11,7 @@ from rehearsal.emulator import Emulator
 from tests.rehearsal.programs import Program
 
 
-@pytest.fixture(params=["embedded", pytest.param("pulumi", marks=pytest.mark.engine)])
+@pytest.fixture(scope="module", params=["embedded", pytest.param("pulumi", marks=pytest.mark.engine)])
 def cli(request: pytest.FixtureRequest) -> Cli | None:
     """Who deploys: nobody's CLI, or Pulumi's."""
     return request.getfixturevalue("pulumi_cli") if request.param == "pulumi" else None

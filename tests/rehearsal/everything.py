@@ -1,4 +1,4 @@
-"""A program with the resource types and look-ups that a service takes; deployed by test_deployers.py."""
+"""A program with the resource types and look-ups that a service takes; deployed by test_everything.py."""
 
 import json
 

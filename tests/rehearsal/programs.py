@@ -32,6 +32,8 @@ class Program:
     cli: Cli | None = None
     """None: the embedded driver deploys."""
     vpc: str = ""
+    secret: str = ""
+    """What the configuration has as `value`, encrypted. Default: it has none."""
     _stacks: dict[tuple[Any, float], PulumiStack] = field(default_factory=dict)
 
     @property
@@ -79,10 +81,11 @@ class Program:
     ) -> Deployer:
         if source is not None:
             (self.directory / "__main__.py").write_text(textwrap.dedent(source))
-        config = {"name": self.name, "vpc": self.vpc, "value": "hush"} | dict(settings)
+        config = {"name": self.name, "vpc": self.vpc} | ({"value": self.secret} if self.secret else {}) | dict(settings)
         deployer = self.deployer(docker, steady_timeout)
         deployer.configure(
-            {"aws:region": REGION} | {f"project:{key}": value for key, value in config.items()}, ["project:value"]
+            {"aws:region": REGION} | {f"project:{key}": value for key, value in config.items()},
+            ["project:value"] if self.secret else [],
         )
         return deployer
 

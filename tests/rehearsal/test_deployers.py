@@ -2,249 +2,18 @@
 account is what counts. Both are held to the same.
 
 The programs here are written by the tests, so that they can ask for what the project's program never would.
-
-Long because each test is held to both deployers by the same fixtures.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from engine.cli import Cli
 from engine.deployment import DeploymentFailed, Progress
-from providers.provider import Change
-from rehearsal.docker import Engine
-from rehearsal.emulator import Account, Emulator
+from rehearsal.emulator import Emulator
 from tests.rehearsal.programs import ACCOUNT, LOG_GROUP, REGION, Program, actions, changes
-
-EVERYTHING = (Path(__file__).parent / "everything.py").read_text()
-ALL = 17
-
-
-def make_estate(account: Account, name: str, vpc: str) -> None:
-    ec2, elbv2 = account.client("ec2"), account.client("elbv2")
-    subnets = [ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{n}.0/24")["Subnet"]["SubnetId"] for n in (10, 11)]
-    balancer = elbv2.create_load_balancer(Name=name, Subnets=subnets)["LoadBalancers"][0]["LoadBalancerArn"]
-    elbv2.create_listener(
-        LoadBalancerArn=balancer,
-        Port=443,
-        Protocol="HTTPS",
-        Certificates=[{"CertificateArn": "arn:x"}],
-        DefaultActions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}],
-    )
-    account.client("servicediscovery").create_private_dns_namespace(Name=f"{name}.local", Vpc=vpc)
-    account.client("ecs").create_cluster(clusterName=name)
-    account.client("route53").create_hosted_zone(Name=f"{name}.example", CallerReference=name)
-
-
-@pytest.fixture
-def everything(program: Program) -> Iterator[Program]:
-    """A program with every resource type and look-up, and the estate that it stands on."""
-    (program.directory / "image").mkdir()
-    (program.directory / "image" / "Dockerfile").write_text("FROM scratch\n")
-    program.vpc = program.account.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
-    make_estate(program.account, program.name, program.vpc)
-    (program.directory / "__main__.py").write_text(EVERYTHING)
-    yield program
-    program.destroy()
-
-
-def test_every_resource_is_made_and_a_second_deployment_changes_nothing(everything: Program) -> None:
-    first = everything.deploy()
-    assert set(actions(first).values()) == {"created"}
-    assert len(first.resources) == ALL
-    second = everything.deploy()
-    assert set(actions(second).values()) == {"same"}, changes(second)
-    assert len(second.resources) == ALL
-    assert second.outputs == first.outputs
-
-
-def test_what_is_made_is_in_the_account(everything: Program) -> None:
-    everything.deploy()
-    name, client = everything.name, everything.account.client
-    repository = client("ecr").describe_repositories(repositoryNames=[name])["repositories"][0]
-    assert repository["imageTagMutability"] == "IMMUTABLE"
-    service = client("ecs").describe_services(cluster=name, services=[f"{name}-service"])["services"][0]
-    assert (service["status"], service["runningCount"], service["taskDefinition"].rsplit("/", 1)[1]) == (
-        "ACTIVE",
-        1,
-        f"{name}:1",
-    )
-    container = client("ecs").describe_task_definition(taskDefinition=name)["taskDefinition"]["containerDefinitions"][0]
-    assert container["image"].startswith(f"{everything.account.registry}/{name}@sha256:"), (
-        "ECS here can only pull from the emulator"
-    )
-    group = client("ec2").describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{name}-sg"]}])[
-        "SecurityGroups"
-    ][0]
-    assert [rule["FromPort"] for rule in group["IpPermissions"]] == [8000]
-    assert len(group["IpPermissionsEgress"]) == 1, "AWS's own rule for a new group goes; the program's stays"
-
-
-def test_a_change_is_made_in_place_and_named(everything: Program) -> None:
-    everything.deploy()
-    changed = everything.deploy(
-        retention="30",
-        keep="5",
-        bucket="arn:aws:s3:::c/*",
-        port="8010",
-        health="/h",
-        priority="51",
-        replace="/y/$1",
-        ttl="30",
-        count="2",
-        txt="b",
-        value="hush2",
-        mutability="MUTABLE",
-        watched="no",
-    )
-    assert changes(changed) == {
-        "logs": {"retentionInDays"},
-        "lifecycle": {"policy.rules[0].selection.countNumber"},
-        "policy": {"policy.Statement[0].Resource"},
-        "in": {"toPort"},
-        "targets": {"healthCheck.path"},
-        "rule": {"priority", "transforms[0].urlRewriteConfig.rewrite.replace"},
-        "discovery": {"dnsConfig.dnsRecords[0].ttl"},
-        "service": {"desiredCount", "alarms.enable"},
-        "text": {"records[0]"},
-        "parameter": {"value"},
-        "repository": {"imageTagMutability"},
-    }
-    assert actions(changed)["lifecycle"] == "replaced", "the provider has no update for it"
-    client = everything.account.client
-    assert (
-        client("logs").describe_log_groups(logGroupNamePrefix=f"/ecs/{everything.name}")["logGroups"][0][
-            "retentionInDays"
-        ]
-        == 30
-    )
-    assert (
-        client("ssm").get_parameter(Name=f"/{everything.name}/v", WithDecryption=True)["Parameter"]["Value"] == "hush2"
-    )
-
-
-def test_tags_are_changed_and_taken_away_again(everything: Program) -> None:
-    everything.deploy()
-    tagged = everything.deploy(tags='{"Team": "x"}')
-    assert {
-        "repository",
-        "logs",
-        "role",
-        "group",
-        "in",
-        "targets",
-        "rule",
-        "discovery",
-        "service",
-        "parameter",
-        "definition",
-    } == {name for name, paths in changes(tagged).items() if "tags.Team" in paths}
-    assert len(changes(everything.deploy())) == 11
-    assert changes(everything.deploy()) == {}
-
-
-def test_a_new_image_gives_a_new_revision_and_the_service_follows(everything: Program) -> None:
-    first = everything.deploy()
-    (everything.directory / "image" / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
-    second = everything.deploy(tag="v2")
-    assert changes(second).keys() == {"image", "definition", "service"}
-    assert (first.outputs["revision"], second.outputs["revision"]) == (1, 2)
-    assert first.outputs["digest"] != second.outputs["digest"]
-    old = everything.account.client("ecs").describe_task_definition(taskDefinition=f"{everything.name}:1")[
-        "taskDefinition"
-    ]
-    assert old["status"] == "INACTIVE"
-
-
-def test_other_content_under_an_immutable_tag_is_refused(everything: Program) -> None:
-    everything.deploy()
-    (everything.directory / "image" / "Dockerfile").write_text("FROM scratch\nLABEL a=b\n")
-    with pytest.raises(DeploymentFailed, match="v1"):
-        everything.deploy()
-
-
-def test_times_and_ignored_files_make_no_new_image_but_modes_and_arguments_do(everything: Program) -> None:
-    image = everything.directory / "image"
-    (image / ".dockerignore").write_text("*.md\n")
-    (image / "start").write_text("x")
-    everything.deploy(mutability="MUTABLE")
-    (image / "start").touch()
-    (image / "README.md").write_text("new")
-    assert changes(everything.deploy(mutability="MUTABLE")) == {}
-    (image / "start").chmod(0o755)
-    assert "image" in changes(everything.deploy(mutability="MUTABLE"))
-    assert "build.args.A" in changes(everything.deploy(mutability="MUTABLE", arg="c"))["image"]
-
-
-def test_a_change_from_outside_is_found_and_mended(everything: Program) -> None:
-    everything.deploy()
-    everything.account.client("logs").put_retention_policy(logGroupName=f"/ecs/{everything.name}", retentionInDays=1)
-    everything.account.client("ecr").delete_lifecycle_policy(repositoryName=everything.name)
-    drifted = everything.refresh()
-    assert changes(drifted) == {"logs": {"retentionInDays"}, "lifecycle": set()}
-    assert actions(drifted)["lifecycle"] == "deleted", "what is gone is forgotten"
-    again = everything.deploy()
-    assert changes(again) == {"logs": {"retentionInDays"}, "lifecycle": set()}
-    assert actions(again)["lifecycle"] == "created", "what is gone is made again"
-
-
-def test_a_service_scaled_from_outside_is_set_back_as_a_refresh_would(everything: Program) -> None:
-    everything.deploy()
-    ecs, name = everything.account.client("ecs"), everything.name
-    ecs.update_service(cluster=name, service=f"{name}-service", desiredCount=3)
-    everything.refresh()
-    assert changes(everything.deploy()) == {"service": {"desiredCount"}}
-    assert ecs.describe_services(cluster=name, services=[f"{name}-service"])["services"][0]["desiredCount"] == 1
-
-
-def test_destroy_removes_everything_and_only_that(everything: Program) -> None:
-    everything.deploy()
-    gone = everything.destroy()
-    assert gone.count("deleted") == ALL
-    order = [result.name for result in gone.resources]
-    assert order.index("service") < order.index("definition") < order.index("role")
-    assert order.index("rule") < order.index("targets")
-    client, name = everything.account.client, everything.name
-    assert not client("logs").describe_log_groups(logGroupNamePrefix=f"/ecs/{name}")["logGroups"]
-    assert client("ecs").describe_clusters(clusters=[name])["clusters"], "the estate stays"
-    assert [entry for entry in everything.resources if entry["type"].startswith(("aws:", "docker:"))] == []
-
-
-def test_secrets_are_in_no_result_and_not_in_the_state(everything: Program) -> None:
-    everything.deploy()
-    deployment = everything.deploy(value="hush-hush")
-    assert deployment.outputs["hidden"] == "[secret]"
-    parameter = next(result for result in deployment.resources if result.name == "parameter")
-    assert parameter.changes["value"] == Change("[secret]", "[secret]")
-    assert "hush" not in repr(deployment)
-    assert "hush" not in repr(deployment.calls)
-    assert "hush" not in everything.state
-
-
-def test_calls_are_known_with_the_resource_that_made_them(everything: Program) -> None:
-    calls = everything.deploy().calls
-    assert any(call.action == "RegisterTaskDefinition" and call.resource.endswith("::definition") for call in calls)
-    assert any(call.action == "DescribeVpcs" and not call.resource for call in calls)
-
-
-def test_what_has_no_effect_is_said_with_the_reason(everything: Program) -> None:
-    service = next(result for result in everything.deploy().resources if result.name == "service")
-    assert service.recorded_only.keys() == {"availabilityZoneRebalancing"}
-
-
-def test_a_resource_is_in_the_state_below_its_component_with_what_it_waits_for(everything: Program) -> None:
-    everything.deploy()
-    found = {entry["urn"].rsplit("::", 1)[-1]: entry for entry in everything.resources}
-    parameter = found["parameter"]
-    assert parameter["urn"] == "urn:pulumi:stack::project::test:index:Group$aws:ssm/parameter:Parameter::parameter"
-    assert parameter["parent"] == "urn:pulumi:stack::project::test:index:Group::group"
-    assert "ciphertext" in parameter["inputs"]["value"]
-    assert any(urn.endswith("::logs") for urn in found["definition"]["dependencies"])
 
 
 def test_what_is_no_longer_registered_is_deleted_after_what_depends_on_it(program: Program) -> None:
@@ -261,15 +30,6 @@ aws.iam.RolePolicy("policy", name="p", role=role.name, policy={"Version": "2012-
     program.deploy(with_policy)
     gone = program.deploy(LOG_GROUP)
     assert [(result.name, result.action) for result in gone.resources] == [("policy", "deleted"), ("role", "deleted")]
-
-
-def test_a_failed_deployment_does_not_disturb_the_order_in_which_things_can_go(everything: Program) -> None:
-    everything.deploy()
-    source = EVERYTHING.replace("        rule = ", "        targets.arn.apply(lambda arn: 1 / 0)\n        rule = ")
-    with pytest.raises(DeploymentFailed, match="division by zero"):
-        everything.deploy(source)
-    order = [result.name for result in everything.destroy().resources]
-    assert order.index("rule") < order.index("targets")
 
 
 def test_a_generated_name_is_kept_and_its_replacement_is_made_before_the_old_one_goes(program: Program) -> None:
@@ -295,21 +55,6 @@ pulumi.export("arn", group.arn)
     ]
     assert first.outputs["name"] not in names
     program.destroy()
-
-
-def test_a_target_group_of_another_port_is_made_before_the_rule_turns_to_it_and_the_old_one_goes_last(
-    everything: Program,
-) -> None:
-    everything.deploy()
-    moved = everything.deploy(target_port="8001")
-    assert {name: action for name, action in actions(moved).items() if action != "same"} == {
-        "targets": "replaced",
-        "rule": "changed",
-        "service": "changed",
-    }
-    made = [call.action for call in moved.calls]
-    assert made.index("CreateTargetGroup") < made.index("ModifyRule") < made.index("DeleteTargetGroup")
-    assert set(actions(everything.deploy(target_port="8001")).values()) == {"same"}
 
 
 def test_a_given_name_makes_the_replacement_delete_first(program: Program) -> None:
@@ -512,21 +257,6 @@ def test_an_unknown_property_of_a_known_type_is_refused_by_name(program: Program
         program.deploy(LOG_GROUP + 'aws.cloudwatch.LogGroup("logs", deletion_protection_enabled=True)')
 
 
-def test_a_property_that_the_emulator_takes_and_drops_is_refused(everything: Program) -> None:
-    source = (
-        LOG_GROUP
-        + """
-balancer = aws.lb.get_load_balancer(name=config.require("name"))
-aws.lb.ListenerRule("rule", listener_arn=aws.lb.get_listener(load_balancer_arn=balancer.arn, port=443).arn, priority=9,
-                    actions=[{"type": "fixed-response", "fixed_response": {"content_type": "text/plain",
-                                                                           "status_code": "200"}}],
-                    conditions=[{"query_strings": [{"key": "a", "value": "b"}]}])
-"""
-    )
-    with pytest.raises(DeploymentFailed, match=r"ListenerRule.conditions: the account was asked for"):
-        everything.deploy(source)
-
-
 def test_an_unknown_look_up_and_an_unheeded_argument_are_refused_by_name(program: Program) -> None:
     with pytest.raises(DeploymentFailed, match="the look-up aws:index/getAvailabilityZones"):
         program.deploy(LOG_GROUP + "aws.get_availability_zones()")
@@ -544,21 +274,6 @@ def test_a_look_up_that_finds_nothing_says_so_in_the_providers_words_and_a_plura
         program.deploy(LOG_GROUP + "aws.ec2.get_subnet()")
     found = program.deploy(LOG_GROUP + 'pulumi.export("n", len(aws.ec2.get_subnets(tags={"Name": "none"}).ids))')
     assert found.outputs == {"n": 0}
-
-
-def test_a_taken_priority_is_refused_as_by_aws(everything: Program) -> None:
-    elbv2 = everything.account.client("elbv2")
-    balancer = elbv2.describe_load_balancers(Names=[everything.name])["LoadBalancers"][0]["LoadBalancerArn"]
-    listener = elbv2.describe_listeners(LoadBalancerArn=balancer)["Listeners"][0]["ListenerArn"]
-    elbv2.create_rule(
-        ListenerArn=listener,
-        Priority=50,
-        Conditions=[{"Field": "path-pattern", "Values": ["/z"]}],
-        Actions=[{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "200"}}],
-    )
-    with pytest.raises(DeploymentFailed, match="Priority '50' is currently in use") as failure:
-        everything.deploy()
-    assert "service" not in actions(failure.value.deployment), "what depends on the rule is not begun"
 
 
 def test_a_failing_program_keeps_its_own_error_and_what_had_been_made_is_known_and_used_next_time(
@@ -663,71 +378,3 @@ def test_progress_tells_of_each_beginning_and_end(program: Program) -> None:
     )
     program.deploy(progress=events.append)
     assert [(event.name, event.action) for event in events] == [("logs", None), ("logs", "created")]
-
-
-SERVICE = """
-import pulumi, pulumi_aws as aws, pulumi_docker as docker
-config = pulumi.Config()
-name = config.require("name")
-repository = aws.ecr.Repository("repository", name=name, image_tag_mutability="IMMUTABLE", force_delete=True)
-image = docker.Image("image",
-                     image_name=pulumi.Output.format("{0}:{1}", repository.repository_url, config.require("tag")),
-                     build={"context": "image", "args": {"COMMAND": config.require("command")}})
-cluster = aws.ecs.get_cluster(cluster_name=name)
-definition = aws.ecs.TaskDefinition("definition", family=name, container_definitions=pulumi.Output.json_dumps(
-    [{"name": "server", "image": image.repo_digest, "memory": 64}]))
-aws.ecs.Service("service", name=name, cluster=cluster.arn, task_definition=definition.arn, desired_count=1,
-                deployment_circuit_breaker={"enable": True, "rollback": True}, wait_for_steady_state=True)
-pulumi.export("definition", definition.arn)
-"""
-
-
-def test_a_real_image_runs_and_that_a_crashing_one_is_rolled_back_is_an_error(
-    engine: Engine, emulator_python: Path, tmp_path: Path, cli: Cli | None
-) -> None:
-    context = tmp_path / "program" / "image"
-    context.mkdir(parents=True)
-    (context / "Dockerfile").write_text(
-        'FROM python:3.12-slim\nARG COMMAND\nENV COMMAND=$COMMAND\nCMD ["sh", "-c", "$COMMAND"]\n'
-    )
-    engine.ensure_base_images(context / "Dockerfile")
-    with Emulator(
-        ACCOUNT, REGION, python=emulator_python, docker_host=engine.host, bridge_address=engine.bridge_address()
-    ) as account:
-        account.client("ecs").create_cluster(clusterName="real")
-        program = Program(tmp_path / "program", account, "real", cli)
-        first = program.deploy(SERVICE, docker=engine.client, tag="v1", command="sleep 600")
-        assert set(actions(first).values()) == {"created"}
-        assert set(actions(program.deploy(docker=engine.client, tag="v1", command="sleep 600")).values()) == {"same"}
-
-        with pytest.raises(DeploymentFailed, match=r"tasks failed to start, rolled back.*exited with 3"):
-            program.deploy(docker=engine.client, tag="v2", command="exit 3")
-        service = account.client("ecs").describe_services(cluster="real", services=["real"])["services"][0]
-        assert service["taskDefinition"] == first.outputs["definition"]
-        assert any(deployment["rolloutState"] == "FAILED" for deployment in service["deployments"])
-
-
-@pytest.mark.parametrize(
-    ("breaker", "words"),
-    [(True, "deployment failed: tasks failed to start"), (False, r"timeout while waiting .*of 1 tasks run")],
-)
-def test_a_first_deployment_that_fails_gives_the_last_tasks_reason_and_the_next_goes_on_from_it(
-    engine: Engine, emulator_python: Path, tmp_path: Path, cli: Cli | None, breaker: bool, words: str
-) -> None:
-    context = tmp_path / "program" / "image"
-    context.mkdir(parents=True)
-    (context / "Dockerfile").write_text(
-        'FROM python:3.12-slim\nARG COMMAND\nENV COMMAND=$COMMAND\nCMD ["sh", "-c", "$COMMAND"]\n'
-    )
-    engine.ensure_base_images(context / "Dockerfile")
-    with Emulator(
-        ACCOUNT, REGION, python=emulator_python, docker_host=engine.host, bridge_address=engine.bridge_address()
-    ) as account:
-        account.client("ecs").create_cluster(clusterName="real")
-        program = Program(tmp_path / "program", account, "real", cli)
-        text = SERVICE.replace('"enable": True', f'"enable": {breaker}')
-        (program.directory / "__main__.py").write_text(text)
-        with pytest.raises(DeploymentFailed, match=f"{words}.*exited with 3"):
-            program.deploy(docker=engine.client, steady_timeout=60 if breaker else 4, tag="v1", command="exit 3")
-        mended = program.deploy(text, docker=engine.client, tag="v2", command="sleep 600")
-        assert actions(mended)["service"] == "changed"
