@@ -22,6 +22,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 from rehearsal.emulator_calls import App, noting
 from rehearsal.emulator_process.changes import look_at_containers_that_ended, tell_changed_load_balancers
 from rehearsal.emulator_process.deployment_alarms import heed_deployment_alarms
+from rehearsal.emulator_process.descriptions import read_heads_alone
 from rehearsal.emulator_process.ec2 import ignore_ports_of_all_protocols, pin_ids
 from rehearsal.emulator_process.ecr import keep_layers, say_real_registry
 from rehearsal.emulator_process.ecs import (
@@ -90,6 +91,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from ministack.app import app
+    from ministack.core import responses
     from ministack.services import (
         alb,
         cloudwatch,
@@ -103,6 +105,7 @@ def main() -> None:
         sns,
     )
 
+    read_heads_alone(responses)
     pin_ids(ec2, arguments.ids)
     ignore_ports_of_all_protocols(ec2)
     describe_listener_certificates(alb)

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
+import botocore.session
 import pytest
 import requests
 
 from providers.recording import Call, recording
 from rehearsal.docker import Engine
 from rehearsal.emulator import Emulator, EmulatorError, stop_kept
+from rehearsal.emulator_process.descriptions import metadata
 from rehearsal.emulator_process.ecs import one_step_at_a_time
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
@@ -46,6 +48,13 @@ def other_address() -> str | None:
 
 def test_it_answers_with_the_account_that_it_was_given(emulator: Emulator) -> None:
     assert emulator.client("sts").get_caller_identity()["Account"] == ACCOUNT
+
+
+def test_of_a_description_the_head_is_read_and_says_what_the_whole_does() -> None:
+    known = botocore.session.get_session()
+    for service in ("ec2", "ecs", "elbv2", "ecr", "iam", "logs", "ssm", "cloudwatch", "route53", "s3", "events", "sns"):
+        assert metadata(service) == known.get_service_model(service).metadata
+    assert metadata("no-service-of-this-name") is None
 
 
 def test_the_users_own_credentials_and_endpoints_do_not_reach_its_clients(
