@@ -9,12 +9,12 @@ Goes when nobody needs a CLI that is built: Pulumi's releases can be had whereve
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, language_pb2, language_pb2_grpc, plugin_pb2
 
 from engine import forks, program
+from machine import loopback
 
 
 class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
@@ -122,16 +123,13 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
 @contextlib.contextmanager
 def serving(host: LanguageHost) -> Iterator[int]:
-    """Serve on loopback inside the `with` block; the port."""
-    server = grpc.server(ThreadPoolExecutor(max_workers=8), options=_GRPC_CHANNEL_OPTIONS)
-    language_pb2_grpc.add_LanguageRuntimeServicer_to_server(host, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop(0)
-        host.stop()
+    """Serve on loopback inside the `with` block; the port. At its end, what still runs is ended."""
+    add = functools.partial(language_pb2_grpc.add_LanguageRuntimeServicer_to_server, host)
+    with loopback.serving(add) as port:
+        try:
+            yield port
+        finally:
+            host.stop()
 
 
 def main() -> None:

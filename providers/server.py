@@ -6,17 +6,17 @@ https://github.com/pulumi/pulumi/blob/master/proto/pulumi/provider.proto
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import Any, NoReturn
 
 import grpc
 from botocore.exceptions import BotoCoreError, ClientError
 from google.protobuf import any_pb2, empty_pb2, json_format, struct_pb2
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc, status_pb2
 
+from machine import loopback
 from providers.base import NotCarriedOut, Properties, ProviderError
 from providers.provider import Change, Partial, Provider, Refused, paths
 from providers.recording import Call, recording
@@ -148,8 +148,12 @@ class Servicer(provider_pb2_grpc.ResourceProviderServicer):
             return provider_pb2.InvokeResponse(**answer)
 
     def Cancel(self, request: Any, context: Any) -> Any:
-        self._provider.cancel()
+        self.cancel()
         return empty_pb2.Empty()
+
+    def cancel(self) -> None:
+        """Give up what waits."""
+        self._provider.cancel()
 
     @contextlib.contextmanager
     def _answering(self, context: Any, urn: str = "") -> Iterator[None]:
@@ -189,13 +193,11 @@ def _abort_partial(context: Any, error: Partial) -> NoReturn:
 
 @contextlib.contextmanager
 def serving(servicer: Servicer) -> Iterator[int]:
-    """Serve on loopback inside the `with` block; the port."""
-    # Each waiting create or update holds a thread.
-    server = grpc.server(ThreadPoolExecutor(max_workers=64), options=_GRPC_CHANNEL_OPTIONS)
-    provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop(0)
+    """Serve on loopback inside the `with` block; the port. At its end, what waits for the account gives up."""
+    with loopback.serving(
+        functools.partial(provider_pb2_grpc.add_ResourceProviderServicer_to_server, servicer)
+    ) as port:
+        try:
+            yield port
+        finally:
+            servicer.cancel()

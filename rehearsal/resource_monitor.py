@@ -6,17 +6,17 @@ https://github.com/pulumi/pulumi/blob/master/proto/pulumi/resource.proto
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import grpc
 from google.protobuf import empty_pb2
-from pulumi.runtime._grpc_settings import _GRPC_CHANNEL_OPTIONS
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc, resource_pb2, resource_pb2_grpc
 
 from engine.deployment import MARK, STACK
 from engine.stack import Project
+from machine import loopback
 from providers import NotCarriedOut
 from providers.base import Properties, Stopped
 from providers.server import plain, wired
@@ -119,20 +119,11 @@ class Log(engine_pb2_grpc.EngineServicer):
 
 @contextlib.contextmanager
 def serving(command: Command, messages: list[tuple[str, str]]) -> Iterator[str]:
-    """Serve monitor and log on loopback inside the `with` block; their address.
-
-    Calls under way come to their end before the block does, or what they make would not be in the state.
-    """
-    with ThreadPoolExecutor(max_workers=64) as pool:
-        server = grpc.server(pool, options=_GRPC_CHANNEL_OPTIONS)
-        resource_pb2_grpc.add_ResourceMonitorServicer_to_server(Monitor(command), server)
-        engine_pb2_grpc.add_EngineServicer_to_server(Log(messages), server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        server.start()
-        try:
-            yield f"127.0.0.1:{port}"
-        finally:
-            server.stop(None)
+    """Serve monitor and log on loopback inside the `with` block; their address."""
+    monitor = functools.partial(resource_pb2_grpc.add_ResourceMonitorServicer_to_server, Monitor(command))
+    log = functools.partial(engine_pb2_grpc.add_EngineServicer_to_server, Log(messages))
+    with loopback.serving(monitor, log) as port:
+        yield f"127.0.0.1:{port}"
 
 
 def urn_of(project: Project, parent: str, type_: str, name: str) -> str:
