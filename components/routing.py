@@ -189,9 +189,11 @@ class Routing(pulumi.ComponentResource):
             opts=self._child,
         )
         balancers = args.estate.load_balancer_security_groups if service.public else ()
-        callers = {f"load-balancer-{number}": id_ for number, id_ in enumerate(balancers, 1)}
-        callers |= {name: args.estate.security_groups[name] for name in service.consumers}
-        for caller, id_ in callers.items():
+        # One rule for each group, by whatever names it is there: AWS refuses the same rule once more.
+        callers = {id_: f"load-balancer-{number}" for number, id_ in enumerate(balancers, 1)}
+        for name in service.consumers:
+            callers.setdefault(args.estate.security_groups[name], name)
+        for id_, caller in callers.items():
             aws.vpc.SecurityGroupIngressRule(
                 f"{self._name}-from-{caller}",
                 security_group_id=group.id,

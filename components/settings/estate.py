@@ -15,9 +15,9 @@ class Estate(Model):
 
     vpc: Reference
     """The VPC's id (vpc-...) or its Name tag."""
-    task_subnets: Annotated[list[Reference], Field(min_length=1)]
-    """Private subnets for the tasks, each by id (subnet-...), CIDR block (10.0.10.0/24) or Name tag. Two zones or
-    more survive the loss of one."""
+    task_subnets: Annotated[list[Reference], Field(min_length=1, max_length=16)]
+    """Private subnets for the tasks, at most 16, each by id (subnet-...), CIDR block (10.0.10.0/24) or Name tag. Two
+    zones or more survive the loss of one."""
     cluster: Reference
     """The ECS cluster's name."""
     load_balancer: Reference | None = None

@@ -110,6 +110,10 @@ class Monitoring(Model):
             yield ("topics",), f"two of them have the same name ({', '.join(names)}); give each a name of its own"
 
 
+_MOST = 1_000_000
+"""Of what an alarm counts: more is no limit any more."""
+
+
 class Alarms(Model):
     """Limits of a service's alarms. The defaults are those of the estate that this was made for."""
 
@@ -117,18 +121,18 @@ class Alarms(Model):
     """CPU, on average over five minutes, in percent. Default 80."""
     memory_percent: Annotated[int, Field(ge=1, le=100)] = 80
     """Memory, on average over five minutes, in percent. Default 80."""
-    errors_per_minute: Annotated[int, Field(ge=0)] = 10
+    errors_per_minute: Annotated[int, Field(ge=0, le=_MOST)] = 10
     """Error lines in the log, two minutes in a row. Default 10."""
-    oauth_failures_per_minute: Annotated[int, Field(ge=0)] = 5
+    oauth_failures_per_minute: Annotated[int, Field(ge=0, le=_MOST)] = 5
     """Lines about failed sign-ins, two minutes in a row. Default 5."""
-    refusals_per_minute: Annotated[int, Field(ge=0)] = 5
+    refusals_per_minute: Annotated[int, Field(ge=0, le=_MOST)] = 5
     """Lines about clients that were refused or not known, two minutes in a row. Default 5."""
-    server_errors_per_minute: Annotated[int, Field(ge=0)] = 5
+    server_errors_per_minute: Annotated[int, Field(ge=0, le=_MOST)] = 5
     """Answers of 5xx, two minutes in a row. Default 5."""
     response_seconds: Annotated[float, Field(gt=0, le=300)] = 2.0
     """Time that 19 of 20 requests stay below, five minutes in a row, in seconds. Default 2: what a mail search may
     take."""
-    stopped_tasks: Annotated[int, Field(ge=1)] = 3
+    stopped_tasks: Annotated[int, Field(ge=1, le=_MOST)] = 3
     """Tasks that stop by themselves within ten minutes. Default 3."""
     anomaly_band: Annotated[float, Field(ge=1, le=10)] | None = None
     """Also alarms on what is unusual for the hour and the day of the week: more or fewer requests, slower answers, more

@@ -72,6 +72,7 @@ def parse(raw: Mapping[str, str], *, secrets: Iterable[SecretPath] = ()) -> Sett
         except (ValueError, RecursionError) as error:
             shown = HIDDEN if any(path[0] == name for path in paths) else text
             mistakes.append(mistake(key, shown, f"JSON ({error})", f"pulumi config set --path '{key}.<name>' <value>"))
+    mistakes += _spaced(values)
     paths += encrypted_in(values)
     mistakes += refused_secrets(paths, values)
     if mistakes:
@@ -85,3 +86,12 @@ def parse(raw: Mapping[str, str], *, secrets: Iterable[SecretPath] = ()) -> Sett
 def _value(text: str) -> Any:
     """What a key has: objects come as JSON, plain values as they are."""
     return json.loads(text) if isinstance(text, str) and text[:1] in "{[" else text
+
+
+def _spaced(value: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    """Mistakes: keys with space at an end, which the models take away, so that `mail` and `mail ` would be one."""
+    for key, inner in value.items() if isinstance(value, dict) else ():
+        if key != key.strip():
+            place = f"{NAMESPACE}:{'.'.join(path)}"
+            yield mistake(place, key, "a key without space at its ends", "take the space away, in the stack's file")
+        yield from _spaced(inner, (*path, key))

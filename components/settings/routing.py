@@ -11,6 +11,9 @@ from components.listener_rules import ListenerRule
 from components.settings.model import Model
 from components.settings.patterns import Host, PathPattern, PathPrefix, Reference, VariableName
 
+LAST_PRIORITY = 50_000
+"""https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateRule.html"""
+
 
 class InternalRouting(Model):
     """Discovery inside the VPC only; no rule on the load balancer."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from components.settings.routing import PrefixRouting, Routing
 from components.settings.sign_in import DynamoDbState, MemoryState, OAuth, State, Tokens, ValkeyState
 from components.settings.telemetry import Logs, Tracing
 
@@ -71,7 +70,7 @@ def secret(names: Iterable[str]) -> list[str]:
     return sorted(_SECRET.intersection(names))
 
 
-def for_any(*, name: str, logs: Logs, tracing: Tracing | None, routing: Routing) -> dict[str, str]:
+def for_any(*, name: str, logs: Logs, tracing: Tracing | None) -> dict[str, str]:
     """What any server is told. `name`: the service's, by which its traces are found."""
     variables: dict[str, str] = {}
     if logs.format == "json":
@@ -84,8 +83,6 @@ def for_any(*, name: str, logs: Logs, tracing: Tracing | None, routing: Routing)
             "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
             "OTEL_TRACES_SAMPLER_ARG": f"{tracing.sample_percent / 100:g}",
         }
-    if isinstance(routing, PrefixRouting):
-        variables[routing.variable] = routing.path
     return variables
 
 

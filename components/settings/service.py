@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ from components.settings.patterns import (
     VariableTemplate,
     VariableValue,
 )
-from components.settings.routing import InternalRouting, PublicRouting, Routing
+from components.settings.routing import LAST_PRIORITY, InternalRouting, PrefixRouting, PublicRouting, Routing
 from components.settings.scaling import Autoscaling, Capacity
 from components.settings.sign_in import Cache, DynamoDbState, MemoryState, OAuth, State, Tokens, ValkeyState
 from components.settings.tasks import FARGATE_MEMORY, Discovery, Health
@@ -77,9 +78,9 @@ class Service(Model):
     execution_role: Reference | None = None
     """An existing execution role's name. Default: a role of its own with exactly the rights that starting the task
     takes."""
-    security_groups: list[Reference] = []
-    """Existing security groups for the tasks, by name or id. Default: one of its own that admits the load balancer
-    and `consumers` on `port` alone."""
+    security_groups: Annotated[list[Reference], Field(max_length=5)] = []
+    """Existing security groups for the tasks, by name or id, at most five. Default: one of its own that admits the
+    load balancer and `consumers` on `port` alone."""
     consumers: list[Reference] = []
     """Security groups, by name or id, whose members may call the service inside the VPC (only with a group of its
     own)."""
@@ -150,6 +151,19 @@ class Service(Model):
             )
         if self.deployment.shifts:
             yield from self._not_shifted()
+        if (rules := self.listener_rules) and rules[-1].priority > LAST_PRIORITY:
+            yield (
+                ("routing",),
+                f"priority leads its {len(rules)} rules up to {rules[-1].priority}, and a listener's end at "
+                f"{LAST_PRIORITY}; take a lower one",
+            )
+        if isinstance(self.routing, PrefixRouting) and self.routing.variable in self._derived_of_server(""):
+            yield ("routing",), f"variable is {self.routing.variable}, which follows from other settings; take another"
+        if self.oauth_cache and not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", self.name):
+            yield (
+                ("name", "oauth"),
+                f"is {self.name}; the cache that is made for it takes a letter first, and no two hyphens in a row",
+            )
         if self.security_groups and self.consumers:
             yield (
                 ("consumers", "security_groups"),
@@ -268,6 +282,10 @@ class Service(Model):
         return {**self.environment, **self._derived(internal_url)}
 
     def _derived(self, internal_url: str) -> dict[str, str]:
+        prefix = {self.routing.variable: self.routing.path} if isinstance(self.routing, PrefixRouting) else {}
+        return self._derived_of_server(internal_url) | prefix
+
+    def _derived_of_server(self, internal_url: str) -> dict[str, str]:
         url = self.url or internal_url
         if self.server == "workspace-mcp":
             variables = server.workspace_mcp(
@@ -280,7 +298,7 @@ class Service(Model):
             )
         else:
             variables = server.filled_in(self.variables, url=url, port=self.port)
-        return variables | server.for_any(name=self.name, logs=self.logs, tracing=self.tracing, routing=self.routing)
+        return variables | server.for_any(name=self.name, logs=self.logs, tracing=self.tracing)
 
     def _refused(self, names: Iterable[str]) -> dict[str, str]:
         """Those of `names` that configuration must not set as variables, each with the reason."""

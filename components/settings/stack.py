@@ -21,6 +21,10 @@ from components.settings.patterns import NAME_PATTERN, OWN_TAGS, BucketName, Nam
 from components.settings.policy_exceptions import PolicyException
 from components.settings.service import Service
 
+INNER_WORDS = {"key": ("cache", "second"), "name": ("cache", "oauth-state", "server", "unusual")}
+"""What may stand between a service's key, or its name, and the end of a name that is made of it: the alarm
+`server-errors` of mail and the alarm `errors` of mail-server have one name."""
+
 
 class Settings(Model):
     """A stack's configuration: one environment, its estate, and one or more MCP services."""
@@ -131,6 +135,10 @@ class Settings(Model):
                 for path in mine.paths or ("/*",)
                 if mine.host == yours.host and overlaps([path], yours.paths or ["/*"])
             ]
+            for kind, words in INNER_WORDS.items():
+                shorter, longer = sorted((getattr(one, kind), getattr(other, kind)), key=len)
+                if longer in [f"{shorter}-{word}" for word in words]:
+                    both.append(f"names that begin with {longer}- (by their {kind}s)")
             if both:
                 yield ("services",), f"{one.key} and {other.key} both have {', '.join(both)}; change one of them"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,45 @@ def read_stack_file(path: Path) -> dict[str, str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Takes words and numbers for what Go's YAML library takes them for, which the engine reads the file with.
+    """Takes words and numbers for what Go's YAML library takes them for, which the engine reads the file with, and
+    refuses what that refuses: a key that is there twice, and what grows by its aliases without end.
 
     PyYAML knows an older YAML, with yes and off for truths and 1:30 for a number; so a rehearsal would judge a file
     otherwise than `pulumi up`. https://github.com/go-yaml/yaml/blob/v3/resolve.go
     """
 
     yaml_implicit_resolvers = {}
+
+    def construct_document(self, node: yaml.Node) -> Any:
+        if _size(node, {}) > _MOST_VALUES:
+            raise yaml.YAMLError("its aliases make too much of it")
+        return super().construct_document(node)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines:
+                raise yaml.YAMLError(f"{name} is there twice, in lines {lines[name]} and {line}; keep one")
+            lines[name] = line
+        return node
+
+
+_MOST_VALUES = 400_000
+"""As many values a file may have, each alias counted for all that it stands for: from there on the engine's library
+looks for what is wrong. https://github.com/go-yaml/yaml/blob/v3/decode.go"""
+
+
+def _size(node: Any, known: dict[int, float]) -> float:
+    """How many values a node has. Infinite: it contains itself."""
+    if isinstance(node, tuple):
+        return sum(_size(inner, known) for inner in node)
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        inner = node.value if isinstance(node, yaml.CollectionNode) else ()
+        known[id(node)] = 1 + sum(_size(each, known) for each in inner)
+    return known[id(node)]
 
 
 def _number(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int | float:

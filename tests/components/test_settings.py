@@ -362,6 +362,34 @@ ONE_VALUE: dict[str, tuple[Change, str]] = {
         service(environment={"GOOGLE_OAUTH_CLIENT_ID": "x"}),
         at_odds(f"{SERVICE}.environment", "GOOGLE_OAUTH_CLIENT_ID is in secrets too; keep one"),
     ),
+    "a service's key with a space": (
+        lambda config: config["services"].update({" mail": config["services"].pop("google-workspace")}),
+        wrong(
+            f"{PREFIX}:services", " mail", "a key without space at its ends", "take the space away, in the stack's file"
+        ),
+    ),
+    "rules behind the last priority": (
+        routing(priority=49_990, strategy="pattern", patterns=["/*" * 6] * 20, path=None),
+        at_odds(
+            f"{SERVICE}.routing",
+            "priority leads its 20 rules up to 50009, and a listener's end at 50000; take a lower one",
+        ),
+    ),
+    "a variable for the path that the server has for something else": (
+        routing(strategy="prefix", variable="PORT"),
+        at_odds(f"{SERVICE}.routing", "variable is PORT, which follows from other settings; take another"),
+    ),
+    "a name that no cache takes": (
+        service(name="3--mail", oauth={"clients": ["claude"], "state": "valkey"}, securityGroups=[]),
+        at_odds(
+            f"{SERVICE}.name",
+            "is 3--mail; the cache that is made for it takes a letter first, and no two hyphens in a row",
+        ),
+    ),
+    "a limit that is none": (
+        service(alarms={"errorsPerMinute": 10**9}),
+        wrong(f"{SERVICE}.alarms.errorsPerMinute", 10**9, "less than or equal to 1000000"),
+    ),
     "consumers of a shared security group": (
         service(consumers=["core-agent-sg"]),
         at_odds(

@@ -34,6 +34,26 @@ def test_a_stack_file_that_is_not_yaml_is_told_by_name(tmp_path: Path, content: 
     assert refused_file(path).startswith("  Pulumi.staging.yaml is not the YAML of a stack: ")
 
 
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("config:\n  a:x:\n    memory: 1\n    memory: 2\n", "memory is there twice, in lines 3 and 4; keep one"),
+        ("config: {a: {b: 1, b: 2}}\n", "b is there twice, in lines 1 and 1; keep one"),
+        ("config: {a: 1}\nother: 2\nconfig: {}\n", "config is there twice, in lines 1 and 3; keep one"),
+        ("config: {a: &a [*a]}\n", "its aliases make too much of it"),
+        (
+            "0: &0 [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"{n + 1}: &{n + 1} [{', '.join([f'*{n}'] * 9)}]\n" for n in range(9)),
+            "its aliases make too much of it",
+        ),
+    ],
+)
+def test_what_the_engines_library_refuses_is_refused_at_once(tmp_path: Path, content: str, why: str) -> None:
+    path = tmp_path / "Pulumi.staging.yaml"
+    path.write_text(content)
+    assert refused_file(path) == f"  Pulumi.staging.yaml is not the YAML of a stack: {why}"
+
+
 @pytest.mark.parametrize("content", ["", "config:", "config: text", "other: {}", "- config", "text", "5"])
 def test_a_stack_file_without_configuration_is_told_by_name(tmp_path: Path, content: str) -> None:
     path = tmp_path / "Pulumi.staging.yaml"

@@ -221,7 +221,7 @@ def test_internal_is_known_by_its_private_address_only(internal: Recorded) -> No
 def test_its_own_security_group_admits_load_balancer_and_consumers_on_the_port_alone(
     deploy: Deploy, config: dict[str, Any]
 ) -> None:
-    only(config).update({"securityGroups": [], "consumers": ["core-agent-sg"]})
+    only(config).update({"securityGroups": [], "consumers": ["core-agent-sg", "busyb-alb-sg"]})
     recorded = deploy(config)
     group = recorded.inputs("google-workspace-security-group")
     assert (group["name"], group["vpcId"]) == ("busyb-google-workspace-mcp", "vpc-0111b7630bcb61b61")
