@@ -97,6 +97,30 @@ def policy(type_: str, good: dict[str, Any], *bad: tuple[dict[str, Any], str], o
     )
 
 
+def by(operator: str, key: str, value: str) -> dict[str, Any]:
+    """A condition with one test."""
+    return {"Condition": {operator: {key: value}}}
+
+
+def open_to_all(action: str) -> list[tuple[dict[str, Any], str]]:
+    """Statements that let everybody in, though a condition reads as if it named somebody."""
+    return [
+        ({"Principal": "*", "Action": action, **by(operator, key, value)}, "everybody")
+        for operator, key, value in (
+            ("ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::758888582357:role/mcp"),
+            ("StringNotEquals", "aws:PrincipalAccount", "758888582357"),
+            ("StringEqualsIfExists", "aws:SourceAccount", "758888582357"),
+            ("ForAllValues:StringEquals", "aws:SourceAccount", "758888582357"),
+            ("ArnLike", "aws:PrincipalArn", "arn:*"),
+            ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/*"),
+            ("ArnLike", "aws:SourceArn", "arn:aws:s3:::*"),
+            ("StringLike", "aws:SourceArn", "*"),
+            ("StringLike", "aws:PrincipalAccount", "?*"),
+            ("StringLike", "aws:PrincipalOrgID", "o-*"),
+        )
+    ] + [({"Principal": "*", "Action": action, "Condition": {"StringEquals": {"aws:SourceAccount": []}}}, "everybody")]
+
+
 def task(*containers: dict[str, Any], **inputs: Any) -> Registered:
     return one(TASK, containerDefinitions=json.dumps(containers), **inputs)
 
@@ -259,6 +283,7 @@ SPECS: dict[str, Spec] = {
         {"Principal": {"AWS": "arn:aws:iam::758888582357:root"}, "Action": "ecr:BatchGetImage"},
         ({"Principal": "*", "Action": "ecr:BatchGetImage"}, "everybody"),
         ({"Principal": {"AWS": ["*"]}, "Action": "ecr:BatchGetImage", "Sid": "Pull"}, "statement Pull"),
+        *open_to_all("ecr:BatchGetImage"),
     ),
     # ECS
     "ecs-service-disallow-public-address": flag(
@@ -533,7 +558,7 @@ SPECS: dict[str, Spec] = {
             "Condition": {"StringEquals": {"aws:SourceAccount": "758888582357"}},
         },
         ({"Principal": "*", "Action": "sns:Publish"}, "everybody"),
-        ({"Principal": "*", "Action": "sns:Publish", "Condition": {"StringLike": {"aws:SourceArn": "*"}}}, "everybody"),
+        *open_to_all("sns:Publish"),
     ),
     # DynamoDB
     "dynamodb-table-encrypt-with-kms": flag(
@@ -610,6 +635,7 @@ SPECS: dict[str, Spec] = {
         "aws:s3/bucketPolicy:BucketPolicy",
         {"Principal": {"AWS": "arn:aws:iam::758888582357:role/mcp"}, "Action": "s3:GetObject"},
         ({"Principal": "*", "Action": "s3:GetObject"}, "everybody"),
+        *open_to_all("s3:GetObject"),
         ({"Effect": "Deny", "Principal": "*", "Action": "s3:*"}, "you too"),
     ),
     "s3-bucket-disable-acls": setting(
