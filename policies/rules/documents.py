@@ -33,6 +33,11 @@ def actions(statement: Mapping[str, Any]) -> list[str]:
     return texts(statement.get("Action"))
 
 
+def is_every_action(action: str) -> bool:
+    """Whether nothing of an action's name is said: `*`, `s3:*`, `s3:?*`."""
+    return not action.rpartition(":")[2].strip("*?")
+
+
 def principals(statement: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(kind, principal); the kind of a bare * is *."""
     principal = statement.get("Principal")

@@ -461,12 +461,20 @@ SPECS: dict[str, Spec] = {
         {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::tokens/*"},
         ({"Action": "s3:*", "Resource": "arn:aws:s3:::tokens/*"}, "allows s3:*"),
         ({"NotAction": "iam:*", "Resource": "arn:aws:s3:::tokens/*"}, "NotAction"),
+        *(({"Action": action, "Resource": "*"}, f"allows {action}") for action in ("*:*", "s3:**", "s3:?*", "iam:*?")),
     ),
     "iam-policy-disallow-wildcard-resources": policy(
         _POLICY,
         {
             "Action": ["s3:GetObject", "sns:GetSubscriptionAttributes"],
-            "Resource": ["arn:aws:s3:::tokens/*", "arn:aws:sns:us-east-1:758888582357:alerts:*"],
+            "Resource": [
+                "arn:aws:s3:::tokens/*",
+                "arn:aws:sns:us-east-1:758888582357:alerts:*",
+                "arn:aws:sqs:us-east-1:758888582357:mcp-*",
+                "arn:aws:logs:us-east-1:758888582357:log-group:/ecs/mcp:*",
+                "arn:aws:dynamodb:us-east-1:758888582357:table/index/index/*",
+                "arn:aws:secretsmanager:*:*:secret:busyb/*",
+            ],
         },
         ({"Action": "sns:Publish", "Resource": "arn:aws:sns:us-east-1:758888582357:*"}, "allows sns:Publish"),
         ({"Action": "s3:GetObject", "Resource": "*"}, "allows s3:GetObject on *"),
@@ -475,12 +483,44 @@ SPECS: dict[str, Spec] = {
         ({"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::other/*"}, "NotResource"),
         ({"Action": ["s3:ListAllMyBuckets", "s3:ListBucket"], "Resource": "*"}, "allows s3:ListBucket on *"),
         ({"Action": "s3:List*", "Resource": "*"}, "allows s3:List* on *"),
+        ({"Action": "s3:List?ucket", "Resource": "*"}, "allows s3:List?ucket on *"),
+        *(
+            ({"Action": "s3:GetObject", "Resource": f"arn:aws:{resource}"}, f"on arn:aws:{resource}")
+            for resource in (
+                "*",
+                "s3:::?*",
+                "s3:::*/*",
+                "sqs:us-east-1:758888582357:?*",
+                "logs:us-east-1:758888582357:log-group:*:*",
+                "logs:us-east-1:758888582357:log-group:*:log-stream:*",
+                "secretsmanager:us-east-1:758888582357:secret:?*",
+                "secretsmanager:us-east-1:758888582357:secret:*-*",
+                "secretsmanager:us-east-1:758888582357:sec*",
+                "secretsmanager:*:*:*:*",
+                "dynamodb:us-east-1:758888582357:table/*/*",
+                "dynamodb:us-east-1:758888582357:table/*/index/*",
+            )
+        ),
     ),
     "iam-policy-limit-decrypt": policy(
         _POLICY,
-        {"Action": "kms:Decrypt", "Resource": "arn:aws:kms:us-east-1:758888582357:key/1-2"},
+        {
+            "Action": "kms:Decrypt",
+            "Resource": ["arn:aws:kms:us-east-1:758888582357:key/1-2", "*"],
+            **by("StringLike", "kms:ViaService", "s3.*.amazonaws.com"),
+        },
         ({"Action": "kms:Decrypt", "Resource": "*"}, "kms:Decrypt with *"),
         ({"Action": "kms:*", "Resource": "arn:aws:kms:us-east-1:758888582357:key/*"}, "kms:*"),
+        ({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:us-east-1:758888582357:key/?*"}, "key/?*"),
+        *(
+            ({"Action": "kms:Decrypt", "Resource": "*", **by(operator, "kms:ViaService", service)}, "kms:Decrypt")
+            for operator, service in (
+                ("StringLike", "*"),
+                ("StringLike", "*.amazonaws.com"),
+                ("StringNotEquals", "s3.us-east-1.amazonaws.com"),
+                ("StringEqualsIfExists", "s3.us-east-1.amazonaws.com"),
+            )
+        ),
     ),
     "iam-role-narrow-trust": policy(
         ROLE,
@@ -637,6 +677,7 @@ SPECS: dict[str, Spec] = {
         ({"Principal": "*", "Action": "s3:GetObject"}, "everybody"),
         *open_to_all("s3:GetObject"),
         ({"Effect": "Deny", "Principal": "*", "Action": "s3:*"}, "you too"),
+        ({"Effect": "Deny", "Principal": "*", "Action": "s3:**"}, "you too"),
     ),
     "s3-bucket-disable-acls": setting(
         "aws:s3/bucketOwnershipControls:BucketOwnershipControls",
