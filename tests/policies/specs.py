@@ -230,6 +230,8 @@ def github(operator: str = "", subject: str = "", *, audience: bool = True) -> d
 
 _ARN = "arn:aws:secretsmanager:us-east-1:758888582357:secret:busyb/google-oauth-client-id-AbCdEf"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+_GROUP_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 _ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 _TOPIC = "aws:sns/topic:Topic"
 _KEY = "aws:kms/key:Key"
@@ -452,8 +454,27 @@ SPECS: dict[str, Spec] = {
         absent=([task(), one(SERVICE, TASK)], "passes"),
     ),
     # Network
-    "ec2-security-group-disallow-open-ingress": flag(
-        _INGRESS, {"referencedSecurityGroupId": "sg-alb"}, {"cidrIpv4": "0.0.0.0/0"}, "admits everybody", "passes"
+    "ec2-security-group-disallow-open-ingress": Spec(
+        passes=[
+            one(_INGRESS, referencedSecurityGroupId="sg-alb"),
+            one(_INGRESS, cidrIpv4="10.0.0.0/8", cidrIpv6="2600:1f18::/32"),
+            one(_GROUP, ingress=[{"cidrBlocks": ["10.0.0.0/16"]}], egress=[{"cidrBlocks": ["0.0.0.0/0"]}]),
+            one(_GROUP_RULE, type="egress", cidrBlocks=["0.0.0.0/0"]),
+        ],
+        fails=[
+            *(([one(_INGRESS, cidrIpv4=v4)], "admits everybody") for v4 in ("0.0.0.0/0", "10.0.0.1/0", "0.0.0.0/1")),
+            *(
+                ([one(_INGRESS, cidrIpv6=v6)], "admits everybody")
+                for v6 in ("::/0", "0::/0", "0:0:0:0:0:0:0:0/0", "2000::/3")
+            ),
+            ([one(_INGRESS, cidrIpv4="00.0.0.0/0")], "no range of addresses"),
+            ([one(_INGRESS, cidrIpv4="0.0.0.0/0", cidrIpv6=UNKNOWN)], "admits everybody"),
+            ([one(_GROUP, ingress=[{"cidrBlocks": ["10.0.0.0/16"], "ipv6CidrBlocks": ["0::/0"]}])], "everybody"),
+            ([one(_GROUP_RULE, type="ingress", cidrBlocks=["10.0.0.1/0"])], "admits everybody"),
+            ([one(_GROUP_RULE, type="ingress", ipv6CidrBlocks=["2000::/3"])], "admits everybody"),
+        ],
+        unknown=([one(_INGRESS, cidrIpv4=UNKNOWN), one(_GROUP, ingress=[{"cidrBlocks": [UNKNOWN]}])], "undecided"),
+        absent=([one(_INGRESS), one(_GROUP), one(_GROUP_RULE, type="ingress")], "passes"),
     ),
     # IAM
     "iam-policy-disallow-wildcard-actions": policy(
