@@ -26,9 +26,11 @@ _ATTACHMENTS = frozenset(
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
         "aws:iam/userPolicyAttachment:UserPolicyAttachment",
         "aws:iam/groupPolicyAttachment:GroupPolicyAttachment",
+        "aws:iam/policyAttachment:PolicyAttachment",
     }
 )
 _GITHUB = "token.actions.githubusercontent.com"
+_AUDIENCE = "sts.amazonaws.com"
 
 # Actions that know no resources, or only list names (of buckets; those of their objects say whose tokens they are):
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
@@ -218,7 +220,7 @@ def no_administrator(resource: Resource, _: Stack) -> Iterator[str]:
     severity=Severity.CRITICAL,
     description="A role for GitHub Actions is for one repository, and a branch or environment of it.",
     why="a fork, a pull request, or anybody's repository could deploy.",
-    remedy=f"StringEquals on {_GITHUB}:sub (repo:OWNER/NAME:environment:NAME) and :aud (sts.amazonaws.com).",
+    remedy=f"StringEquals on {_GITHUB}:sub (repo:OWNER/NAME:environment:NAME) and :aud ({_AUDIENCE}).",
     types=frozenset({_ROLE}),
 )
 def github_limited(role: Resource, _: Stack) -> Iterator[str]:
@@ -230,11 +232,15 @@ def github_limited(role: Resource, _: Stack) -> Iterator[str]:
         if not subjects:
             yield "any repository on GitHub may take it: there is no condition on the subject"
         for operator, subject in subjects:
-            if not operator.startswith(("StringEquals", "StringLike")) or not re.match(
-                r"repo:[^/*?:]+/[^/*?:]+:[^*?]+$", subject
+            if operator not in ("StringEquals", "StringLike") or not re.fullmatch(
+                r"repo:[^/*?:]+/[^/*?:]+:[^*?]+", subject
             ):
                 yield f"its condition on the subject ({operator} {subject}) does not name one repository and its branch"
             elif subject.endswith(":pull_request"):
                 yield f"pull requests may take it ({subject})"
-        if not conditions.get(f"{_GITHUB}:aud"):
+        audiences = conditions.get(f"{_GITHUB}:aud", [])
+        if not audiences:
             yield "tokens meant for others are taken: there is no condition on the audience"
+        for operator, audience in audiences:
+            if operator not in ("StringEquals", "StringLike") or audience != _AUDIENCE:
+                yield f"tokens meant for others are taken: its condition on the audience is {operator} {audience}"

@@ -83,6 +83,11 @@ def flag(
     )
 
 
+def also(spec: Spec, *fails: tuple[Registered, str]) -> Spec:
+    """A spec with more resources that fail, each by itself."""
+    return dataclasses.replace(spec, fails=[*spec.fails, *(([resource], says) for resource, says in fails)])
+
+
 def document(*statements: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", **s} for s in statements]})
 
@@ -215,12 +220,14 @@ def setting(type_: str, good: dict[str, Any], bad: dict[str, Any], says: str) ->
 _TRUST = {"Action": "sts:AssumeRole", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
 
 
-def github(operator: str = "", subject: str = "", *, audience: bool = True) -> dict[str, Any]:
+def github(
+    operator: str = "", subject: str = "", *, audience: tuple[str, str] | None = ("StringEquals", "sts.amazonaws.com")
+) -> dict[str, Any]:
     """A trust statement for GitHub Actions with conditions on subject and audience."""
     issuer = "token.actions.githubusercontent.com"
     conditions: dict[str, dict[str, str]] = {operator: {f"{issuer}:sub": subject}} if operator else {}
     if audience:
-        conditions.setdefault("StringEquals", {})[f"{issuer}:aud"] = "sts.amazonaws.com"
+        conditions.setdefault(audience[0], {})[f"{issuer}:aud"] = audience[1]
     return {
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Principal": {"Federated": f"arn:aws:iam::758888582357:oidc-provider/{issuer}"},
@@ -228,6 +235,7 @@ def github(operator: str = "", subject: str = "", *, audience: bool = True) -> d
     }
 
 
+_ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 _ARN = "arn:aws:secretsmanager:us-east-1:758888582357:secret:busyb/google-oauth-client-id-AbCdEf"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 _GROUP = "aws:ec2/securityGroup:SecurityGroup"
@@ -552,12 +560,15 @@ SPECS: dict[str, Spec] = {
         ({**_TRUST, "Principal": {"AWS": "arn:aws:iam::758888582357:root"}}, "everybody in account 758888582357"),
         of="assumeRolePolicy",
     ),
-    "iam-role-disallow-administrator": flag(
-        "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-        {"policyArn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"},
-        {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"},
-        "AdministratorAccess",
-        "passes",
+    "iam-role-disallow-administrator": also(
+        flag(
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            {"policyArn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"},
+            {"policyArn": _ADMINISTRATOR},
+            "AdministratorAccess",
+            "passes",
+        ),
+        (one("aws:iam/policyAttachment:PolicyAttachment", policyArn=_ADMINISTRATOR), "AdministratorAccess"),
     ),
     "iam-role-limit-github-subject": policy(
         ROLE,
@@ -568,7 +579,18 @@ SPECS: dict[str, Spec] = {
         (github("StringLike", "repo:busyb/mcp:ref:refs/heads/*"), "does not name one repository"),
         (github("StringLike", "repo:busyb/mcp:environment:prod*"), "does not name one repository"),
         (github("StringEquals", "repo:busyb/mcp:pull_request"), "pull requests"),
-        (github("StringEquals", "repo:busyb/mcp:ref:refs/heads/main", audience=False), "no condition on the audience"),
+        (github("StringEquals", "repo:busyb/mcp:ref:refs/heads/main", audience=None), "no condition on the audience"),
+        (github("StringEqualsIfExists", "repo:busyb/mcp:ref:refs/heads/main"), "does not name one repository"),
+        *(
+            (github("StringEquals", "repo:busyb/mcp:environment:production", audience=audience), "audience is")
+            for audience in (
+                ("StringLike", "*"),
+                ("StringLike", "sts.*"),
+                ("StringNotEquals", "sts.amazonaws.com"),
+                ("StringEqualsIfExists", "sts.amazonaws.com"),
+                ("StringEquals", "https://github.com/busyb"),
+            )
+        ),
         of="assumeRolePolicy",
     ),
     # Logs
