@@ -130,9 +130,12 @@ def task(*containers: dict[str, Any], **inputs: Any) -> Registered:
     return one(TASK, containerDefinitions=json.dumps(containers), **inputs)
 
 
-def container(good: dict[str, Any], bad: dict[str, Any], says: str, absent: Literal["fails", "passes"]) -> Spec:
-    """A rule on container definitions, of a task definition by itself."""
-    return Spec(
+def container(
+    good: dict[str, Any], bad: dict[str, Any], says: str, absent: Literal["fails", "passes"],
+    *more: tuple[dict[str, Any], str],
+) -> Spec:  # fmt: skip
+    """A rule on container definitions, of a task definition by itself; `more`: other bad ones, and what it says."""
+    spec = Spec(
         passes=[task({"name": "mcp", **good})],
         fails=[
             ([task({"name": "mcp", **bad})], says),
@@ -141,6 +144,7 @@ def container(good: dict[str, Any], bad: dict[str, Any], says: str, absent: Lite
         unknown=([one(TASK, containerDefinitions=UNKNOWN)], "undecided"),
         absent=([task({"name": "mcp"})], absent),
     )
+    return also(spec, *((task({"name": "mcp", **other}), problem) for other, problem in more))
 
 
 def variables(**values: str) -> dict[str, Any]:
@@ -381,11 +385,19 @@ SPECS: dict[str, Spec] = {
         variables(GOOGLE_OAUTH_CLIENT_SECRET="planted-value"),
         "GOOGLE_OAUTH_CLIENT_SECRET looks like a secret",
         "passes",
+        ({"environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::env/mcp.env"}]}, "environmentFiles"),
+        ({"environment": [{"name": "PORT", "value": port} for port in ("8000", "8080")]}, "PORT is given 2 times"),
     ),
     "ecs-container-require-logs": container(
         {"logConfiguration": {"logDriver": "awslogs"}}, {"logConfiguration": {}}, "no log configuration", "fails"
     ),
-    "ecs-container-require-user": container({"user": "10001"}, {"user": "0:0"}, "as root", "fails"),
+    "ecs-container-require-user": container(
+        {"user": "10001"},
+        {"user": "0:0"},
+        "as root",
+        "fails",
+        *(({"user": user}, "as root") for user in ("root:1", "00", "+0", "0000:1", ":1")),
+    ),
     "ecs-container-require-image-digest": container(
         {"image": f"1.dkr.ecr.us-east-1.amazonaws.com/mcp@{DIGEST}"}, {"image": "mcp:latest"}, "the tag latest", "fails"
     ),
