@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from policies.rule import SERVICE_COMPONENT, Check, Resource, Severity, Stack, rule
+from policies.rule import SERVICE_COMPONENT, Check, Resource, Severity, Stack, boolean, rule
 
 IMAGE = "docker:index/image:Image"
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
@@ -68,7 +68,7 @@ def _each(check: Callable[[Container], Iterator[str]]) -> Check:
 )
 @_each
 def unprivileged(container: Container) -> Iterator[str]:
-    if container.get("privileged"):
+    if boolean(container.get("privileged")):
         yield "it is privileged"
 
 
@@ -83,7 +83,7 @@ def unprivileged(container: Container) -> Iterator[str]:
 )
 @_each
 def read_only(container: Container) -> Iterator[str]:
-    if not container.get("readonlyRootFilesystem"):
+    if not boolean(container.get("readonlyRootFilesystem")):
         yield "its root file system can be written to"
 
 

@@ -71,16 +71,17 @@ class Spec:
 
 def flag(
     type_: str, good: dict[str, Any], bad: dict[str, Any], says: str, absent: Literal["fails", "passes"],
-    unknown: Literal["undecided", "passes"] = "undecided",
+    unknown: Literal["undecided", "passes"] = "undecided", bad_as_text: dict[str, Any] | None = None,
 ) -> Spec:  # fmt: skip
     """A rule on one property of one resource."""
     (name,) = bad
-    return Spec(
+    spec = Spec(
         passes=[one(type_, **good)],
         fails=[([one(type_, **bad)], says)],
         unknown=([one(type_, **{name: UNKNOWN})], unknown),
         absent=([one(type_)], absent),
     )
+    return also(spec, (one(type_, **bad_as_text), says)) if bad_as_text else spec
 
 
 def also(spec: Spec, *fails: tuple[Registered, str]) -> Spec:
@@ -275,6 +276,7 @@ SPECS: dict[str, Spec] = {
         {"imageScanningConfiguration": {"scanOnPush": False}},
         "not scanned",
         "fails",
+        bad_as_text={"imageScanningConfiguration": {"scanOnPush": "false"}},
     ),
     "ecr-repository-disallow-mutable-tags": flag(
         REPOSITORY, {"imageTagMutability": "IMMUTABLE"}, {"imageTagMutability": "MUTABLE"}, "overwritten", "fails"
@@ -302,7 +304,7 @@ SPECS: dict[str, Spec] = {
     # ECS
     "ecs-service-disallow-public-address": flag(
         SERVICE,
-        {"networkConfiguration": {"assignPublicIp": False}},
+        {"networkConfiguration": {"assignPublicIp": "false"}},
         {"networkConfiguration": {"assignPublicIp": True}},
         "public addresses",
         "passes",
@@ -316,6 +318,7 @@ SPECS: dict[str, Spec] = {
         {"deploymentCircuitBreaker": {"enable": True, "rollback": False}},
         "rollback is not true",
         "fails",
+        bad_as_text={"deploymentCircuitBreaker": {"enable": True, "rollback": "false"}},
     ),
     "ecs-task-disallow-host-pid": flag(TASK, {"pidMode": "task"}, {"pidMode": "host"}, "host", "passes"),
     "ecs-task-disallow-host-network": flag(
@@ -376,9 +379,15 @@ SPECS: dict[str, Spec] = {
         IMAGE, {"build": {"platform": "linux/arm64"}}, {"build": {"platform": "linux/386"}}, "linux/386", "fails"
     ),
     # Containers
-    "ecs-container-disallow-privileged": container({"privileged": False}, {"privileged": True}, "privileged", "passes"),
+    "ecs-container-disallow-privileged": container(
+        {"privileged": "false"}, {"privileged": True}, "privileged", "passes", ({"privileged": "true"}, "privileged")
+    ),
     "ecs-container-require-read-only-root": container(
-        {"readonlyRootFilesystem": True}, {"readonlyRootFilesystem": False}, "written to", "fails"
+        {"readonlyRootFilesystem": True},
+        {"readonlyRootFilesystem": False},
+        "written to",
+        "fails",
+        ({"readonlyRootFilesystem": "false"}, "written to"),
     ),
     "ecs-container-disallow-plain-secrets": container(
         variables(GOOGLE_OAUTH_CLIENT_ID="1234.apps.googleusercontent.com"),
@@ -439,6 +448,7 @@ SPECS: dict[str, Spec] = {
             (served(count=2), "2 tasks keep OAuth state"),
             (served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="disk"), "disk"),
             ([*served(), one("aws:appautoscaling/target:Target", SERVICE, maxCapacity=3)], "3 tasks keep OAuth state"),
+            ([*served(), one("aws:appautoscaling/target:Target", SERVICE, maxCapacity="3")], "3 tasks keep OAuth"),
         ],
         unknown=(served(count=2, unknown=True), "undecided"),
         absent=(served(count=1), "passes"),
@@ -450,6 +460,7 @@ SPECS: dict[str, Spec] = {
         {"healthCheck": {"enabled": False}},
         "no health check",
         "fails",
+        bad_as_text={"healthCheck": {"enabled": "false"}},
     ),
     "lb-target-group-encrypt": flag(TARGET_GROUP, {"protocol": "HTTPS"}, {"protocol": "HTTP"}, "by HTTP", "fails"),
     "lb-listener-rule-strip-prefix": Spec(
@@ -606,14 +617,31 @@ SPECS: dict[str, Spec] = {
         of="assumeRolePolicy",
     ),
     # Logs
-    "logs-group-set-retention": flag(LOG_GROUP, {"retentionInDays": 7}, {"retentionInDays": 0}, "for ever", "fails"),
+    "logs-group-set-retention": flag(
+        LOG_GROUP,
+        {"retentionInDays": "7"},
+        {"retentionInDays": 0},
+        "for ever",
+        "fails",
+        bad_as_text={"retentionInDays": "0"},
+    ),
     "logs-group-explain-retention": Spec(
-        passes=[one(LOG_GROUP, retentionInDays=30, tags={"RetentionReason": "OAuth incidents"})],
+        passes=[
+            one(LOG_GROUP, retentionInDays=30, tags={"RetentionReason": "OAuth incidents"}),
+            one(LOG_GROUP, retentionInDays="7"),
+        ],
         fails=[([one(LOG_GROUP, retentionInDays=30, tags=_TAGS)], "30 days, not the usual 7")],
         unknown=([one(LOG_GROUP, retentionInDays=30, tags=UNKNOWN)], "undecided"),
         absent=([one(LOG_GROUP)], "passes"),
     ),
-    "logs-group-keep-a-year": flag(LOG_GROUP, {"retentionInDays": 365}, {"retentionInDays": 30}, "30 days", "passes"),
+    "logs-group-keep-a-year": flag(
+        LOG_GROUP,
+        {"retentionInDays": "365"},
+        {"retentionInDays": 30},
+        "30 days",
+        "passes",
+        bad_as_text={"retentionInDays": "30"},
+    ),
     "logs-group-encrypt-with-kms": flag(
         LOG_GROUP, {"kmsKeyId": "arn:aws:kms:::key/1"}, {"kmsKeyId": ""}, "not encrypted", "fails", "passes"
     ),
@@ -626,7 +654,12 @@ SPECS: dict[str, Spec] = {
         _ALARM, {"alarmActions": ["arn:aws:sns:::t"]}, {"alarmActions": []}, "nothing happens", "fails", "passes"
     ),
     "cloudwatch-alarm-enable-actions": flag(
-        _ALARM, {"actionsEnabled": True}, {"actionsEnabled": False}, "switched off", "passes"
+        _ALARM,
+        {"actionsEnabled": "true"},
+        {"actionsEnabled": False},
+        "switched off",
+        "passes",
+        bad_as_text={"actionsEnabled": "False"},
     ),
     "sns-topic-encrypt": flag(
         _TOPIC,
