@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,23 @@ def levels(file: Path = FILE) -> dict[str, Level]:
     """The levels by the rule's name; empty where there is no file. Raises `EnforcementError`."""
     if not file.exists():
         return {}
+    given: Any = None
+    repeated: list[str] = []
+
+    def noting_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
+        return dict(pairs)
+
     try:
-        given = json.loads(file.read_text())
+        given = json.loads(file.read_text(), object_pairs_hook=noting_repeated)
+        mistakes = [*(f"{name} is there more than once" for name in repeated), *_mistakes(given)]
+    except OSError as error:
+        mistakes = [f"cannot be read: {error.strerror}"]
+    except RecursionError:
+        mistakes = ["is nested too deeply"]
     except ValueError as error:
-        raise EnforcementError(file, [f"no JSON: {error}"]) from None
-    if mistakes := list(_mistakes(given)):
+        mistakes = [f"no JSON: {error}"]
+    if mistakes:
         raise EnforcementError(file, mistakes)
     return {name: _LEVELS[level] for name, level in given.items()}
 

@@ -67,14 +67,19 @@ class Resource:
         )
 
     def get(self, *path: str | int) -> Any:
-        """The value at a path of keys and indices, or None where there is none."""
+        """The value at a path of keys and indices, or None where there is none; `boolean` where it is text."""
         value: Any = self.properties
         for step in path:
             if isinstance(step, int):
                 value = value[step] if _is_list(value) and len(value) > step else None
             else:
                 value = value.get(step) if isinstance(value, Mapping) else None
-        return value
+        return boolean(value)
+
+    def number(self, *path: str | int) -> float | None:
+        """The number at a path, which Pulumi also takes as text. Raises ValueError for what is none."""
+        value = self.get(*path)
+        return None if value is None else float(str(value))
 
     def items(self, *path: str | int) -> list[Any]:
         """The list at a path; empty where there is none."""
@@ -93,6 +98,14 @@ class Resource:
         except UnknownValueError:
             return False
         return True
+
+
+_BOOLEANS = {"true": True, "false": False}
+
+
+def boolean(value: Any) -> Any:
+    """True or False for the words, which Pulumi takes as well; any other value as it is."""
+    return _BOOLEANS.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _is_list(value: Any) -> bool:

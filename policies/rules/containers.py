@@ -7,10 +7,11 @@ component's own is held to the rules: it has everything but the digest.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from policies.rule import SERVICE_COMPONENT, Check, Resource, Severity, Stack, rule
+from policies.rule import SERVICE_COMPONENT, Check, Resource, Severity, Stack, boolean, rule
 
 IMAGE = "docker:index/image:Image"
 TASK_DEFINITION = "aws:ecs/taskDefinition:TaskDefinition"
@@ -67,7 +68,7 @@ def _each(check: Callable[[Container], Iterator[str]]) -> Check:
 )
 @_each
 def unprivileged(container: Container) -> Iterator[str]:
-    if container.get("privileged"):
+    if boolean(container.get("privileged")):
         yield "it is privileged"
 
 
@@ -82,7 +83,7 @@ def unprivileged(container: Container) -> Iterator[str]:
 )
 @_each
 def read_only(container: Container) -> Iterator[str]:
-    if not container.get("readonlyRootFilesystem"):
+    if not boolean(container.get("readonlyRootFilesystem")):
         yield "its root file system can be written to"
 
 
@@ -112,8 +113,13 @@ def logged(container: Container) -> Iterator[str]:
 )
 @_each
 def non_root(container: Container) -> Iterator[str]:
-    if str(container.get("user") or "root").split(":")[0] in ("root", "0"):
+    if _is_root(str(container.get("user") or "").partition(":")[0]):
         yield "it runs as root, or as the image says"
+
+
+def _is_root(user: str) -> bool:
+    """Whether a user is root, by name, by being left out, or by an id that the runtime reads as 0: `00`, `+0`."""
+    return user in ("", "root") or re.fullmatch(r"[+-]?0+", user) is not None
 
 
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}$")
@@ -190,6 +196,17 @@ def no_plain_secrets(resource: Resource, _: Stack) -> Iterator[str]:
                 yield f"the build argument {name} looks like a secret"
         return
     for container in containers(resource):
+        where = f"container {container.get('name')}"
         for name, value in environment(container).items():
             if _looks_secret(name, value):
-                yield f"container {container.get('name')}: the plain variable {name} looks like a secret"
+                yield f"{where}: the plain variable {name} looks like a secret"
+        yield from (f"{where}: {unseen}" for unseen in _unseen_variables(container))
+
+
+def _unseen_variables(container: Container) -> Iterator[str]:
+    if container.get("environmentFiles"):
+        yield "its environmentFiles hold variables that no rule sees"
+    given = Counter(variable["name"] for variable in container.get("environment") or [])
+    for name, times in given.items():
+        if times > 1:
+            yield f"the plain variable {name} is given {times} times, and rules see the last value only"

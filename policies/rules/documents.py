@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ def name(statement: Mapping[str, Any]) -> str:
 
 def actions(statement: Mapping[str, Any]) -> list[str]:
     return texts(statement.get("Action"))
+
+
+def is_every_action(action: str) -> bool:
+    """Whether nothing of an action's name is said: `*`, `s3:*`, `s3:?*`."""
+    return not action.rpartition(":")[2].strip("*?")
 
 
 def principals(statement: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -63,16 +69,22 @@ def conditions(statement: Mapping[str, Any]) -> dict[str, list[tuple[str, str]]]
     found: dict[str, list[tuple[str, str]]] = {}
     for operator, tests in (statement.get("Condition") or {}).items():
         for key, value in tests.items():
-            found.setdefault(key.lower(), []).extend((operator, text) for text in texts(value))
+            for text in texts(value):
+                found.setdefault(key.lower(), []).append((operator, text))
     return found
 
 
+# Operators that hold for the named values alone, and never where the key is missing: no Not, IfExists or ForAllValues.
+_MATCHING = {"StringEquals", "StringEqualsIgnoreCase", "StringLike", "ArnEquals", "ArnLike"}
+
+# An id in full, or an ARN with its account in full. A bucket's ARN has none, but its name is the world's only one.
+_SOMEBODY = re.compile(r"[\w-]+|arn:[^:]*:[^:]*:[^:]*:[\w-]+:.+|arn:[^:]*:s3:[^:]*:[^:]*:[\w.-]+(/.*)?")
+
+
 def limited(statement: Mapping[str, Any]) -> bool:
-    """Whether a condition narrows who may: by account, organization, network or source, without a bare *."""
+    """Whether a condition narrows who may, by naming an account, an organization, a network or a source."""
     return any(
-        key in _CALLER_KEYS
-        and all(operator.startswith(("StringEquals", "StringLike", "Arn")) for operator, _ in tests)
-        and all(value != "*" for _, value in tests)
+        key in _CALLER_KEYS and all(operator in _MATCHING and _SOMEBODY.fullmatch(value) for operator, value in tests)
         for key, tests in conditions(statement).items()
     )
 

@@ -52,9 +52,8 @@ def latest(service: Resource, _: Stack) -> Iterator[str]:
     types=_SERVICES,
 )
 def breaker(service: Resource, _: Stack) -> Iterator[str]:
-    breaker = service.get("deploymentCircuitBreaker")
     for part in ("enable", "rollback"):
-        if not (breaker and breaker.get(part)):
+        if not service.get("deploymentCircuitBreaker", part):
             yield f"deploymentCircuitBreaker.{part} is not true"
 
 

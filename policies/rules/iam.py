@@ -26,9 +26,11 @@ _ATTACHMENTS = frozenset(
         "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
         "aws:iam/userPolicyAttachment:UserPolicyAttachment",
         "aws:iam/groupPolicyAttachment:GroupPolicyAttachment",
+        "aws:iam/policyAttachment:PolicyAttachment",
     }
 )
 _GITHUB = "token.actions.githubusercontent.com"
+_AUDIENCE = "sts.amazonaws.com"
 
 # Actions that know no resources, or only list names (of buckets; those of their objects say whose tokens they are):
 # https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
@@ -88,7 +90,7 @@ def no_wild_actions(resource: Resource, _: Stack) -> Iterator[str]:
         if "NotAction" in statement:
             yield f"{documents.name(statement)} allows all actions but some (NotAction)"
         for action in documents.actions(statement):
-            if action in ("*", "*:*") or action.endswith(":*"):
+            if documents.is_every_action(action):
                 yield f"{documents.name(statement)} allows {action}"
 
 
@@ -114,7 +116,7 @@ def no_wild_resources(resource: Resource, _: Stack) -> Iterator[str]:
 
 
 def _knows_no_resource(action: str) -> bool:
-    return not fnmatch.fnmatchcase(action, "s3:list[bm*]*") and any(
+    return not fnmatch.fnmatchcase(action, "s3:list[bm*?]*") and any(
         fnmatch.fnmatchcase(action, known.lower()) for known in _WITHOUT_RESOURCE
     )
 
@@ -127,13 +129,21 @@ def _says_whose(key: str, tests: list[tuple[str, str]]) -> bool:
     ) is not None and all(operator == "StringEquals" for operator, _ in tests)
 
 
+# After a resource's type: nothing but wildcards, and the fixed words before a part of it.
+_NO_NAME = re.compile(r"[*?:/-]*([:/](index|stream|log-stream)[*?:/-]*)*")
+
+
 def _is_wild(resource: str) -> bool:
-    """Whether nothing of the resource's own name is said: `*`, `arn:aws:s3:::*`, `arn:aws:iam::123456789012:role/*`."""
+    """Whether nothing of the resource's own name is said: `*`, `arn:aws:s3:::*`, `arn:aws:iam::1:role/?*`."""
+    if not re.search(r"[*?]", resource):
+        return False
     if resource.count(":") < 5:
-        return resource.startswith("*")
+        return True
     _, _, service, _, _, own = resource.split(":", 5)
-    # An object's ARN begins with its bucket, a subscription's with its topic; other resources' with their type.
-    return own.startswith("*") if service in ("s3", "sns") else re.fullmatch(r"([\w-]+[:/])?\*+", own) is not None
+    # An object's ARN begins with its bucket, a topic's or queue's is its name; other resources' begin with their type.
+    if service in ("s3", "sns", "sqs"):
+        return own.startswith(("*", "?"))
+    return _NO_NAME.fullmatch(re.sub(r"^[^:/]*[:/]?", "", own)) is not None
 
 
 @rule(
@@ -153,9 +163,16 @@ def no_wild_decrypt(resource: Resource, _: Stack) -> Iterator[str]:
             if any(fnmatch.fnmatchcase(known, action.lower()) for known in ("kms:decrypt", "kms:reencryptfrom"))
         ]
         keys = [text for text in documents.texts(statement.get("Resource")) if _is_wild(text)]
-        limited = any(key == "kms:viaservice" for key in documents.conditions(statement))
-        if decrypts and keys and not limited:
+        services = documents.conditions(statement).get("kms:viaservice", [])
+        if decrypts and keys and not _name_services(services):
             yield f"{documents.name(statement)} allows {', '.join(decrypts)} with {', '.join(keys)}"
+
+
+def _name_services(tests: list[tuple[str, str]]) -> bool:
+    """Whether tests of `kms:ViaService` name services, in whichever region: `s3.*.amazonaws.com`."""
+    return bool(tests) and all(
+        operator in ("StringEquals", "StringLike") and re.match(r"[\w-]+\.", service) for operator, service in tests
+    )
 
 
 @rule(
@@ -203,7 +220,7 @@ def no_administrator(resource: Resource, _: Stack) -> Iterator[str]:
     severity=Severity.CRITICAL,
     description="A role for GitHub Actions is for one repository, and a branch or environment of it.",
     why="a fork, a pull request, or anybody's repository could deploy.",
-    remedy=f"StringEquals on {_GITHUB}:sub (repo:OWNER/NAME:environment:NAME) and :aud (sts.amazonaws.com).",
+    remedy=f"StringEquals on {_GITHUB}:sub (repo:OWNER/NAME:environment:NAME) and :aud ({_AUDIENCE}).",
     types=frozenset({_ROLE}),
 )
 def github_limited(role: Resource, _: Stack) -> Iterator[str]:
@@ -215,11 +232,15 @@ def github_limited(role: Resource, _: Stack) -> Iterator[str]:
         if not subjects:
             yield "any repository on GitHub may take it: there is no condition on the subject"
         for operator, subject in subjects:
-            if not operator.startswith(("StringEquals", "StringLike")) or not re.match(
-                r"repo:[^/*?:]+/[^/*?:]+:[^*?]+$", subject
+            if operator not in ("StringEquals", "StringLike") or not re.fullmatch(
+                r"repo:[^/*?:]+/[^/*?:]+:[^*?]+", subject
             ):
                 yield f"its condition on the subject ({operator} {subject}) does not name one repository and its branch"
             elif subject.endswith(":pull_request"):
                 yield f"pull requests may take it ({subject})"
-        if not conditions.get(f"{_GITHUB}:aud"):
+        audiences = conditions.get(f"{_GITHUB}:aud", [])
+        if not audiences:
             yield "tokens meant for others are taken: there is no condition on the audience"
+        for operator, audience in audiences:
+            if operator not in ("StringEquals", "StringLike") or audience != _AUDIENCE:
+                yield f"tokens meant for others are taken: its condition on the audience is {operator} {audience}"

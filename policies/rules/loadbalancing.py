@@ -27,7 +27,7 @@ _GROUP = "aws:ec2/securityGroup:SecurityGroup"
 )
 def health(group: Resource, _: Stack) -> Iterator[str]:
     check = group.get("healthCheck")
-    if not check or check.get("enabled") is False:
+    if not check or group.get("healthCheck", "enabled") is False:
         yield "it has no health check"
     elif group.get("protocol") in ("HTTP", "HTTPS") and not str(check.get("path") or "").startswith("/"):
         yield "its health check has no path"
@@ -120,10 +120,13 @@ def ports(service: Resource, stack: Stack) -> Iterator[str]:
         yield from (f"{user} uses port {port} of {name}, {other}" for other in _contradictions(container, port))
     ports = {port for _, port in used}
     for group in stack.needs(service, TARGET_GROUP):
-        if ports and group.get("port") not in ports:
-            yield f"target group {group.name} has port {int(group.get('port'))}, the container {_list(ports)}"
+        target = group.number("port")
+        if ports and target not in ports:
+            yield f"target group {group.name} has port {target or 0:.0f}, the container {_list(ports)}"
     for group in stack.needs(service, _GROUP):
-        opened = [(rule.get("fromPort"), rule.get("toPort")) for rule in stack.dependents(group, _INGRESS)]
+        opened = [
+            (rule.number("fromPort") or 0, rule.number("toPort") or 65535) for rule in stack.dependents(group, _INGRESS)
+        ]
         for port in sorted(ports) if opened else ():
             if not any(first <= port <= last for first, last in opened):
                 yield f"security group {group.name} does not admit port {port}"

@@ -21,7 +21,7 @@ _USUAL = int(Logs.model_fields["retention_days"].default)
     types=_GROUPS,
 )
 def limited(group: Resource, _: Stack) -> Iterator[str]:
-    if not group.get("retentionInDays"):
+    if not group.number("retentionInDays"):
         yield "its lines are kept for ever"
 
 
@@ -34,9 +34,9 @@ def limited(group: Resource, _: Stack) -> Iterator[str]:
     types=_GROUPS,
 )
 def explained(group: Resource, _: Stack) -> Iterator[str]:
-    days = group.get("retentionInDays")
+    days = group.number("retentionInDays")
     if days and days != _USUAL and not group.get("tags", "RetentionReason"):
-        yield f"it keeps lines for {int(days)} days, not the usual {_USUAL}, and does not say why"
+        yield f"it keeps lines for {days:.0f} days, not the usual {_USUAL}, and does not say why"
 
 
 @rule(
@@ -49,9 +49,9 @@ def explained(group: Resource, _: Stack) -> Iterator[str]:
     types=_GROUPS,
 )
 def a_year(group: Resource, _: Stack) -> Iterator[str]:
-    days = group.get("retentionInDays")
+    days = group.number("retentionInDays")
     if days and days < 365:
-        yield f"it keeps lines for {int(days)} days"
+        yield f"it keeps lines for {days:.0f} days"
 
 
 @rule(

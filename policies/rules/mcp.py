@@ -147,11 +147,11 @@ def _private(host: str) -> bool:
     whole_stack=True,
 )
 def state_shared(service: Resource, stack: Stack) -> Iterator[str]:
-    scaled = [target.get("maxCapacity") for target in stack.dependents(service, "aws:appautoscaling/target:Target")]
-    count = max(service.get("desiredCount") or 1, *scaled, 1)
+    targets = stack.dependents(service, "aws:appautoscaling/target:Target")
+    count = max(service.number("desiredCount") or 1, *(target.number("maxCapacity") or 1 for target in targets), 1)
     if count <= 1:
         return
     for name, variables in _servers(running(service, stack), is_workspace_mcp):
         backend = variables.get("WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND") or "memory"
         if variables.get(OAUTH) == "true" and backend not in ("dynamodb", "valkey"):
-            yield f"{int(count)} tasks keep OAuth state each for itself ({name}: {backend})"
+            yield f"{count:.0f} tasks keep OAuth state each for itself ({name}: {backend})"

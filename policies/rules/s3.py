@@ -83,7 +83,7 @@ def no_stranger(policy: Resource, _: Stack) -> Iterator[str]:
     document = policy.document("policy")
     yield from documents.public(document)
     for statement in documents.statements(document, "Deny"):
-        everything = {"*", "s3:*"} & set(documents.actions(statement))
+        everything = any(map(documents.is_every_action, documents.actions(statement)))
         if everything and documents.anyone(statement) and not statement.get("Condition"):
             yield f"{documents.name(statement)} locks everybody out, you too"
 

@@ -71,16 +71,22 @@ class Spec:
 
 def flag(
     type_: str, good: dict[str, Any], bad: dict[str, Any], says: str, absent: Literal["fails", "passes"],
-    unknown: Literal["undecided", "passes"] = "undecided",
+    unknown: Literal["undecided", "passes"] = "undecided", bad_as_text: dict[str, Any] | None = None,
 ) -> Spec:  # fmt: skip
     """A rule on one property of one resource."""
     (name,) = bad
-    return Spec(
+    spec = Spec(
         passes=[one(type_, **good)],
         fails=[([one(type_, **bad)], says)],
         unknown=([one(type_, **{name: UNKNOWN})], unknown),
         absent=([one(type_)], absent),
     )
+    return also(spec, (one(type_, **bad_as_text), says)) if bad_as_text else spec
+
+
+def also(spec: Spec, *fails: tuple[Registered, str]) -> Spec:
+    """A spec with more resources that fail, each by itself."""
+    return dataclasses.replace(spec, fails=[*spec.fails, *(([resource], says) for resource, says in fails)])
 
 
 def document(*statements: dict[str, Any]) -> str:
@@ -97,13 +103,40 @@ def policy(type_: str, good: dict[str, Any], *bad: tuple[dict[str, Any], str], o
     )
 
 
+def by(operator: str, key: str, value: str) -> dict[str, Any]:
+    """A condition with one test."""
+    return {"Condition": {operator: {key: value}}}
+
+
+def open_to_all(action: str) -> list[tuple[dict[str, Any], str]]:
+    """Statements that let everybody in, though a condition reads as if it named somebody."""
+    return [
+        ({"Principal": "*", "Action": action, **by(operator, key, value)}, "everybody")
+        for operator, key, value in (
+            ("ArnNotLike", "aws:PrincipalArn", "arn:aws:iam::758888582357:role/mcp"),
+            ("StringNotEquals", "aws:PrincipalAccount", "758888582357"),
+            ("StringEqualsIfExists", "aws:SourceAccount", "758888582357"),
+            ("ForAllValues:StringEquals", "aws:SourceAccount", "758888582357"),
+            ("ArnLike", "aws:PrincipalArn", "arn:*"),
+            ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::*:role/*"),
+            ("ArnLike", "aws:SourceArn", "arn:aws:s3:::*"),
+            ("StringLike", "aws:SourceArn", "*"),
+            ("StringLike", "aws:PrincipalAccount", "?*"),
+            ("StringLike", "aws:PrincipalOrgID", "o-*"),
+        )
+    ] + [({"Principal": "*", "Action": action, "Condition": {"StringEquals": {"aws:SourceAccount": []}}}, "everybody")]
+
+
 def task(*containers: dict[str, Any], **inputs: Any) -> Registered:
     return one(TASK, containerDefinitions=json.dumps(containers), **inputs)
 
 
-def container(good: dict[str, Any], bad: dict[str, Any], says: str, absent: Literal["fails", "passes"]) -> Spec:
-    """A rule on container definitions, of a task definition by itself."""
-    return Spec(
+def container(
+    good: dict[str, Any], bad: dict[str, Any], says: str, absent: Literal["fails", "passes"],
+    *more: tuple[dict[str, Any], str],
+) -> Spec:  # fmt: skip
+    """A rule on container definitions, of a task definition by itself; `more`: other bad ones, and what it says."""
+    spec = Spec(
         passes=[task({"name": "mcp", **good})],
         fails=[
             ([task({"name": "mcp", **bad})], says),
@@ -112,6 +145,7 @@ def container(good: dict[str, Any], bad: dict[str, Any], says: str, absent: Lite
         unknown=([one(TASK, containerDefinitions=UNKNOWN)], "undecided"),
         absent=([task({"name": "mcp"})], absent),
     )
+    return also(spec, *((task({"name": "mcp", **other}), problem) for other, problem in more))
 
 
 def variables(**values: str) -> dict[str, Any]:
@@ -191,12 +225,14 @@ def setting(type_: str, good: dict[str, Any], bad: dict[str, Any], says: str) ->
 _TRUST = {"Action": "sts:AssumeRole", "Principal": {"Service": "ecs-tasks.amazonaws.com"}}
 
 
-def github(operator: str = "", subject: str = "", *, audience: bool = True) -> dict[str, Any]:
+def github(
+    operator: str = "", subject: str = "", *, audience: tuple[str, str] | None = ("StringEquals", "sts.amazonaws.com")
+) -> dict[str, Any]:
     """A trust statement for GitHub Actions with conditions on subject and audience."""
     issuer = "token.actions.githubusercontent.com"
     conditions: dict[str, dict[str, str]] = {operator: {f"{issuer}:sub": subject}} if operator else {}
     if audience:
-        conditions.setdefault("StringEquals", {})[f"{issuer}:aud"] = "sts.amazonaws.com"
+        conditions.setdefault(audience[0], {})[f"{issuer}:aud"] = audience[1]
     return {
         "Action": "sts:AssumeRoleWithWebIdentity",
         "Principal": {"Federated": f"arn:aws:iam::758888582357:oidc-provider/{issuer}"},
@@ -204,8 +240,11 @@ def github(operator: str = "", subject: str = "", *, audience: bool = True) -> d
     }
 
 
+_ADMINISTRATOR = "arn:aws:iam::aws:policy/AdministratorAccess"
 _ARN = "arn:aws:secretsmanager:us-east-1:758888582357:secret:busyb/google-oauth-client-id-AbCdEf"
 _INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
+_GROUP = "aws:ec2/securityGroup:SecurityGroup"
+_GROUP_RULE = "aws:ec2/securityGroupRule:SecurityGroupRule"
 _ALARM = "aws:cloudwatch/metricAlarm:MetricAlarm"
 _TOPIC = "aws:sns/topic:Topic"
 _KEY = "aws:kms/key:Key"
@@ -237,6 +276,7 @@ SPECS: dict[str, Spec] = {
         {"imageScanningConfiguration": {"scanOnPush": False}},
         "not scanned",
         "fails",
+        bad_as_text={"imageScanningConfiguration": {"scanOnPush": "false"}},
     ),
     "ecr-repository-disallow-mutable-tags": flag(
         REPOSITORY, {"imageTagMutability": "IMMUTABLE"}, {"imageTagMutability": "MUTABLE"}, "overwritten", "fails"
@@ -259,11 +299,12 @@ SPECS: dict[str, Spec] = {
         {"Principal": {"AWS": "arn:aws:iam::758888582357:root"}, "Action": "ecr:BatchGetImage"},
         ({"Principal": "*", "Action": "ecr:BatchGetImage"}, "everybody"),
         ({"Principal": {"AWS": ["*"]}, "Action": "ecr:BatchGetImage", "Sid": "Pull"}, "statement Pull"),
+        *open_to_all("ecr:BatchGetImage"),
     ),
     # ECS
     "ecs-service-disallow-public-address": flag(
         SERVICE,
-        {"networkConfiguration": {"assignPublicIp": False}},
+        {"networkConfiguration": {"assignPublicIp": "false"}},
         {"networkConfiguration": {"assignPublicIp": True}},
         "public addresses",
         "passes",
@@ -277,6 +318,7 @@ SPECS: dict[str, Spec] = {
         {"deploymentCircuitBreaker": {"enable": True, "rollback": False}},
         "rollback is not true",
         "fails",
+        bad_as_text={"deploymentCircuitBreaker": {"enable": True, "rollback": "false"}},
     ),
     "ecs-task-disallow-host-pid": flag(TASK, {"pidMode": "task"}, {"pidMode": "host"}, "host", "passes"),
     "ecs-task-disallow-host-network": flag(
@@ -337,20 +379,34 @@ SPECS: dict[str, Spec] = {
         IMAGE, {"build": {"platform": "linux/arm64"}}, {"build": {"platform": "linux/386"}}, "linux/386", "fails"
     ),
     # Containers
-    "ecs-container-disallow-privileged": container({"privileged": False}, {"privileged": True}, "privileged", "passes"),
+    "ecs-container-disallow-privileged": container(
+        {"privileged": "false"}, {"privileged": True}, "privileged", "passes", ({"privileged": "true"}, "privileged")
+    ),
     "ecs-container-require-read-only-root": container(
-        {"readonlyRootFilesystem": True}, {"readonlyRootFilesystem": False}, "written to", "fails"
+        {"readonlyRootFilesystem": True},
+        {"readonlyRootFilesystem": False},
+        "written to",
+        "fails",
+        ({"readonlyRootFilesystem": "false"}, "written to"),
     ),
     "ecs-container-disallow-plain-secrets": container(
         variables(GOOGLE_OAUTH_CLIENT_ID="1234.apps.googleusercontent.com"),
         variables(GOOGLE_OAUTH_CLIENT_SECRET="planted-value"),
         "GOOGLE_OAUTH_CLIENT_SECRET looks like a secret",
         "passes",
+        ({"environmentFiles": [{"type": "s3", "value": "arn:aws:s3:::env/mcp.env"}]}, "environmentFiles"),
+        ({"environment": [{"name": "PORT", "value": port} for port in ("8000", "8080")]}, "PORT is given 2 times"),
     ),
     "ecs-container-require-logs": container(
         {"logConfiguration": {"logDriver": "awslogs"}}, {"logConfiguration": {}}, "no log configuration", "fails"
     ),
-    "ecs-container-require-user": container({"user": "10001"}, {"user": "0:0"}, "as root", "fails"),
+    "ecs-container-require-user": container(
+        {"user": "10001"},
+        {"user": "0:0"},
+        "as root",
+        "fails",
+        *(({"user": user}, "as root") for user in ("root:1", "00", "+0", "0000:1", ":1")),
+    ),
     "ecs-container-require-image-digest": container(
         {"image": f"1.dkr.ecr.us-east-1.amazonaws.com/mcp@{DIGEST}"}, {"image": "mcp:latest"}, "the tag latest", "fails"
     ),
@@ -392,6 +448,7 @@ SPECS: dict[str, Spec] = {
             (served(count=2), "2 tasks keep OAuth state"),
             (served(count=2, WORKSPACE_MCP_OAUTH_PROXY_STORAGE_BACKEND="disk"), "disk"),
             ([*served(), one("aws:appautoscaling/target:Target", SERVICE, maxCapacity=3)], "3 tasks keep OAuth state"),
+            ([*served(), one("aws:appautoscaling/target:Target", SERVICE, maxCapacity="3")], "3 tasks keep OAuth"),
         ],
         unknown=(served(count=2, unknown=True), "undecided"),
         absent=(served(count=1), "passes"),
@@ -403,6 +460,7 @@ SPECS: dict[str, Spec] = {
         {"healthCheck": {"enabled": False}},
         "no health check",
         "fails",
+        bad_as_text={"healthCheck": {"enabled": "false"}},
     ),
     "lb-target-group-encrypt": flag(TARGET_GROUP, {"protocol": "HTTPS"}, {"protocol": "HTTP"}, "by HTTP", "fails"),
     "lb-listener-rule-strip-prefix": Spec(
@@ -427,8 +485,27 @@ SPECS: dict[str, Spec] = {
         absent=([task(), one(SERVICE, TASK)], "passes"),
     ),
     # Network
-    "ec2-security-group-disallow-open-ingress": flag(
-        _INGRESS, {"referencedSecurityGroupId": "sg-alb"}, {"cidrIpv4": "0.0.0.0/0"}, "admits everybody", "passes"
+    "ec2-security-group-disallow-open-ingress": Spec(
+        passes=[
+            one(_INGRESS, referencedSecurityGroupId="sg-alb"),
+            one(_INGRESS, cidrIpv4="10.0.0.0/8", cidrIpv6="2600:1f18::/32"),
+            one(_GROUP, ingress=[{"cidrBlocks": ["10.0.0.0/16"]}], egress=[{"cidrBlocks": ["0.0.0.0/0"]}]),
+            one(_GROUP_RULE, type="egress", cidrBlocks=["0.0.0.0/0"]),
+        ],
+        fails=[
+            *(([one(_INGRESS, cidrIpv4=v4)], "admits everybody") for v4 in ("0.0.0.0/0", "10.0.0.1/0", "0.0.0.0/1")),
+            *(
+                ([one(_INGRESS, cidrIpv6=v6)], "admits everybody")
+                for v6 in ("::/0", "0::/0", "0:0:0:0:0:0:0:0/0", "2000::/3")
+            ),
+            ([one(_INGRESS, cidrIpv4="00.0.0.0/0")], "no range of addresses"),
+            ([one(_INGRESS, cidrIpv4="0.0.0.0/0", cidrIpv6=UNKNOWN)], "admits everybody"),
+            ([one(_GROUP, ingress=[{"cidrBlocks": ["10.0.0.0/16"], "ipv6CidrBlocks": ["0::/0"]}])], "everybody"),
+            ([one(_GROUP_RULE, type="ingress", cidrBlocks=["10.0.0.1/0"])], "admits everybody"),
+            ([one(_GROUP_RULE, type="ingress", ipv6CidrBlocks=["2000::/3"])], "admits everybody"),
+        ],
+        unknown=([one(_INGRESS, cidrIpv4=UNKNOWN), one(_GROUP, ingress=[{"cidrBlocks": [UNKNOWN]}])], "undecided"),
+        absent=([one(_INGRESS), one(_GROUP), one(_GROUP_RULE, type="ingress")], "passes"),
     ),
     # IAM
     "iam-policy-disallow-wildcard-actions": policy(
@@ -436,12 +513,20 @@ SPECS: dict[str, Spec] = {
         {"Action": "s3:GetObject", "Resource": "arn:aws:s3:::tokens/*"},
         ({"Action": "s3:*", "Resource": "arn:aws:s3:::tokens/*"}, "allows s3:*"),
         ({"NotAction": "iam:*", "Resource": "arn:aws:s3:::tokens/*"}, "NotAction"),
+        *(({"Action": action, "Resource": "*"}, f"allows {action}") for action in ("*:*", "s3:**", "s3:?*", "iam:*?")),
     ),
     "iam-policy-disallow-wildcard-resources": policy(
         _POLICY,
         {
             "Action": ["s3:GetObject", "sns:GetSubscriptionAttributes"],
-            "Resource": ["arn:aws:s3:::tokens/*", "arn:aws:sns:us-east-1:758888582357:alerts:*"],
+            "Resource": [
+                "arn:aws:s3:::tokens/*",
+                "arn:aws:sns:us-east-1:758888582357:alerts:*",
+                "arn:aws:sqs:us-east-1:758888582357:mcp-*",
+                "arn:aws:logs:us-east-1:758888582357:log-group:/ecs/mcp:*",
+                "arn:aws:dynamodb:us-east-1:758888582357:table/index/index/*",
+                "arn:aws:secretsmanager:*:*:secret:busyb/*",
+            ],
         },
         ({"Action": "sns:Publish", "Resource": "arn:aws:sns:us-east-1:758888582357:*"}, "allows sns:Publish"),
         ({"Action": "s3:GetObject", "Resource": "*"}, "allows s3:GetObject on *"),
@@ -450,12 +535,44 @@ SPECS: dict[str, Spec] = {
         ({"Action": "s3:GetObject", "NotResource": "arn:aws:s3:::other/*"}, "NotResource"),
         ({"Action": ["s3:ListAllMyBuckets", "s3:ListBucket"], "Resource": "*"}, "allows s3:ListBucket on *"),
         ({"Action": "s3:List*", "Resource": "*"}, "allows s3:List* on *"),
+        ({"Action": "s3:List?ucket", "Resource": "*"}, "allows s3:List?ucket on *"),
+        *(
+            ({"Action": "s3:GetObject", "Resource": f"arn:aws:{resource}"}, f"on arn:aws:{resource}")
+            for resource in (
+                "*",
+                "s3:::?*",
+                "s3:::*/*",
+                "sqs:us-east-1:758888582357:?*",
+                "logs:us-east-1:758888582357:log-group:*:*",
+                "logs:us-east-1:758888582357:log-group:*:log-stream:*",
+                "secretsmanager:us-east-1:758888582357:secret:?*",
+                "secretsmanager:us-east-1:758888582357:secret:*-*",
+                "secretsmanager:us-east-1:758888582357:sec*",
+                "secretsmanager:*:*:*:*",
+                "dynamodb:us-east-1:758888582357:table/*/*",
+                "dynamodb:us-east-1:758888582357:table/*/index/*",
+            )
+        ),
     ),
     "iam-policy-limit-decrypt": policy(
         _POLICY,
-        {"Action": "kms:Decrypt", "Resource": "arn:aws:kms:us-east-1:758888582357:key/1-2"},
+        {
+            "Action": "kms:Decrypt",
+            "Resource": ["arn:aws:kms:us-east-1:758888582357:key/1-2", "*"],
+            **by("StringLike", "kms:ViaService", "s3.*.amazonaws.com"),
+        },
         ({"Action": "kms:Decrypt", "Resource": "*"}, "kms:Decrypt with *"),
         ({"Action": "kms:*", "Resource": "arn:aws:kms:us-east-1:758888582357:key/*"}, "kms:*"),
+        ({"Action": "kms:Decrypt", "Resource": "arn:aws:kms:us-east-1:758888582357:key/?*"}, "key/?*"),
+        *(
+            ({"Action": "kms:Decrypt", "Resource": "*", **by(operator, "kms:ViaService", service)}, "kms:Decrypt")
+            for operator, service in (
+                ("StringLike", "*"),
+                ("StringLike", "*.amazonaws.com"),
+                ("StringNotEquals", "s3.us-east-1.amazonaws.com"),
+                ("StringEqualsIfExists", "s3.us-east-1.amazonaws.com"),
+            )
+        ),
     ),
     "iam-role-narrow-trust": policy(
         ROLE,
@@ -466,12 +583,15 @@ SPECS: dict[str, Spec] = {
         ({**_TRUST, "Principal": {"AWS": "arn:aws:iam::758888582357:root"}}, "everybody in account 758888582357"),
         of="assumeRolePolicy",
     ),
-    "iam-role-disallow-administrator": flag(
-        "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
-        {"policyArn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"},
-        {"policyArn": "arn:aws:iam::aws:policy/AdministratorAccess"},
-        "AdministratorAccess",
-        "passes",
+    "iam-role-disallow-administrator": also(
+        flag(
+            "aws:iam/rolePolicyAttachment:RolePolicyAttachment",
+            {"policyArn": "arn:aws:iam::aws:policy/service-role/AmazonECSTaskExecutionRolePolicy"},
+            {"policyArn": _ADMINISTRATOR},
+            "AdministratorAccess",
+            "passes",
+        ),
+        (one("aws:iam/policyAttachment:PolicyAttachment", policyArn=_ADMINISTRATOR), "AdministratorAccess"),
     ),
     "iam-role-limit-github-subject": policy(
         ROLE,
@@ -482,18 +602,46 @@ SPECS: dict[str, Spec] = {
         (github("StringLike", "repo:busyb/mcp:ref:refs/heads/*"), "does not name one repository"),
         (github("StringLike", "repo:busyb/mcp:environment:prod*"), "does not name one repository"),
         (github("StringEquals", "repo:busyb/mcp:pull_request"), "pull requests"),
-        (github("StringEquals", "repo:busyb/mcp:ref:refs/heads/main", audience=False), "no condition on the audience"),
+        (github("StringEquals", "repo:busyb/mcp:ref:refs/heads/main", audience=None), "no condition on the audience"),
+        (github("StringEqualsIfExists", "repo:busyb/mcp:ref:refs/heads/main"), "does not name one repository"),
+        *(
+            (github("StringEquals", "repo:busyb/mcp:environment:production", audience=audience), "audience is")
+            for audience in (
+                ("StringLike", "*"),
+                ("StringLike", "sts.*"),
+                ("StringNotEquals", "sts.amazonaws.com"),
+                ("StringEqualsIfExists", "sts.amazonaws.com"),
+                ("StringEquals", "https://github.com/busyb"),
+            )
+        ),
         of="assumeRolePolicy",
     ),
     # Logs
-    "logs-group-set-retention": flag(LOG_GROUP, {"retentionInDays": 7}, {"retentionInDays": 0}, "for ever", "fails"),
+    "logs-group-set-retention": flag(
+        LOG_GROUP,
+        {"retentionInDays": "7"},
+        {"retentionInDays": 0},
+        "for ever",
+        "fails",
+        bad_as_text={"retentionInDays": "0"},
+    ),
     "logs-group-explain-retention": Spec(
-        passes=[one(LOG_GROUP, retentionInDays=30, tags={"RetentionReason": "OAuth incidents"})],
+        passes=[
+            one(LOG_GROUP, retentionInDays=30, tags={"RetentionReason": "OAuth incidents"}),
+            one(LOG_GROUP, retentionInDays="7"),
+        ],
         fails=[([one(LOG_GROUP, retentionInDays=30, tags=_TAGS)], "30 days, not the usual 7")],
         unknown=([one(LOG_GROUP, retentionInDays=30, tags=UNKNOWN)], "undecided"),
         absent=([one(LOG_GROUP)], "passes"),
     ),
-    "logs-group-keep-a-year": flag(LOG_GROUP, {"retentionInDays": 365}, {"retentionInDays": 30}, "30 days", "passes"),
+    "logs-group-keep-a-year": flag(
+        LOG_GROUP,
+        {"retentionInDays": "365"},
+        {"retentionInDays": 30},
+        "30 days",
+        "passes",
+        bad_as_text={"retentionInDays": "30"},
+    ),
     "logs-group-encrypt-with-kms": flag(
         LOG_GROUP, {"kmsKeyId": "arn:aws:kms:::key/1"}, {"kmsKeyId": ""}, "not encrypted", "fails", "passes"
     ),
@@ -506,7 +654,12 @@ SPECS: dict[str, Spec] = {
         _ALARM, {"alarmActions": ["arn:aws:sns:::t"]}, {"alarmActions": []}, "nothing happens", "fails", "passes"
     ),
     "cloudwatch-alarm-enable-actions": flag(
-        _ALARM, {"actionsEnabled": True}, {"actionsEnabled": False}, "switched off", "passes"
+        _ALARM,
+        {"actionsEnabled": "true"},
+        {"actionsEnabled": False},
+        "switched off",
+        "passes",
+        bad_as_text={"actionsEnabled": "False"},
     ),
     "sns-topic-encrypt": flag(
         _TOPIC,
@@ -533,7 +686,7 @@ SPECS: dict[str, Spec] = {
             "Condition": {"StringEquals": {"aws:SourceAccount": "758888582357"}},
         },
         ({"Principal": "*", "Action": "sns:Publish"}, "everybody"),
-        ({"Principal": "*", "Action": "sns:Publish", "Condition": {"StringLike": {"aws:SourceArn": "*"}}}, "everybody"),
+        *open_to_all("sns:Publish"),
     ),
     # DynamoDB
     "dynamodb-table-encrypt-with-kms": flag(
@@ -610,7 +763,9 @@ SPECS: dict[str, Spec] = {
         "aws:s3/bucketPolicy:BucketPolicy",
         {"Principal": {"AWS": "arn:aws:iam::758888582357:role/mcp"}, "Action": "s3:GetObject"},
         ({"Principal": "*", "Action": "s3:GetObject"}, "everybody"),
+        *open_to_all("s3:GetObject"),
         ({"Effect": "Deny", "Principal": "*", "Action": "s3:*"}, "you too"),
+        ({"Effect": "Deny", "Principal": "*", "Action": "s3:**"}, "you too"),
     ),
     "s3-bucket-disable-acls": setting(
         "aws:s3/bucketOwnershipControls:BucketOwnershipControls",

@@ -13,7 +13,7 @@ from policies.rules.tags import TAGGABLE
 from policies.table import markdown
 from providers import handlers
 from tests.conftest import ROOT
-from tests.policies.specs import IMAGE, SERVICE, SPECS, TASK, Registered, one, served, task, variables
+from tests.policies.specs import IMAGE, SERVICE, SPECS, TASK, Registered, by, document, one, served, task, variables
 
 RULES = {rule.id: rule for rule in rules()}
 each_rule = pytest.mark.parametrize("name", sorted(RULES))
@@ -146,6 +146,24 @@ def test_a_secret_is_known_by_its_name_or_its_shape_and_is_not_repeated(variable
 def test_what_only_sounds_like_a_secret_passes(variable: str, value: str) -> None:
     assert not held(
         "ecs-container-disallow-plain-secrets", [task({"name": "m", **variables(**{variable: value})})]
+    ).violations
+
+
+@pytest.mark.parametrize(
+    ("operator", "key", "value"),
+    [
+        ("StringEquals", "aws:SourceAccount", "758888582357"),
+        ("StringLike", "aws:PrincipalOrgID", "o-a1b2c3d4e5"),
+        ("ArnLike", "aws:PrincipalArn", "arn:aws:iam::758888582357:role/mcp-*"),
+        ("ArnEquals", "AWS:SourceArn", "arn:aws:s3:::busyb-tokens"),
+        ("StringEquals", "aws:SourceVpce", "vpce-0a1b2c3d"),
+    ],
+)
+def test_a_condition_that_names_somebody_limits_a_statement(operator: str, key: str, value: str) -> None:
+    statement = {"Principal": "*", "Action": "s3:GetObject", **by(operator, key, value)}
+
+    assert not held(
+        "s3-bucket-disallow-wildcard-principal", [one("aws:s3/bucketPolicy:BucketPolicy", policy=document(statement))]
     ).violations
 
 

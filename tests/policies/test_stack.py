@@ -266,13 +266,29 @@ def test_all_mistakes_in_the_file_are_told(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("text", "says"), [("{", "no JSON"), ("[]", "must be an object")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "no JSON"),
+        ("[]", "must be an object"),
+        ("[" * 100_000, "is nested too deeply"),
+        (f'{{"{MUTABLE}": "disabled", "{MUTABLE}": "mandatory"}}', f"{MUTABLE} is there more than once"),
+    ],
+    ids=["broken", "list", "deep", "repeated"],
+)
 def test_a_file_of_another_form_is_refused(tmp_path: Path, text: str, says: str) -> None:
     file = tmp_path / "enforcement.json"
     file.write_text(text)
 
     with pytest.raises(enforcement.EnforcementError, match=rf"enforcement\.json: {says}"):
         enforcement.levels(file)
+
+
+def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "enforcement.json").mkdir()
+
+    with pytest.raises(enforcement.EnforcementError, match=r"enforcement\.json: cannot be read: Is a directory"):
+        enforcement.levels(tmp_path / "enforcement.json")
 
 
 # --- scale
