@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Sequence
 
+from machine import output as streams
 from operations import verbs
 from operations.errors import OperationError, explained
 from operations.output import Output
@@ -51,11 +51,4 @@ def _unknown(name: str) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        status = main(sys.argv[1:])
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever reads has had enough, as head has; what is left goes nowhere, also when Python ends. 1, as with rich.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
-    sys.exit(status)
+    sys.exit(streams.run(lambda: main(sys.argv[1:])))

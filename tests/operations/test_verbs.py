@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from acceptance import Report
+from checks import Check
+from machine.output import writable
 from operations import verbs
 from operations.__main__ import main
 from operations.verbs.base import OnAccount
+from tests.commands import run
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "operations" / "verbs"
@@ -141,3 +150,78 @@ def test_whoever_reads_may_have_enough(arguments: list[str]) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+LOST = "Standard output cannot be written: No space left on device. Write it elsewhere, and run this again.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "status", "told"),
+    [
+        ("operations --help", ">/dev/full", 1, LOST),
+        ("operations status --help", ">/dev/full", 1, LOST),
+        ("operations policies --list --json", ">/dev/full", 1, LOST),
+        ("operations policies --list", ">/dev/full", 1, LOST),
+        ("rehearsal --help", ">/dev/full", 1, LOST),
+        ("acceptance --help", ">/dev/full", 1, LOST),
+        ("operations --help", ">&-", 0, ""),
+        ("operations policies --list", ">&-", 0, ""),
+        ("operations nonsense", "2>&-", 2, ""),
+        ("operations nonsense", "2>/dev/full", 1, ""),
+        ("operations nonsense", ">/dev/full 2>/dev/full", 1, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_told_in_a_line(command: str, output: str, status: int, told: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m {command} {output}"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", told)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_a_terminal_cannot_show_is_shown_by_its_number(options: list[str]) -> None:
+    command = [sys.executable, "-m", "operations", "policies", "--list", *options]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2026" in done.stdout or json.loads(done.stdout)["rules"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["operations accept --report", "operations adopt --out", "rehearsal --report", "acceptance https://h --report"],
+)
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [("missing/report.md", "No such file or directory"), ("/proc/report.md", "No such file"), (".", "Is a directory")],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(command: str, file: str, why: str) -> None:
+    module, *arguments = command.split()
+    done = run(module, *arguments, file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{file} cannot be written: {why}" in done.stderr
+    assert "name a file in a folder that exists" in done.stderr
+
+
+def test_trying_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "report.md"
+    assert writable(str(file)) == file
+    assert not file.exists()
+    file.write_text("of the last run")
+    writable(str(file))
+    assert file.read_text() == "of the last run"
+
+
+def test_a_report_that_is_not_written_after_all_is_told_beside_the_outcome(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report(url="https://mcp.example.com", began=datetime.now(tz=UTC))
+    report.checks.append(Check(name="it answers", passed=True, detail="", remedy="", seconds=0))
+    monkeypatch.setattr("operations.accept.accept", lambda *_arguments, **_options: report)
+    monkeypatch.setattr("operations.target.named", lambda *_arguments, **_options: Mock())
+    assert main(["accept", "--report", "/dev/full", "--json"]) == 1
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert document["checks"][0]["name"] == "it answers"
+    assert told.err == f"{document['error']}\n"
+    assert document["error"].startswith("/dev/full cannot be written: No space left on device.")
