@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -18,6 +18,8 @@ from checks import Check
 from machine.output import writable
 from operations import verbs
 from operations.__main__ import main
+from operations.console import span
+from operations.errors import OperationError
 from operations.verbs.base import OnAccount
 from tests.commands import run
 from tests.conftest import ROOT
@@ -225,3 +227,17 @@ def test_a_report_that_is_not_written_after_all_is_told_beside_the_outcome(
     assert document["checks"][0]["name"] == "it answers"
     assert told.err == f"{document['error']}\n"
     assert document["error"].startswith("/dev/full cannot be written: No space left on device.")
+
+
+@pytest.mark.parametrize(
+    "written", ["yesterday", "7", "-1d", "٣d", "3654d", "999999d", "9999999999999d", f"{'9' * 5000}s"]
+)
+def test_a_span_that_is_none_or_too_long_is_refused_with_what_may_be_written(written: str) -> None:
+    with pytest.raises(OperationError, match="write 90s, 15m, 2h or 7d, 3653d at most") as error:
+        span(written)
+    assert error.value.status == 2
+
+
+def test_spans_are_read_up_to_the_longest() -> None:
+    assert span("90s") == timedelta(seconds=90)
+    assert span("3653d") == timedelta(days=3653)
