@@ -10,7 +10,7 @@ from machine import output as streams
 from operations import verbs
 from operations.errors import OperationError, explained
 from operations.output import Output
-from operations.verbs.base import OnAccount
+from operations.verbs.base import OnAccount, check_service
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     options = verb.parser(name).parse_args(rest)
     output = Output(machines=options.json)
     try:
+        check_service(options)
         if isinstance(verb, OnAccount):
             from operations.target import named
 

@@ -102,8 +102,8 @@ def test_the_verbs_that_need_no_account_are_known() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["clients", "diagram", "timing"])
-def test_a_service_that_there_is_not_is_told_without_an_account_too(
+@pytest.mark.parametrize("name", verbs.NAMES)
+def test_a_service_that_there_is_not_is_told_by_every_verb_before_it_asks_an_account(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--service", "nowhere"]) == 2
