@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Sequence
 
 from machine import output as streams
-from operations import verbs
-from operations.errors import OperationError, explained
-from operations.output import Output
-from operations.verbs.base import OnAccount, check_service
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the verb; the exit status."""
+    # Here, where Ctrl-C is told in a word.
+    from operations import verbs
+    from operations.errors import OperationError, explained
+    from operations.output import Output
+    from operations.verbs.base import OnAccount, check_service
+
     if not arguments or arguments[0] in ("-h", "--help"):
         print(verbs.overview())
         return 0
     name, *rest = arguments
     if name not in verbs.NAMES:
-        print(_unknown(name), file=sys.stderr)
+        print(_unknown(name, verbs.NAMES), file=sys.stderr)
         return 2
     verb = verbs.find(name)
     options = verb.parser(name).parse_args(rest)
@@ -44,10 +45,12 @@ def main(arguments: Sequence[str]) -> int:
     return status
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str, names: Sequence[str]) -> str:
+    import difflib
+
     if name.startswith("-"):
         return f"The verb comes first, then {name}: ./ops VERB {name} ... The verbs: ./ops"
-    near = difflib.get_close_matches(name, verbs.NAMES, n=1)
+    near = difflib.get_close_matches(name, names, n=1)
     return " ".join([f"There is no verb {name}.", *(f"Did you mean {verb}?" for verb in near), "All verbs: ./ops"])
 
 

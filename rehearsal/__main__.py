@@ -8,14 +8,14 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from components.settings import SettingsError
-from engine.cli import Cli
 from machine import output
 from machine.output import INTERRUPTED, NotWritten, writable, write
-from rehearsal.report import Narrator, Report
+
+if TYPE_CHECKING:
+    from engine.cli import Cli
+    from rehearsal.report import Report
 
 EXIT = (
     "exit status: 0 all of it held; 1 something did not; 2 wrong configuration or command line; "
@@ -91,10 +91,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Run it; the exit status."""
     options = _arguments()
-    console = Console(stderr=False)
     for number in _ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup and a shell's background jobs want it.
             signal.signal(number, _interrupt)
+    # Here, where Ctrl-C is told in a word, and after a mistake in the command line: they take a while.
+    from rich.console import Console
+
+    from components.settings import SettingsError
+    from rehearsal.report import Narrator, Report
+
+    console = Console(stderr=False)
     report = Report(stack=options.stack)
     try:
         from engine import cli as clis  # here, so that a mistake in the command line is told at once

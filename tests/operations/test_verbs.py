@@ -241,3 +241,16 @@ def test_a_span_that_is_none_or_too_long_is_refused_with_what_may_be_written(wri
 def test_spans_are_read_up_to_the_longest() -> None:
     assert span("90s") == timedelta(seconds=90)
     assert span("3653d") == timedelta(days=3653)
+
+
+def test_ctrl_c_is_told_in_a_word_from_the_first_moments_on() -> None:
+    program = (
+        "import sys, operations.__main__, rehearsal.__main__\n"
+        "from machine.output import run\n"
+        "print(*sys.modules)\n"
+        "def interrupted(): raise KeyboardInterrupt\n"
+        "sys.exit(run(interrupted))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+    assert set(done.stdout.split()) & HEAVY == set(), "what takes a while is imported within run"
