@@ -15,6 +15,8 @@ from pathlib import Path
 from acceptance import Subject, run
 from acceptance.subject import StandIn, read_token
 from checks import Expectations, PublicAddress
+from machine import output
+from machine.output import NotWritten, writable, write
 
 
 def main() -> int:
@@ -29,7 +31,7 @@ def main() -> int:
     parser.add_argument("--token-file", type=Path, metavar="FILE", help="holds the token")
     parser.add_argument("--google", type=json.loads, metavar="JSON", help="a rehearsal's stand-in, as its note has it")
     parser.add_argument("-k", default="", metavar="EXPRESSION", dest="only", help="only tests whose names match")
-    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the report as Markdown")
+    parser.add_argument("--report", type=writable, metavar="FILE.md", help="write the report as Markdown")
     options = parser.parse_args()
     try:
         token = read_token(options.token_file)
@@ -46,11 +48,15 @@ def main() -> int:
         ),
         only=options.only,
     )
-    if options.report:
-        options.report.write_text(report.to_markdown())
     print(json.dumps({"passed": report.passed, "checks": [dataclasses.asdict(check) for check in report.checks]}))
+    if options.report:
+        try:
+            write(options.report, report.to_markdown())
+        except NotWritten as error:
+            print(error, file=sys.stderr)
+            return 1
     return 0 if report.passed else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(output.run(main))

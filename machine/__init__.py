@@ -1,1 +1,1 @@
-"""What is installed on this machine: virtual environments beside the project's own, and packages of Debian's."""
+"""This machine: virtual environments beside the project's own, packages of Debian's, and where a command writes."""

@@ -23,7 +23,7 @@ from components import settings as configuration
 from components.account import without_identity
 from components.listener import forwards_to, listener_holders, rule_conflicts
 from engine.deployment import DeploymentFailed
-from operations.errors import OperationError
+from machine import output
 from operations.target import Target
 from policies.registrations import Registration, registrations
 from policies.rule import UNKNOWN
@@ -400,11 +400,8 @@ def import_file(found: Survey) -> dict[str, Any]:
 
 
 def write(found: Survey, file: Path) -> None:
-    """Write the import file. Raises `OperationError`."""
-    try:
-        file.write_text(json.dumps(import_file(found), indent=2) + "\n")
-    except OSError as error:
-        raise OperationError(f"{file} cannot be written: {error.strerror}. Name another with --out.", 2) from None
+    """Write the import file. Raises `NotWritten`."""
+    output.write(file, json.dumps(import_file(found), indent=2) + "\n")
 
 
 def table(found: Survey) -> list[dict[str, str]]:

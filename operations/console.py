@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from components.containers import log_group_name
 from components.names import service_name
-from components.settings import Service
+from components.settings import LOG_RETENTION_DAYS, Service
 from operations.errors import OperationError
 from operations.target import Target
 from providers.docker_client import NoEngine, find_client
@@ -30,15 +30,19 @@ _TOOLS = {
 _WHO = {"AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"}
 """Variables by which the AWS CLI would take other credentials than the ones it is given."""
 
+LONGEST = timedelta(days=max(LOG_RETENTION_DAYS))
+"""No log is kept for longer."""
+
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def span(text: str) -> timedelta:
     """`90s`, `15m`, `2h` or `7d`. Raises `OperationError`."""
-    match = re.fullmatch(r"(\d+)([smhd])", text)
-    if match is None:
-        raise OperationError(f"{text!r} is no span of time; write 90s, 15m, 2h or 7d.", 2)
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    found = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match else None
+    if found is None or found > LONGEST:
+        raise OperationError(f"{text!r} is no span of time; write 90s, 15m, 2h or 7d, {LONGEST.days}d at most.", 2)
+    return found
 
 
 def logs(target: Target, service: Service, write: Callable[[str], None], *, since: str, follow: bool) -> int:

@@ -35,9 +35,12 @@ def explained(error: Exception, stack: str) -> OperationError | None:
     from components.context import ContextError
     from components.estate import EstateError
     from components.settings import SettingsError
+    from machine.output import NotWritten
 
     if isinstance(error, OperationError):
         return error
+    if isinstance(error, NotWritten):
+        return OperationError(str(error))
     if isinstance(error, (SettingsError, ContextError, AccountError)):
         return OperationError(str(error), 2)
     if isinstance(error, EstateError):

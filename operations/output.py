@@ -7,6 +7,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from machine.output import only_ascii
 from operations.errors import OperationError
 
 if TYPE_CHECKING:
@@ -81,4 +82,4 @@ class Output:
     def close(self) -> None:
         """Print the document, for machines."""
         if self.machines:
-            print(json.dumps(self._document, indent=2, default=str, ensure_ascii=False))  # noqa: T201
+            print(json.dumps(self._document, indent=2, default=str, ensure_ascii=only_ascii()))  # noqa: T201

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -188,12 +189,14 @@ def real(stack: str) -> Target:
         raise OperationError(str(error), UNREACHABLE) from None
     try:
         asking = account.session(who)
-        client = account.clients(who, asking)
+        client = _made_of_the_environment(account.clients(who, asking))
         caller = client("sts").get_caller_identity()
     except (BotoCoreError, ClientError, OSError) as error:
         raise OperationError(
             f"The AWS account cannot be reached: {error}. Log in, for example: aws sso login", UNREACHABLE
         ) from None
+    except ValueError as error:
+        raise _wrong_environment(error) from None
     if not who.admits(caller["Account"]):
         raise OperationError(
             f"This shell is logged in to account {caller['Account']}, but stack {stack} is {who.admitted()}. "
@@ -218,6 +221,27 @@ def real(stack: str) -> Target:
         deployed=deployed,
         copy=lambda folder: _copy(stack, deployed, folder),
     )
+
+
+def _made_of_the_environment(client: Callable[[str], Any]) -> Callable[[str], Any]:
+    """`client`, for which botocore reads the environment: what it cannot read is told. Raises `OperationError`."""
+
+    def made(service: str) -> Any:
+        try:
+            return client(service)
+        except BotoCoreError:  # Some of these are a `ValueError` too, and say enough.
+            raise
+        except ValueError as error:
+            raise _wrong_environment(error) from None
+
+    return made
+
+
+def _wrong_environment(error: ValueError) -> OperationError:
+    words = [word.strip("'") for word in str(error).split()]
+    names = [name for name, value in os.environ.items() if name.startswith("AWS_") and value in words]
+    where = " and ".join(names) or "the AWS_ variables, and ~/.aws/config"
+    return OperationError(f"The environment for AWS cannot be read: {error}. Correct {where}.", UNREACHABLE)
 
 
 def kept(stack: str) -> Target:

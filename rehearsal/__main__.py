@@ -8,12 +8,14 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from machine import output
+from machine.output import INTERRUPTED, NotWritten, writable, write
 
-from components.settings import SettingsError
-from engine.cli import Cli
-from rehearsal.report import Narrator, Report
+if TYPE_CHECKING:
+    from engine.cli import Cli
+    from rehearsal.report import Report
 
 EXIT = (
     "exit status: 0 all of it held; 1 something did not; 2 wrong configuration or command line; "
@@ -59,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="have Pulumi's CLI downloaded, or built (about 8 minutes on two cores, once), and end",
     )
-    parser.add_argument("--report", type=_writable, metavar="FILE.md", help="write the report as Markdown")
+    parser.add_argument("--report", type=writable, metavar="FILE.md", help="write the report as Markdown")
     parser.add_argument("--json", action="store_true", help="print the report as JSON, and nothing else")
     return parser
 
@@ -76,14 +78,6 @@ def _arguments() -> argparse.Namespace:
     return options
 
 
-def _writable(text: str) -> Path:
-    """A path that a report can be written to: told before the rehearsal, not after it."""
-    path = Path(text)
-    if path.is_dir() or not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text} cannot be written: name a file in a folder that exists")
-    return path
-
-
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -97,10 +91,16 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def main() -> int:
     """Run it; the exit status."""
     options = _arguments()
-    console = Console(stderr=False)
     for number in _ENDINGS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # As nohup and a shell's background jobs want it.
             signal.signal(number, _interrupt)
+    # Here, where Ctrl-C is told in a word, and after a mistake in the command line: they take a while.
+    from rich.console import Console
+
+    from components.settings import SettingsError
+    from rehearsal.report import Narrator, Report
+
+    console = Console(stderr=False)
     report = Report(stack=options.stack)
     try:
         from engine import cli as clis  # here, so that a mistake in the command line is told at once
@@ -140,7 +140,7 @@ def main() -> int:
         return 3
     except KeyboardInterrupt:
         print("Interrupted before anything was started.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     narrator = Narrator(report, console, quiet=options.json)
     narrator.print(f"Engine: {report.engine}; providers: {report.providers}")
     if cli is None:
@@ -165,8 +165,8 @@ def main() -> int:
     except Exception as error:
         report.failure = run.explain(error)
     narrator.conclude()
-    _write(report, options)
-    return 130 if interrupted else 0 if report.passed else 1
+    written = _write(report, options)
+    return INTERRUPTED if interrupted else 0 if report.passed and written else 1
 
 
 def _engine(options: argparse.Namespace) -> Cli | None:
@@ -184,12 +184,18 @@ def _engine(options: argparse.Namespace) -> Cli | None:
         return None
 
 
-def _write(report: Report, options: argparse.Namespace) -> None:
+def _write(report: Report, options: argparse.Namespace) -> bool:
+    """Whether the report is where it was wanted; where it is not, that is told."""
     if options.json:
         print(report.to_json())
-    if options.report:
-        options.report.write_text(report.to_markdown())
+    try:
+        if options.report:
+            write(options.report, report.to_markdown())
+    except NotWritten as error:
+        print(error, file=sys.stderr)
+        return False
+    return True
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(output.run(main))

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from checks import Check
+from machine.output import only_ascii
 from rehearsal.gaps import PAGE
 
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]-[/]"}
@@ -77,7 +78,7 @@ class Report:
     def to_json(self) -> str:
         """The report for machines."""
         document = dataclasses.asdict(self) | {"passed": self.passed, "seconds": round(self.seconds, 2)}
-        return json.dumps(document, indent=2, ensure_ascii=False, default=str)
+        return json.dumps(document, indent=2, ensure_ascii=only_ascii(), default=str)
 
     def to_markdown(self) -> str:
         """The report as Markdown."""

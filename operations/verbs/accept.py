@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from machine.output import writable, write
 from operations.output import Output
 from operations.verbs.base import OnAccount
 
@@ -22,16 +23,17 @@ def token_file(parser: argparse.ArgumentParser) -> None:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     token_file(parser)
-    parser.add_argument("--report", type=Path, metavar="FILE.md", help="write the report as Markdown")
+    parser.add_argument("--report", type=writable, metavar="FILE.md", help="write the report as Markdown")
 
 
 def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.accept import accept
 
     report = accept(target, target.service(options.service), token_file=options.token_file)
+    status = output.checks(report.checks) or (0 if report.passed else 1)
     if options.report:
-        options.report.write_text(report.to_markdown())
-    return output.checks(report.checks) or (0 if report.passed else 1)
+        write(options.report, report.to_markdown())
+    return status
 
 
 VERB = OnAccount(

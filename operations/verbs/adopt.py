@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from machine.output import writable
 from operations.output import Output
 from operations.verbs.base import OnAccount
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write what pulumi import --file takes")
+    parser.add_argument("--out", type=writable, metavar="FILE", help="write what pulumi import --file takes")
 
 
 def run(target: Target, options: argparse.Namespace, output: Output) -> int:

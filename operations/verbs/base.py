@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from operations.errors import STATUSES
+from operations.errors import STATUSES, no_service
 from operations.output import Output
 
 if TYPE_CHECKING:
@@ -54,6 +54,18 @@ class Verb:
         parser.add_argument("--json", action="store_true", help="print one JSON document")
         self.arguments(parser)
         return parser
+
+
+def check_service(options: argparse.Namespace) -> None:
+    """A verb that works on the whole stack, too, refuses a service that it has not got. Raises `OperationError`,
+    `SettingsError`."""
+    if options.service is None:
+        return
+    from components.settings import parse, read_stack_file, stack_file
+
+    known = parse(read_stack_file(stack_file(options.stack))).services
+    if options.service not in known:
+        raise no_service(options.stack, options.service, known)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,11 +10,8 @@ from operations.verbs.base import OnConfiguration
 
 def _run(options: argparse.Namespace, output: Output) -> int:
     from components import clients, settings
-    from operations.errors import no_service
 
     services = settings.parse(settings.read_stack_file(settings.stack_file(options.stack))).services
-    if options.service and options.service not in services:
-        raise no_service(options.stack, options.service, services)
     if options.service:
         services = {key: service for key, service in services.items() if key == options.service}
     may = {key: service.oauth for key, service in services.items() if service.server == "workspace-mcp"}

@@ -612,7 +612,15 @@ def test_a_kept_rehearsal_is_found_again(noted: str) -> None:
     assert target.outputs["cluster"] == "busyb-cluster"
 
 
-@pytest.mark.parametrize("arguments", [["logs", "--since", "yesterday"], ["logs", "--follow", "--json"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["logs", "--since", "yesterday"],
+        ["logs", "--since", "999999d"],
+        ["logs", "--since", "9999999999999d"],
+        ["logs", "--follow", "--json"],
+    ],
+)
 def test_logs_refuses_what_it_cannot_do(noted: str, arguments: list[str]) -> None:
     done = ops(*arguments, "--stack", noted, "--rehearsal")
     assert done.returncode == 2

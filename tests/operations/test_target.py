@@ -76,6 +76,23 @@ def test_a_configuration_of_the_provider_that_cannot_be_read_is_told(written: Wr
     assert error.value.status == 2
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "service"),
+    [
+        ("AWS_ENDPOINT_URL_STS", "garbage", "sts"),
+        ("AWS_ENDPOINT_URL_ECS", "garbage", "ecs"),
+        ("AWS_MAX_ATTEMPTS", "abc", "sts"),
+    ],
+)
+def test_an_environment_that_cannot_be_read_is_told_by_its_variable(
+    written: Written, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, service: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(OperationError, match=f"'?{value}'?. Correct {variable}") as error:
+        real(written("")).client(service)
+    assert error.value.status == 3
+
+
 @pytest.mark.engine
 def test_what_is_encrypted_is_read_with_pulumis_cli_or_told(
     written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pulumi_cli: Cli

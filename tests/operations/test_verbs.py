@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from acceptance import Report
+from checks import Check
+from machine.output import writable
 from operations import verbs
 from operations.__main__ import main
+from operations.console import span
+from operations.errors import OperationError
 from operations.verbs.base import OnAccount
+from tests.commands import run
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "operations" / "verbs"
@@ -91,8 +102,8 @@ def test_the_verbs_that_need_no_account_are_known() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["clients", "diagram", "timing"])
-def test_a_service_that_there_is_not_is_told_without_an_account_too(
+@pytest.mark.parametrize("name", verbs.NAMES)
+def test_a_service_that_there_is_not_is_told_by_every_verb_before_it_asks_an_account(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([name, "--service", "nowhere"]) == 2
@@ -141,3 +152,105 @@ def test_whoever_reads_may_have_enough(arguments: list[str]) -> None:
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 1
+
+
+LOST = "Standard output cannot be written: No space left on device. Write it elsewhere, and run this again.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "status", "told"),
+    [
+        ("operations --help", ">/dev/full", 1, LOST),
+        ("operations status --help", ">/dev/full", 1, LOST),
+        ("operations policies --list --json", ">/dev/full", 1, LOST),
+        ("operations policies --list", ">/dev/full", 1, LOST),
+        ("rehearsal --help", ">/dev/full", 1, LOST),
+        ("acceptance --help", ">/dev/full", 1, LOST),
+        ("operations --help", ">&-", 0, ""),
+        ("operations policies --list", ">&-", 0, ""),
+        ("operations nonsense", "2>&-", 2, ""),
+        ("operations nonsense", "2>/dev/full", 1, ""),
+        ("operations nonsense", ">/dev/full 2>/dev/full", 1, ""),
+    ],
+)
+def test_output_that_cannot_be_written_is_told_in_a_line(command: str, output: str, status: int, told: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m {command} {output}"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", told)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_a_terminal_cannot_show_is_shown_by_its_number(options: list[str]) -> None:
+    command = [sys.executable, "-m", "operations", "policies", "--list", *options]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\\u2026" in done.stdout or json.loads(done.stdout)["rules"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["operations accept --report", "operations adopt --out", "rehearsal --report", "acceptance https://h --report"],
+)
+@pytest.mark.parametrize(
+    ("file", "why"),
+    [("missing/report.md", "No such file or directory"), ("/proc/report.md", "No such file"), (".", "Is a directory")],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_run(command: str, file: str, why: str) -> None:
+    module, *arguments = command.split()
+    done = run(module, *arguments, file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{file} cannot be written: {why}" in done.stderr
+    assert "name a file in a folder that exists" in done.stderr
+
+
+def test_trying_a_file_leaves_it_as_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "report.md"
+    assert writable(str(file)) == file
+    assert not file.exists()
+    file.write_text("of the last run")
+    writable(str(file))
+    assert file.read_text() == "of the last run"
+
+
+def test_a_report_that_is_not_written_after_all_is_told_beside_the_outcome(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = Report(url="https://mcp.example.com", began=datetime.now(tz=UTC))
+    report.checks.append(Check(name="it answers", passed=True, detail="", remedy="", seconds=0))
+    monkeypatch.setattr("operations.accept.accept", lambda *_arguments, **_options: report)
+    monkeypatch.setattr("operations.target.named", lambda *_arguments, **_options: Mock())
+    assert main(["accept", "--report", "/dev/full", "--json"]) == 1
+    told = capsys.readouterr()
+    document = json.loads(told.out)
+    assert document["checks"][0]["name"] == "it answers"
+    assert told.err == f"{document['error']}\n"
+    assert document["error"].startswith("/dev/full cannot be written: No space left on device.")
+
+
+@pytest.mark.parametrize(
+    "written", ["yesterday", "7", "-1d", "٣d", "3654d", "999999d", "9999999999999d", f"{'9' * 5000}s"]
+)
+def test_a_span_that_is_none_or_too_long_is_refused_with_what_may_be_written(written: str) -> None:
+    with pytest.raises(OperationError, match="write 90s, 15m, 2h or 7d, 3653d at most") as error:
+        span(written)
+    assert error.value.status == 2
+
+
+def test_spans_are_read_up_to_the_longest() -> None:
+    assert span("90s") == timedelta(seconds=90)
+    assert span("3653d") == timedelta(days=3653)
+
+
+def test_ctrl_c_is_told_in_a_word_from_the_first_moments_on() -> None:
+    program = (
+        "import sys, operations.__main__, rehearsal.__main__\n"
+        "from machine.output import run\n"
+        "print(*sys.modules)\n"
+        "def interrupted(): raise KeyboardInterrupt\n"
+        "sys.exit(run(interrupted))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "Interrupted.\n")
+    assert set(done.stdout.split()) & HEAVY == set(), "what takes a while is imported within run"

@@ -132,6 +132,12 @@ def test_a_report_that_cannot_be_written_is_told_before_the_rehearsal(engine: En
     assert "Traceback" not in printed
 
 
+def test_a_report_that_is_not_written_after_all_is_told(engine: Engine) -> None:
+    process = rehearse("nowhere", "--report", "/dev/full", engine=engine)
+    assert "/dev/full cannot be written: No space left on device. Name another" in text(process)
+    assert process.returncode == 2
+
+
 def test_without_an_engine_it_runs_and_says_what_was_simulated(stack_file: Path) -> None:
     command = [sys.executable, "-m", "rehearsal", stack_name(stack_file), "--json"]
     environment = {**os.environ, "DOCKER_HOST": "unix:///no/engine.sock", "CI": ""}
