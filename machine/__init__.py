@@ -1,1 +1,1 @@
-"""This machine: virtual environments beside the project's own, packages of Debian's, and where a command writes."""
+"""This machine: environments beside the project's own, packages of Debian's, what is served, and where a command writes."""
