@@ -1,1 +1,1 @@
-"""This machine: environments beside the project's own, packages of Debian's, what is served, and where a command writes."""
+"""This machine: environments beside the project's own, Debian's packages, what is served, where a command writes."""
