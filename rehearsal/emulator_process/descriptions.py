@@ -31,7 +31,7 @@ def _loader() -> Loader:
 
 
 @functools.cache
-def metadata(service: str) -> Mapping[str, Any] | None:
+def _metadata(service: str) -> Mapping[str, Any] | None:
     """What AWS's description of a service, by botocore's name, says of it as a whole: protocol, version, names.
 
     None: there is no such service.
@@ -44,11 +44,14 @@ def metadata(service: str) -> Mapping[str, Any] | None:
 
 def read_heads_alone(responses: Any) -> None:
     """MiniStack reads whole descriptions to know which content type a service's answers have: a fifth of what an
-    emulated account takes of the processor in a rehearsal."""
+    emulated account takes of the processor in a rehearsal.
+
+    Goes when MiniStack reads no more of them than that.
+    """
     need(responses, "_service_model", "_BOTOCORE_NAME")
 
     def described(service: str) -> SimpleNamespace | None:
-        found = metadata(responses._BOTOCORE_NAME.get(service, service))
+        found = _metadata(responses._BOTOCORE_NAME.get(service, service))
         return None if found is None else SimpleNamespace(metadata=found)
 
     responses._service_model = described

@@ -435,7 +435,6 @@ def test_an_estate_that_is_not_there_is_told_instead(place: Place, pulumi: Pulum
 
 @pytest.mark.engine
 def test_a_file_that_cannot_be_written_is_told(place: Place, pulumi: PulumiStack, tmp_path: Path) -> None:
-    place.make()
     done = ops(place, pulumi, "adopt", "--out", str(tmp_path / "no" / "adopt.json"))
     assert done.returncode == 2
-    assert "Name another with --out" in done.stderr and "Traceback" not in done.stderr
+    assert "name a file in a folder that exists" in done.stderr and "Traceback" not in done.stderr

@@ -23,7 +23,7 @@ import requests
 from providers.recording import Call, recording
 from rehearsal.docker import Engine
 from rehearsal.emulator import Emulator, EmulatorError, stop_kept
-from rehearsal.emulator_process.descriptions import metadata
+from rehearsal.emulator_process.descriptions import read_heads_alone
 from rehearsal.emulator_process.ecs import one_step_at_a_time
 
 ACCOUNT, REGION = "758888582357", "us-east-1"
@@ -51,10 +51,11 @@ def test_it_answers_with_the_account_that_it_was_given(emulator: Emulator) -> No
 
 
 def test_of_a_description_the_head_is_read_and_says_what_the_whole_does() -> None:
-    known = botocore.session.get_session()
+    responses, known = SimpleNamespace(_service_model=None, _BOTOCORE_NAME={}), botocore.session.get_session()
+    read_heads_alone(responses)
     for service in ("ec2", "ecs", "elbv2", "ecr", "iam", "logs", "ssm", "cloudwatch", "route53", "s3", "events", "sns"):
-        assert metadata(service) == known.get_service_model(service).metadata
-    assert metadata("no-service-of-this-name") is None
+        assert responses._service_model(service).metadata == known.get_service_model(service).metadata
+    assert responses._service_model("no-service-of-this-name") is None
 
 
 def test_the_users_own_credentials_and_endpoints_do_not_reach_its_clients(
