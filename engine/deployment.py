@@ -91,6 +91,8 @@ class Deployment:
     calls: list[Call] = field(default_factory=list, repr=False)
     """The AWS calls that this project's own providers made, with the resource on whose behalf."""
     seconds: float = 0.0
+    preview: bool = False
+    """Whether nothing was done, and this is what would be."""
 
     def count(self, action: Action) -> int:
         return sum(result.action == action for result in self.resources)

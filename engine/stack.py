@@ -159,7 +159,7 @@ class PulumiStack:
 
     def preview(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
         """What `up` would do, held to the policy pack. Raises `DeploymentFailed`, for a mandatory policy too."""
-        return self._run(self._stack.preview, progress, policies=policies)
+        return self._run(self._stack.preview, progress, policies=policies, preview=True)
 
     def up(self, progress: Listener | None = None, *, policies: bool = True) -> Deployment:
         """`pulumi up`, held to the policy pack. Raises `DeploymentFailed`."""
@@ -179,8 +179,16 @@ class PulumiStack:
         document = {**(now.deployment or {}), "resources": [without_secrets(resource) for resource in resources]}
         self._stack.import_stack(automation.Deployment(version=now.version, deployment=document))
 
-    def _run(self, command: Callable[..., Any], progress: Listener | None, *, policies: bool = False) -> Deployment:
+    def _run(
+        self,
+        command: Callable[..., Any],
+        progress: Listener | None,
+        *,
+        policies: bool = False,
+        preview: bool = False,
+    ) -> Deployment:
         heard = Events(progress)
+        heard.deployment.preview = preview
         options: dict[str, Any] = {"policy_packs": [str(self._project.directory / POLICY_PACK)]} if policies else {}
         started = time.monotonic()
         self._unlock()

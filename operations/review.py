@@ -103,8 +103,8 @@ def policies(target: Target, registered: Sequence[Registration]) -> Iterator[Che
         "see ./ops policies",
     )
     for violation in findings.violations:
-        problem = violation.rule.message(violation.problem)
-        yield _check(f"{violation.rule.id} on {violation.resource.name}", False, problem, violation.rule.description)
+        name, why = f"{violation.rule.id} on {violation.resource.name}", f"{violation.problem}: {violation.rule.why}"
+        yield _check(name, False, why.rstrip("."), violation.rule.remedy.rstrip("."))
     for undecided in findings.undecided:
         yield _not_run(f"{undecided.rule.id} on {undecided.resource.name}", undecided.reason)
     today = datetime.datetime.now(tz=datetime.UTC).date()

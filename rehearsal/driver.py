@@ -60,7 +60,7 @@ class Command:
     def __init__(
         self, project: Project, context: Context, state: State, progress: Listener | None, *, dry: bool = False
     ) -> None:
-        self.deployment = Deployment()
+        self.deployment = Deployment(preview=dry)
         self.registrations: list[Registration] = []
         self._project, self._provider, self._state, self._dry = project, Provider(context), state, dry
         self._stop, self._progress = context.stop, progress or (lambda _event: None)

@@ -56,6 +56,10 @@ FINISHED_IMAGES = Gap(
     "an update with a changed image: every service uses a finished one",
     "A service builds its image.",
 )
+PINNED_IMAGES = Gap(
+    "the image that {names} is pinned to: a new account has none of its images, so it was built here of its context",
+    "The registry of the real account can be asked for it. A rehearsal asks no account.",
+)
 BASE_IMAGE = Gap(
     "base image {name}: could not be pulled, a Debian made here stood in for it",
     "The registry of the base image can be reached.",
@@ -72,6 +76,7 @@ ALL = (
     OFFICIAL_PROVIDERS,
     GOOGLE,
     FINISHED_IMAGES,
+    PINNED_IMAGES,
     BASE_IMAGE,
     SIMULATED,
 )

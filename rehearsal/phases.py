@@ -49,7 +49,7 @@ def rehearse(
                 _deploy(rehearsal, narrator, adopt)
                 if before is not None:
                     _update(rehearsal, narrator)
-                    if unprotected := without_protection(stack):
+                    if unprotected := without_protection(rehearsal.stack):
                         # AWS refuses to delete what is protected; a person does the same before.
                         rehearsal.deploy(unprotected, phase="Protection off")
                     rehearsal.destroy()

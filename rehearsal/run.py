@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import tempfile
 import traceback
@@ -28,13 +29,12 @@ from machine.environments import NotInstalled
 from policies.rule import Registered
 from providers import Context
 from providers.docker_client import BuildFailed, NoEngine, PushFailed
-from rehearsal import cache, estate
+from rehearsal import cache, estate, gaps
 from rehearsal.base_images import NoBaseImage
 from rehearsal.docker import Engine
 from rehearsal.edge_process import Edge, listener_of, wait_for_target_health, wait_until_listening
 from rehearsal.embedded import EmbeddedStack
 from rehearsal.emulator import Account, Emulator, EmulatorError, ensure_installed
-from rehearsal.gaps import SIMULATED
 from rehearsal.google import Google, StandInError, Starting
 from rehearsal.google import ensure_installed as ensure_stand_in
 from rehearsal.kept import HOME, ROOT, Kept, RehearsalError, write_commands
@@ -74,9 +74,25 @@ class Stack:
         return cls(name=name, config=without_identity(config), settings=configuration.parse(config))
 
 
+def built_here(stack: Stack) -> tuple[Stack, list[str]]:
+    """The stack for an account without images, and the services of it that are built in place of being pinned to one in
+    their own repository, as a rollback leaves them."""
+    pinned = [key for key, s in stack.settings.services.items() if (s.image.digest or "").startswith("sha256:")]
+    if not pinned:
+        return stack, []
+    config, key = dict(stack.config), f"{configuration.NAMESPACE}:services"
+    services = json.loads(config[key])
+    for name in pinned:
+        del services[name]["image"]["digest"]
+    config[key] = json.dumps(services)
+    return dataclasses.replace(stack, config=config, settings=configuration.parse(config)), pinned
+
+
 def explain(error: Exception) -> str:
     """What went wrong, for a person: the program's own words, without a traceback where the cause is known."""
     if isinstance(error, DeploymentFailed):
+        if error.deployment.preview:
+            return str(error)
         done = ", ".join(
             f"{result.name} {result.action}" for result in error.deployment.resources if result.action != "same"
         )
@@ -115,13 +131,15 @@ class Rehearsal:
         cli: Cli | None = None,
         providers: Providers = "own",
     ) -> None:
-        self.stack = stack
         # What the official providers would make must be gone with the run: nobody else could read their state.
         self.kept = Kept.read(stack.name) if providers == "own" else None
+        self.stack, pinned = (stack, []) if self.kept else built_here(stack)
         self.keep = keep or self.kept is not None
         self.cli = None if self.kept and self.kept.pulumi is None else cli
         self.providers = providers
         self.narrator = narrator or Narrator(Report(stack=stack.name), Console(), quiet=True)
+        if pinned:
+            self.narrator.report.unproven.append(gaps.PINNED_IMAGES.what.format(names=", ".join(pinned)))
         self.caches = [cache.Cache(**noted) for noted in self.kept.caches] if self.kept else []
         """What the stack keeps OAuth state in, where that is a cache."""
         self.outputs: dict[str, Any] = {}
@@ -209,7 +227,7 @@ class Rehearsal:
                 # The official Docker provider builds on a real engine or not at all.
                 if os.environ.get("CI") == "true" or self.providers == "official":
                     raise
-                self.narrator.report.unproven.append(SIMULATED.what.format(reason=error))
+                self.narrator.report.unproven.append(gaps.SIMULATED.what.format(reason=error))
                 detail.append("none: containers are simulated")
                 return None
             detail.append(engine.host)

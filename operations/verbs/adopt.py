@@ -43,6 +43,8 @@ def run(target: Target, options: argparse.Namespace, output: Output) -> int:
         output.print("Nothing of the stack exists outside of its state: there is nothing to adopt.")
     else:
         output.print(f"{len(found.existing)} exist, {found.managed} are in the state, {found.new} will be made.")
+    if found.unknown:
+        output.print(f"not known: what the first up changes, since Pulumi's preview of it fails: {found.unknown}")
     if found.adoptable:
         if options.out:
             adopt.write(found, options.out)

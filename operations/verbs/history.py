@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 def _run(target: Target, options: argparse.Namespace, output: Output) -> int:
     from operations.revisions import history
 
-    for service in target.services(options.service):
+    services = target.services(options.service)
+    for service in services:
         revisions = history(target, service)
+        if len(services) > 1:
+            output.print(f"{service.key}:")
         output.record(service.key, [dataclasses.asdict(entry) for entry in revisions])
         output.table(
             [

@@ -45,6 +45,7 @@ _WITHOUT_RESOURCE = (
     "logs:DeleteQueryDefinition",
     "logs:PutQueryDefinition",
     "route53:GetChange",
+    "secretsmanager:GetRandomPassword",
     "servicediscovery:DiscoverInstances",
     "servicediscovery:GetOperation",
     "servicediscovery:TagResource",

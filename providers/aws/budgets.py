@@ -95,7 +95,11 @@ class Budget(Handler):
         with contextlib.suppress(budgets.exceptions.NotFoundException):
             budgets.delete_budget(**self._mine(locator))
 
+    def import_id(self, locator: str) -> str:
+        return f"{self.context.account.account}:{locator}"
+
     def locate(self, import_id: str) -> str:
+        """The provider imports a budget as ACCOUNT:NAME."""
         return import_id.partition(":")[2]
 
     def _mine(self, name: str) -> dict[str, str]:

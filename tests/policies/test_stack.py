@@ -121,6 +121,8 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
             "monitoring.budget": {"limit": 40},
         },
         {"delivery": DELIVERY},
+        {"delivery": DELIVERY, f"{SERVICE}.desiredCount": 2},
+        {"delivery": DELIVERY, f"{SERVICE}.oauth.state": VALKEY},
         {
             "delivery": DELIVERY,
             "monitoring.subscriptions": [{"topic": "critical", "protocol": "email", "endpoint": "team@example.com"}],
@@ -134,6 +136,8 @@ def test_without_its_exceptions_the_production_stack_breaks_advisory_rules_only(
         "own group",
         "notifications",
         "delivery",
+        "delivery of two tasks",
+        "delivery of a cache",
         "delivery of subscriptions",
     ],
 )

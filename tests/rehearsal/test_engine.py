@@ -17,6 +17,7 @@ from engine.cli import Cli
 from rehearsal.docker import Engine
 from rehearsal.kept import Kept
 from rehearsal.phases import with_changed_image
+from rehearsal.run import built_here
 from tests.commands import ops
 from tests.conftest import ROOT
 from tests.rehearsal.test_rehearse import left_behind, nothing_more_left_behind
@@ -80,6 +81,16 @@ def test_a_changed_image_has_the_same_files_and_one_more_label(tmp_path: Path) -
 def test_a_stack_of_finished_images_has_none_to_change(tmp_path: Path) -> None:
     stack = changed(production("finished"), {f"{SERVICE}.image": {"digest": f"sha256:{'0' * 64}"}})
     assert with_changed_image(stack, tmp_path) is None
+
+
+def test_what_a_rollback_pinned_is_built_in_an_account_that_has_no_images() -> None:
+    stack = production("pinned")
+    assert built_here(changed(stack, {f"{SERVICE}.image": {"digest": f"sha256:{'0' * 64}"}})) == (
+        changed(stack, {f"{SERVICE}.image": {}}),
+        ["google-workspace"],
+    )
+    elsewhere = changed(stack, {f"{SERVICE}.image": {"digest": f"registry.example/mail@sha256:{'0' * 64}"}})
+    assert built_here(elsewhere) == (elsewhere, [])
 
 
 @pytest.mark.engine

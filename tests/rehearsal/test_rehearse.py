@@ -166,6 +166,7 @@ def test_a_broken_mandatory_policy_stops_it_before_anything_is_made(engine: Engi
     assert process.returncode == 1
     assert "API_TOKEN" in report["failure"]
     assert "The policies stop this deployment" in report["failure"]
+    assert "Until then" not in report["failure"], "a preview does nothing"
     assert report["resources"] == []
 
 
